@@ -74,9 +74,9 @@ class Chaos:
         elif what < 0.5:
             self.kill(number, "gitml.cluster.worker.hosted_executor")
         elif what < 0.6:
-            self.kill(number, "ray::Depot")
+            self.kill(number, "ray::BlobServer")
         elif what < 0.65:
-            self.kill(1, "ray::Hub")
+            self.kill(1, "ray::MessageHub")
         elif what < 0.8:
             self.stop(number)
         else:

@@ -88,7 +88,7 @@ def test_a_machine_lost_with_the_only_copy_of_what_it_made_has_it_made_again_els
     process = lab.start("run", "--json", "--on", "c")
     number = held(lab)
     # From now on nothing comes home from there, as if the network were slow …
-    for pid in lab[number].processes("ray::Depot"):
+    for pid in lab[number].processes("ray::BlobServer"):
         os.kill(pid, signal.SIGSTOP)
     release(lab, 2, 3)
     made = hashlib.sha256(BIG[::-1]).hexdigest()
