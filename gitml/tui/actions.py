@@ -72,13 +72,9 @@ class RunActionsPage(Page):
             if not found:
                 self.ui.report_error(InputError("there is no pipeline here", hint="gitml init writes a first one"))
                 return
-            self.open_dialog(StartRunDialog(found, pipeline, rev, params or {}), self._start)  # type: ignore[arg-type]
+            self.open_dialog(StartRunDialog(found, pipeline, rev, params or {}), self.start_run)  # type: ignore[arg-type]
 
         self.run_query("offers", lambda ws: pipeline_summaries(ws, rev), show)
-
-    def _start(self, words: Sequence[str] | None) -> None:
-        if words is not None:
-            self.start_run(words)
 
     def start_run(self, words: Sequence[str]) -> None:
         """Starts ``gitml run WORDS`` in the background and opens the run when it is in progress or has ended."""
@@ -181,10 +177,9 @@ class RunActionsPage(Page):
         """Shows what makes a step run again: as the files are, or (``A..B``) from one commit to another."""
         from gitml.analysis.explain import explain
         from gitml.tui.actions import explained
-        from gitml.tui.widgets.dialogs import TextViewer
 
         def show(found: Sequence[Explanation]) -> None:
-            self.open_dialog(TextViewer(f"Explain {plain(step)}", explained(found, self.ui.text_styles)))
+            self.show_text(f"Explain {plain(step)}", explained(found, self.ui.text_styles))
 
         self.run_query("explain", lambda ws: explain(ws, step, pipeline, revisions), show)
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, ClassVar
 
-from textual import on
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
-from textual.message import Message
 from textual.screen import Screen
 
 from gitml.core.text.format import safe
@@ -26,30 +24,6 @@ from gitml.tui.services import Styles
 from gitml.tui.styles import DARK, LIGHT, THEMES, Restylable, make_styles
 
 POLL_INTERVAL = 0.5  # seconds between polls
-
-
-class StatePolled(Message):
-    """The state of the repository, or why it could not be read."""
-
-    def __init__(self, state: RepositoryState | None, error: Exception | None) -> None:
-        self.state, self.error = state, error
-        super().__init__()
-
-
-class RunsRecovered(Message):
-    """Runs whose gitml was killed were recorded, or why they could not be."""
-
-    def __init__(self, error: Exception | None) -> None:
-        self.error = error
-        super().__init__()
-
-
-class RecordsLoading(Message):
-    """So many records are being read before the first answer."""
-
-    def __init__(self, count: int) -> None:
-        self.count = count
-        super().__init__()
 
 
 class GitmlApp(App[None]):
@@ -69,15 +43,15 @@ class GitmlApp(App[None]):
 
     def __init__(
         self,
-        feed: QueryRunner,
+        queries: QueryRunner,
         state_path: str | None,
         first: tuple[str, Mapping[str, Any]] | None = None,
         *,
         few_colours: bool = False,
     ) -> None:
         self.few_colours = few_colours  # the terminal has 16 or less
-        self.queries = feed
-        feed.on_many_records = self._deliver_many
+        self.queries = queries
+        queries.on_many_records = self._records_loading
         self.state: RepositoryState | None = None
         self.state_path = state_path
         self.saved: dict[str, Any] = ui_state.load(state_path) if state_path else {}
@@ -147,30 +121,22 @@ class GitmlApp(App[None]):
     def _poll(self) -> None:
         if not self._polling:
             self._polling = True
-            self.queries.submit("state", poll, self._deliver_state)
+            self.queries.submit("state", poll, partial(self.call_later, self._state_polled))
 
     def _update_ages(self) -> None:
         stack = [] if self._leaving else self.screen_stack  # empty while the first page is being opened
         if stack and isinstance(stack[-1], Page) and stack[-1].is_open:
             stack[-1].update_ages(time.time())
 
-    def _deliver_many(self, count: int) -> None:
-        self.post_message(RecordsLoading(count))
+    def _records_loading(self, count: int) -> None:  # in the thread of a query
+        self.call_later(self.report, f"reading {count:,} records of runs…")
 
-    @on(RecordsLoading)
-    def _records_loading(self, message: RecordsLoading) -> None:
-        self.report(f"reading {message.count:,} records of runs…")
-
-    def _deliver_state(self, state: RepositoryState | None, error: Exception | None) -> None:
-        self.post_message(StatePolled(state, error))
-
-    @on(StatePolled)
-    def _state_polled(self, message: StatePolled) -> None:
+    def _state_polled(self, state: RepositoryState | None, error: Exception | None) -> None:
         self._polling, self._polled_once = False, True
-        if message.state is None or message.state == self.state:
+        if state is None or state == self.state:
             return
         first = self.state is None
-        self.state = message.state
+        self.state = state
         if self.state.left:
             self._recover()
         for screen in self.screen_stack:
@@ -184,15 +150,11 @@ class GitmlApp(App[None]):
         """Records the runs whose gitml was killed, as every command does; the next poll shows it."""
         from gitml.engine.journal.recovery import recover
 
-        self.queries.submit("recover", recover, lambda found, error: self._deliver_recovered(error), lane=EXCLUSIVE)
+        self.queries.submit("recover", recover, partial(self.call_later, self._runs_recovered), lane=EXCLUSIVE)
 
-    def _deliver_recovered(self, error: Exception | None) -> None:
-        self.post_message(RunsRecovered(error))
-
-    @on(RunsRecovered)
-    def _runs_recovered(self, message: RunsRecovered) -> None:
-        if message.error is not None:
-            self.report_error(message.error)
+    def _runs_recovered(self, found: object, error: Exception | None) -> None:
+        if error is not None:
+            self.report_error(error)
         else:
             self._poll()
 
@@ -237,14 +199,12 @@ class GitmlApp(App[None]):
                 and not binding.system
                 and binding.action.partition("(")[0] != "go"
             ):
-                yield SystemCommand(binding.description, f"key {binding.key}", self._doing(active.node, binding.action))
+                yield SystemCommand(
+                    binding.description,
+                    f"key {binding.key}",
+                    partial(self.call_later, self.run_action, binding.action, active.node),
+                )
         yield SystemCommand("Choose a theme", "Colours; dark and light", self.action_change_theme)
-
-    def _doing(self, node: Any, action: str) -> Callable[[], None]:
-        def do() -> None:
-            self.call_later(self.run_action, action, node)
-
-        return do
 
     # -- how it looks
 

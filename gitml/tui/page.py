@@ -1,7 +1,7 @@
-"""Page: the base of every screen. It runs queries, takes their results as messages, and shows errors in place.
+"""Page: the base of every screen. It runs queries, takes their results as callbacks, and shows errors in place.
 
 `run_query(key, query, then)`: `query` runs in a thread with that thread's Workspace and returns plain values; `then` runs as a
-message handler of the page and is the only one of the two to touch widgets. The result of a query is dropped when a newer query
+callback of the page and is the only one of the two to touch widgets. The result of a query is dropped when a newer query
 of the same key was made.
 """
 
@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, cast
 
-from textual import on
+from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.message import Message
 from textual.screen import Screen
 from textual.widget import Widget
 
@@ -32,14 +31,6 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 DialogResult = TypeVar("DialogResult")
-
-
-class QueryResult(Message):
-    """The result of a page's query."""
-
-    def __init__(self, key: str, serial: int, value: Any, error: Exception | None, then: Callable[[Any], None]) -> None:
-        self.key, self.serial, self.value, self.error, self.then = key, serial, value, error, then
-        super().__init__()
 
 
 class Page(Screen[None]):
@@ -116,12 +107,12 @@ class Page(Screen[None]):
         key on this page where no `lane` is given.
         """
         serial = self._serials[key] = self._serials.get(key, 0) + 1
-        self.ui.queries.submit(
-            (id(self), key),
-            query,
-            lambda value, error: self._deliver(QueryResult(key, serial, value, error, then)),
-            lane=EXCLUSIVE if exclusive else lane,
-        )
+
+        def deliver(value: Value, error: Exception | None) -> None:  # in the thread of the query
+            if self.is_attached:
+                self.call_later(self._take, key, serial, value, error, then)
+
+        self.ui.queries.submit((id(self), key), query, deliver, lane=EXCLUSIVE if exclusive else lane)
 
     def run_online(self, key: str, query: Callable[[Workspace], Value], then: Callable[[Value], None]) -> None:
         """Runs a query that uses places named by the repository's files, or runs its steps, as the user requested.
@@ -158,26 +149,33 @@ class Page(Screen[None]):
         self._serials[key] = self._serials.get(key, 0) + 1
         self.ui.queries.cancel((id(self), key))
 
-    def _deliver(self, result: QueryResult) -> None:
-        if self.is_attached:
-            self.post_message(result)
-
-    @on(QueryResult)
-    def _take(self, result: QueryResult) -> None:
-        result.stop()
-        if result.serial != self._serials.get(result.key) or not self.is_open:
-            return
-        if result.error is not None:
-            self.query_failed(result.key, error_message(result.error))
-        else:
-            result.then(result.value)
-
-    def open_dialog(
-        self, dialog: Screen[DialogResult], then: Callable[[DialogResult | None], None] | None = None
+    def _take(
+        self, key: str, serial: int, value: Value, error: Exception | None, then: Callable[[Value], None]
     ) -> None:
-        """Opens a dialog; `then` gets its result. No dialog opens on a page that was left meanwhile."""
+        if serial != self._serials.get(key) or not self.is_open:
+            return
+        if error is not None:
+            self.query_failed(key, error_message(error))
+        else:
+            then(value)
+
+    def open_dialog(self, dialog: Screen[DialogResult], then: Callable[[DialogResult], None]) -> None:
+        """Opens a dialog; `then` gets its result, and is not called when the dialog was left or the answer is no. No dialog opens
+        on a page that was left meanwhile.
+        """
+
+        def closed(result: DialogResult | None) -> None:
+            if result is not None and result is not False:
+                then(result)
+
         if self.app.screen is self:
-            self.app.push_screen(dialog, then)
+            self.app.push_screen(dialog, closed)
+
+    def show_text(self, title: str, text: Text) -> None:
+        """Opens a text to read."""
+        from gitml.tui.widgets.dialogs import TextViewer
+
+        self.open_dialog(TextViewer(title, text), lambda _: None)
 
     def confirm(
         self, title: str, lines: Sequence[str], then: Callable[[], None], *, yes: str = "Yes", danger: bool = False
@@ -185,11 +183,7 @@ class Page(Screen[None]):
         """Asks for a confirmation, with the consequences (plain lines) in view; `then` is called after a yes."""
         from gitml.tui.widgets.dialogs import ConfirmDialog
 
-        def answered(result: bool | None) -> None:
-            if result:
-                then()
-
-        self.open_dialog(ConfirmDialog(title, lines, yes, danger=danger), answered)
+        self.open_dialog(ConfirmDialog(title, lines, yes, danger=danger), lambda _: then())
 
     def choose(
         self, title: str, choices: Sequence[MenuItem], then: Callable[[str], None], chosen: str | None = None
@@ -197,21 +191,13 @@ class Page(Screen[None]):
         """Asks for one of several; `then` gets its key, and is not called when none was chosen."""
         from gitml.tui.widgets.dialogs import ChoiceDialog
 
-        def answered(key: str | None) -> None:
-            if key is not None:
-                then(key)
-
-        self.open_dialog(ChoiceDialog(title, choices, chosen), answered)
+        self.open_dialog(ChoiceDialog(title, choices, chosen), then)
 
     def prompt(self, title: str, explained: str, value: str, then: Callable[[str], None]) -> None:
         """Asks for a line of text; `then` gets it, and is not called when it was left with Esc."""
         from gitml.tui.widgets.dialogs import TextPrompt
 
-        def answered(text: str | None) -> None:
-            if text is not None:
-                then(text)
-
-        self.open_dialog(TextPrompt(title, explained, value), answered)
+        self.open_dialog(TextPrompt(title, explained, value), then)
 
     # -- how it is laid out
 

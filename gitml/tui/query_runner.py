@@ -19,7 +19,7 @@ from gitml.errors import GitmlError, IntegrityError
 from gitml.workspace import Workspace, open_workspace
 
 Query = Callable[[Workspace], Any]
-Deliver = Callable[[Any, Exception | None], None]
+Deliver = Callable[[Any, Exception | None], object]
 """Takes the answer, or what went wrong instead; called in a thread of the feed."""
 
 THREADS = 3

@@ -7,22 +7,11 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from gitml import layout
 from gitml.tui.query_runner import QueryRunner
+from gitml.tui.ui_state import state_path
 
 First = tuple[str, Mapping[str, Any]]
 _TURN = 0.001  # seconds that the screen and the threads of queries wait for one another, instead of 0.005
-
-
-def state_path(start: str, environ: Mapping[str, str]) -> str | None:
-    """Where the repository's `ui.json` lies; None outside of one."""
-    from gitml.errors import GitmlError
-    from gitml.git.repository import discover
-
-    try:
-        return layout.own_folder(discover(start, environ).common_dir, layout.UI_STATE)
-    except GitmlError:
-        return None
 
 
 def show(start: str, environ: Mapping[str, str], first: First | None = None, theme: str | None = None) -> int:

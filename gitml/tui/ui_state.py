@@ -7,6 +7,10 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+from gitml.errors import GitmlError
+from gitml.git.repository import discover
+from gitml.layout import UI_STATE, own_folder
+
 FORMAT = 1
 
 
@@ -28,3 +32,11 @@ def save(path: str, values: Mapping[str, Any]) -> None:
     with open(new, "w", encoding="utf-8") as file:
         json.dump({"format": FORMAT, **values}, file)
     os.replace(new, path)
+
+
+def state_path(start: str, environ: Mapping[str, str]) -> str | None:
+    """Where the repository's `ui.json` lies; None outside of one."""
+    try:
+        return own_folder(discover(start, environ).common_dir, UI_STATE)
+    except GitmlError:
+        return None

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from gitml.platform import kernel
-from gitml.tui.app import StatePolled
 from gitml.tui.screens.run.log_view import LogView
 from gitml.tui.screens.run.screen import RunPage
 from gitml.tui.widgets.bars import TopBar
@@ -320,6 +319,6 @@ async def test_what_goes_on_is_told_while_a_page_is_being_opened(ran: Project) -
     async with shown(ran.path, ran.env) as ui:
         opening = ui.app.push_screen(RunPage())
         assert not ui.app.screen.is_mounted
-        ui.app._state_polled(StatePolled(ui.app.state._replace(branch="elsewhere"), None))  # type: ignore[union-attr]
+        ui.app._state_polled(ui.app.state._replace(branch="elsewhere"), None)  # type: ignore[union-attr]
         await opening
         assert ui.app.screen.query_one(TopBar).state is not None

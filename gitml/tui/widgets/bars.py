@@ -6,6 +6,7 @@ One widget draws a whole line: the time of a paint depends on the number of widg
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from rich.style import Style
 from rich.text import Text
@@ -106,12 +107,11 @@ class SectionBar(Bar):
 
     chosen: reactive[str] = reactive("")
 
+    @dataclass
     class SectionSelected(Message):
         """Another section was chosen."""
 
-        def __init__(self, name: str) -> None:
-            self.name = name
-            super().__init__()
+        name: str
 
     def __init__(self, titles: Sequence[tuple[str, str, str]]) -> None:
         super().__init__()

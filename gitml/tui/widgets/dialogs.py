@@ -68,7 +68,7 @@ class ConfirmDialog(ModalScreen[bool]):
 LISTED = 500  # choices shown at once: each costs time to lay out
 
 
-class ChoiceDialog(ModalScreen[str | None]):
+class ChoiceDialog(ModalScreen[str]):
     """One of several, found by typing; gives its key, None when none was chosen."""
 
     CSS_PATH = "dialogs.tcss"
@@ -132,7 +132,7 @@ class ChoiceDialog(ModalScreen[str | None]):
         listed.highlighted = at if listed.option_count else None
 
 
-class TextPrompt(ModalScreen[str | None]):
+class TextPrompt(ModalScreen[str]):
     """A line of text; None when it was not given."""
 
     CSS_PATH = "dialogs.tcss"
@@ -178,7 +178,7 @@ class TextViewer(ModalScreen[None]):
         self.query_one(VerticalScroll).focus()
 
 
-class MultiSelect(ModalScreen[list[str] | None]):
+class MultiSelect(ModalScreen[list[str]]):
     """Gives the keys chosen, in the order of the list; None when it was left."""
 
     CSS_PATH = "dialogs.tcss"

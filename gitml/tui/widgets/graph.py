@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from rich.segment import Segment
@@ -47,12 +48,11 @@ class StepGraph(ScrollView, can_focus=True):
         Binding("v", "view", "Boxes or outline"),
     ]
 
+    @dataclass
     class StepHighlighted(Message):
         """Another step is chosen."""
 
-        def __init__(self, name: str) -> None:
-            self.name = name
-            super().__init__()
+        name: str
 
     class ViewChanged(Message):
         """Boxes were asked for, or an outline."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import io
 import os
+import shutil
 import struct
 import subprocess
 import sys
@@ -52,7 +53,7 @@ def decoded(found: ContentPreview) -> DecodedPicture:
     image = drawable(found.content, found.picture)
     if image is not None:
         return DecodedPicture(image)
-    if found.picture.is_drawing and not can_draw_shapes():
+    if found.picture.is_drawing and shutil.which("rsvg-convert") is None:
         return DecodedPicture(None, "to see drawings here, install rsvg-convert (librsvg2-bin)")
     return DecodedPicture(None, "it can't be decoded")
 
@@ -78,13 +79,6 @@ def drawable(content: bytes, picture: Picture) -> Image | None:
         return image.convert("RGB")
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Pillow.DecompressionBombError, struct.error):
         return None
-
-
-def can_draw_shapes() -> bool:
-    """Whether drawings (SVG) can be shown: a program of librsvg makes pixels of them."""
-    import shutil
-
-    return shutil.which("rsvg-convert") is not None
 
 
 def fitting_widget(image: Image, environ: Mapping[str, str]) -> Widget:
@@ -123,16 +117,7 @@ def means_of(environ: Mapping[str, str]) -> str:
 
 def _drawn(content: bytes) -> bytes | None:
     """A drawing as PNG."""
-    command = [
-        "rsvg-convert",
-        "--format",
-        "png",
-        "--width",
-        "1200",
-        "--keep-aspect-ratio",
-        "--background-color",
-        "white",
-    ]
+    command = "rsvg-convert --format png --width 1200 --keep-aspect-ratio --background-color white".split()
     try:
         done = subprocess.run(command, input=content, capture_output=True, timeout=_PATIENCE, check=False)
     except (OSError, subprocess.TimeoutExpired):

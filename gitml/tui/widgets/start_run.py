@@ -39,7 +39,7 @@ class TickBox(Checkbox):
         return "[✓]" if self.value else "[ ]"
 
 
-class StartRunDialog(ModalScreen[list[str] | None]):
+class StartRunDialog(ModalScreen[list[str]]):
     """Gives the words that follow ``gitml run``, None when it was left."""
 
     CSS_PATH = "dialogs.tcss"

@@ -176,9 +176,7 @@ class ComparePage(RunActionsPage):
             if texts is None:
                 self.ui.report("the file is not text")
                 return
-            from gitml.tui.widgets.dialogs import TextViewer
-
-            self.open_dialog(TextViewer(plain(name), _difference(texts, self.ui.text_styles)))
+            self.show_text(plain(name), _difference(texts, self.ui.text_styles))
 
         self.run_query("difference", lambda ws: difference_of(ws, before, after), show)
 

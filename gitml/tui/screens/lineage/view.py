@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from rich.text import Text
@@ -47,12 +48,11 @@ class LineageTree(Tree[Branch]):
     class BranchSelected(Message):
         """The thing under the cursor is to be the root."""
 
+    @dataclass
     class ChildrenRequested(Message):
         """The branches of `node` are to be shown."""
 
-        def __init__(self, node: TreeNode[Branch]) -> None:
-            self.node = node
-            super().__init__()
+        node: TreeNode[Branch]
 
     def __init__(self, id: str) -> None:
         super().__init__("", id=id)

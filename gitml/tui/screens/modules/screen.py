@@ -209,9 +209,7 @@ class ModulesPage(ModuleActionsPage):
             return
 
         def then(events: list[Event]) -> None:
-            from gitml.tui.widgets.dialogs import TextViewer
-
-            self.open_dialog(TextViewer(f"History of {item.module.name}", history_text(events, self.ui.text_styles)))
+            self.show_text(f"History of {item.module.name}", history_text(events, self.ui.text_styles))
 
         self.run_query(
             "history",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.cells import cell_len, chop_cells
@@ -35,19 +36,17 @@ class LogView(ScrollView, can_focus=True):
         Binding("N", "again(False)", "Found before", show=False),
     ]
 
+    @dataclass
     class SearchRequested(Message):
         """Something is to be searched for: a new text (`forward` None), or the last one onwards or backwards."""
 
-        def __init__(self, forward: bool | None) -> None:
-            self.forward = forward
-            super().__init__()
+        forward: bool | None
 
+    @dataclass
     class PageRequested(Message):
         """The page around a byte is needed; that byte's line is to stay where it is."""
 
-        def __init__(self, offset: int) -> None:
-            self.offset = offset
-            super().__init__()
+        offset: int
 
     class LogScrolled(Message):
         """Another part is seen."""

@@ -341,10 +341,9 @@ class RunsPage(RunActionsPage):
 
         names = dict.fromkeys([*self.shown, *(self.view.metrics if self.view else ())])
 
-        def chosen(picked: list[str] | None) -> None:
-            if picked is not None:
-                self.chosen = picked
-                self.refresh_data()
+        def chosen(picked: list[str]) -> None:
+            self.chosen = picked
+            self.refresh_data()
 
         offered = [MenuItem(name, plain(name)) for name in names]
         self.open_dialog(MultiSelect("Metrics as columns", offered, self.shown), chosen)
