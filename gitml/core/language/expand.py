@@ -22,11 +22,9 @@ from gitml.core.language.step_kinds import STEP_KINDS
 from gitml.core.language.validate import overlap, parents_of
 from gitml.core.model import paths
 from gitml.core.model.action import ActionOutput, Scalar
-from gitml.core.model.graph import Binding, Graph, GraphStep
+from gitml.core.model.graph import IN, OUT, Binding, Graph, GraphStep
 from gitml.core.model.port_kinds import is_directory
 from gitml.errors import InputError
-
-IN, OUT = ".gitml/in", ".gitml/out"
 
 
 def build_graph(

@@ -14,6 +14,8 @@ from gitml.errors import InputError
 if TYPE_CHECKING:
     from gitml.core.language.spec import Pipeline
 
+IN, OUT = ".gitml/in", ".gitml/out"
+"""Where a sandbox has what other steps made, and outputs without a path of their own."""
 FORMAT = 7  # raised whenever reading a pipeline file, or these shapes, changes
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gitml.core.language.diagnostics import nearest
-from gitml.core.language.expand import OUT
+from gitml.core.model.graph import OUT
 from gitml.core.model.paths import problem_with_output
 from gitml.core.model.result import OutputRef
 from gitml.core.records.record import Run, StepRun

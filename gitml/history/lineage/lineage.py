@@ -10,9 +10,9 @@ import posixpath
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from gitml.core.language.expand import IN
 from gitml.core.model.action import Action
 from gitml.core.model.digest import Digest
+from gitml.core.model.graph import IN
 from gitml.core.records.record import Run
 from gitml.core.secrets.seals import seals_shown
 from gitml.git.objects.source import CommitSource, TreeSource

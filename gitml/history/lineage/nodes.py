@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import NamedTuple
 
-from gitml.core.language.expand import IN
 from gitml.core.model.digest import PREFIX, Digest, from_hex
+from gitml.core.model.graph import IN
 from gitml.core.records.record import Run, StepRun
 from gitml.errors import InputError
 from gitml.git.objects.source import CommitSource
