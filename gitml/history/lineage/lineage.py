@@ -7,7 +7,7 @@ Recursion is avoided: a chain of steps may be longer than Python's stack.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from gitml.core.model.action import Action
@@ -44,53 +44,51 @@ class Lineage(NamedTuple):
 
 def upstream(ws: Workspace, nodes: Iterable[LineageNode]) -> Lineage:
     """Everything that `nodes` were made from, down to files of commits and parameters."""
-    return _Walk(ws).upstream(list(nodes))
+    return _all_from(nodes, _Steps(ws).above)
 
 
 def downstream(ws: Workspace, nodes: Iterable[LineageNode]) -> Lineage:
     """Everything that was made of `nodes`, in all recorded runs."""
-    return _Walk(ws).downstream(list(nodes))
+    return _all_from(nodes, _Steps(ws).below)
 
 
 def parents_of(ws: Workspace, node: LineageNode) -> list[LineageNode]:
     """What `node` was made from, one step upstream."""
-    return _Walk(ws).above(node)
+    return _Steps(ws).above(node)
 
 
 def children_of(ws: Workspace, node: LineageNode) -> list[LineageNode]:
     """What was made of `node`, one step downstream, in all recorded runs."""
-    return _Walk(ws).below(node)
+    return _Steps(ws).below(node)
 
 
-class _Walk:
+def _all_from(nodes: Iterable[LineageNode], follow: Callable[[LineageNode], list[LineageNode]]) -> Lineage:
+    """The nodes that `follow` leads to from some, and from these, and so on."""
+    roots: dict[str, LineageNode] = {}
+    for node in nodes:
+        roots.setdefault(node.id, node)
+    found = dict(roots)
+    edges: dict[str, list[str]] = {}
+    todo = list(roots.values())
+    while todo:
+        node = todo.pop()
+        for other in follow(node):
+            edges.setdefault(node.id, []).append(other.id)
+            if other.id not in found:
+                found[other.id] = other
+                todo.append(other)
+    return Lineage(tuple(roots), found, {id: list(dict.fromkeys(others)) for id, others in edges.items()})
+
+
+class _Steps:
+    """One step along the edges of lineage, upstream or downstream. Runs and commits that were read are kept."""
+
     def __init__(self, ws: Workspace) -> None:
         self.ws = ws
-        self.nodes: dict[str, LineageNode] = {}
-        self.edges: dict[str, dict[str, None]] = {}
         self.runs: dict[str, Run | None] = {}
         self.commits: dict[str, LineageNode] = {}
 
-    def add(self, parent: str | None, node: LineageNode) -> bool:
-        """Adds a node and the edge to it; whether it is new."""
-        if parent is not None:
-            self.edges.setdefault(parent, {})[node.id] = None
-        if node.id in self.nodes:
-            return False
-        self.nodes[node.id] = node
-        return True
-
-    def lineage(self, roots: list[LineageNode]) -> Lineage:
-        edges = {parent: list(children) for parent, children in self.edges.items()}
-        return Lineage(tuple(dict.fromkeys(root.id for root in roots)), self.nodes, edges)
-
     # -- up
-
-    def upstream(self, roots: list[LineageNode]) -> Lineage:
-        todo = [root for root in roots if self.add(None, root)]
-        while todo:
-            node = todo.pop()
-            todo += [parent for parent in self.above(node) if self.add(node.id, parent)]
-        return self.lineage(roots)
 
     def above(self, node: LineageNode) -> list[LineageNode]:
         """What it was made from."""
@@ -147,13 +145,6 @@ class _Walk:
         return self.runs[id]
 
     # -- down
-
-    def downstream(self, roots: list[LineageNode]) -> Lineage:
-        todo = [root for root in roots if self.add(None, root)]
-        while todo:
-            node = todo.pop()
-            todo += [child for child in self.below(node) if self.add(node.id, child)]
-        return self.lineage(roots)
 
     def below(self, node: LineageNode) -> list[LineageNode]:
         """What was made of it."""

@@ -28,6 +28,10 @@ CHUNK = 1 << 20
 _REGULAR_OR_WRITABLE = 0o170222
 _LOOK = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _UNNOTED = getattr(os, "O_NOATIME", 0)
+FEW = 64  # files up to which each is synced by itself
+_UNWRITTEN_EACH = (
+    64 << 10
+)  # unwritten bytes for each file to be synced, up to which a sync of the file system is faster
 _THREADS = 8
 _MANY = 6  # paths from which on threads are worth starting
 
@@ -251,3 +255,19 @@ def in_threads(jobs: Sequence[Callable[[], object]]) -> Callable[[], None]:
             raise failures[0]
 
     return finish
+
+
+def begin_sync(folder: str) -> Callable[[], None]:
+    """Begins a sync of the file system of `folder`; the returned function waits for its end, and raises what it raised."""
+    return in_threads([lambda: platform.sync_file_system(folder)])
+
+
+def is_worth_one_request(count: int, folder: str) -> bool:
+    """Whether a sync of the whole file system is as good as one of each of `count` files, and faster.
+
+    A sync of each file costs a request to the disk of its own. One of the file system writes everything that is unwritten, of
+    any process: so it is worth it only where there is little of that for each file, and where it is as safe.
+    """
+    if count <= FEW or not platform.file_system_sync_is_safe(folder):
+        return False
+    return platform.unwritten_bytes() <= count * _UNWRITTEN_EACH

@@ -18,7 +18,7 @@ from gitml.core.model.paths import is_git_name
 from gitml.core.model.tree import TreeEntry, encode_tree, link_stays_inside, tree_size
 from gitml.errors import InputError, machine_error
 from gitml.platform.current import platform
-from gitml.store.local import bulk_sync, disk
+from gitml.store.local import disk
 from gitml.store.local.disk import Guard
 from gitml.store.local.object_folder import MAX_DEPTH
 from gitml.store.local.object_writer import STILL_RUNS, ObjectWriter, PendingObject
@@ -181,10 +181,10 @@ class _Intake:
         """Has a file that is new begin to go to the disk: all of them at once, when there are many, or it alone."""
         if self.writing is None:
             platform.start_writing(fd)
-        elif self.writing is _nothing and len(self.files) > bulk_sync.FEW:
+        elif self.writing is _nothing and len(self.files) > disk.FEW:
             place = self.store.objects
-            whole = bulk_sync.is_worth_one_request(beside, place)
-            self.writing = bulk_sync.begin_sync(place) if whole else None
+            whole = disk.is_worth_one_request(beside, place)
+            self.writing = disk.begin_sync(place) if whole else None
 
     def directory(self, fd: int, shown: str, depth: int = 0) -> tuple[Digest, int]:
         """Walks an open directory; gives its Tree's Digest and size."""

@@ -16,7 +16,7 @@ from gitml.errors import InputError, IntegrityError, MachineError, machine_error
 from gitml.files import write_all
 from gitml.permissions import ALONE, SharedMode
 from gitml.platform.current import platform
-from gitml.store.local import bulk_sync, disk
+from gitml.store.local import disk
 from gitml.store.local.disk import Guard
 from gitml.store.local.object_folder import ObjectFolder
 
@@ -130,7 +130,7 @@ class ObjectWriter(ObjectFolder):
         A file that is not the one hashed any more when it arrives (swapped under way) is quarantined: IntegrityError.
         """
         try:
-            is_whole = self.durable and bulk_sync.is_worth_one_request(len(pending), self.objects)
+            is_whole = self.durable and disk.is_worth_one_request(len(pending), self.objects)
             with Guard(pending[0].path if len(pending) == 1 else self.temporaries):
                 self._sync([item.path for item in pending], is_whole)
             folders: dict[str, None] = {}

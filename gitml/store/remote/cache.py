@@ -13,7 +13,7 @@ from gitml.core.model.pack import decode_index
 from gitml.core.model.protocols import Facts, RemoteStore
 from gitml.errors import RemoteError
 from gitml.permissions import ALONE, SharedMode
-from gitml.store.local.disk import Guard
+from gitml.store.local.disk import Guard, write_whole
 from gitml.store.remote.layout import NOTE_LARGEST
 
 NOTE_FORMAT = 1
@@ -121,11 +121,8 @@ class PackIndexes:
         path = self._path(pack)
         with Guard(path):
             self._sharing.make_folder(os.path.dirname(path))
-            fresh = f"{path}.{os.getpid()}-{os.urandom(4).hex()}"
-            with open(fresh, "wb") as file:
-                file.write(index)
-            self._sharing.open_up(fresh)
-            os.rename(fresh, path)
+            write_whole(path, index)
+            self._sharing.open_up(path)
 
     def items(self, pack: Digest) -> list[StoredObject] | None:
         """What a pack holds, None when that is not known here."""

@@ -14,7 +14,7 @@ from gitml.core.model.digest import digest_of
 from gitml.errors import MachineError
 from gitml.platform import linux
 from gitml.platform.current import platform
-from gitml.store.local import bulk_sync, disk, fsck
+from gitml.store.local import disk, fsck
 from gitml.store.local.store import LocalStore
 
 ROOT = Path(__file__).parents[3]
@@ -22,7 +22,7 @@ CODE = """
 import os, sys
 from gitml import childprocess
 from gitml.errors import GitmlError
-from gitml.store.local import bulk_sync, disk, fsck, ingest
+from gitml.store.local import disk, fsck, ingest
 from gitml.store.local.store import LocalStore
 
 forks = []
@@ -227,10 +227,10 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_everything_is_written_at_once_only_for_many_files_where_little_else_waits(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    assert bulk_sync.is_worth_one_request(1000, "/")
-    assert not bulk_sync.is_worth_one_request(bulk_sync.FEW, "/")
+    assert disk.is_worth_one_request(1000, "/")
+    assert not disk.is_worth_one_request(disk.FEW, "/")
     monkeypatch.setattr(linux, "unwritten_bytes", lambda: 1 << 30)
-    assert not bulk_sync.is_worth_one_request(1000, "/")
+    assert not disk.is_worth_one_request(1000, "/")
 
 
 @pytest.mark.usefixtures("plain")
@@ -239,7 +239,7 @@ def test_a_file_system_that_may_not_report_failures_is_not_trusted_to_write_ever
 ) -> None:
     for kind in (0x794C7630, 0x65735546, 0x6969, 0):  # overlay, FUSE, NFS, one that can't be asked
         monkeypatch.setattr(linux, "file_system_kind", lambda folder, kind=kind: kind)
-        assert not bulk_sync.is_worth_one_request(1000, "/")
+        assert not disk.is_worth_one_request(1000, "/")
 
 
 @pytest.mark.parametrize(
@@ -261,7 +261,7 @@ def test_the_kernel_is_asked_for_the_kind_of_a_file_system_and_for_what_is_unwri
     assert linux.file_system_kind(str(tmp_path / "missing")) == 0
     assert 0 <= linux.unwritten_bytes() < sys.maxsize
     platform.sync_file_system(str(tmp_path))
-    waiting = bulk_sync.begin_sync(str(tmp_path / "missing"))
+    waiting = disk.begin_sync(str(tmp_path / "missing"))
     with pytest.raises(FileNotFoundError):
         waiting()
 

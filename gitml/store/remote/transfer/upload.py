@@ -37,10 +37,6 @@ class Uploader:
         self.known = known
         self.indexes = indexes
 
-    def plan(self, roots: Iterable[TransferRoot]) -> UploadPlan:
-        """What `upload` would move; nothing is changed."""
-        return self._plan(list(roots))
-
     def upload(
         self,
         roots: Iterable[TransferRoot],
@@ -51,15 +47,16 @@ class Uploader:
 
         RemoteError and TrustError of the remote, TransferStoppedError when stopped; damage here refuses its root alone.
         """
-        work = self._plan(list(roots), named=True)
+        work = self.plan(roots, named=True)
         if not work.transfers:
             return UploadResult(self.remote.name, (), len(work.there), work.missing, (), 0, 0)
         meter = TransferMeter("upload", self.remote.name, emit, stopped)
         meter.total, meter.of = work.bytes, work.transfers
         return _Sending(self, work, meter).run()
 
-    def _plan(self, wanted: list[TransferRoot], *, named: bool = False) -> UploadPlan:
-        """What is to be moved; with `named` a store without a name is given one."""
+    def plan(self, roots: Iterable[TransferRoot], *, named: bool = False) -> UploadPlan:
+        """What `upload` would transfer. Nothing is changed, but that with `named` a store without a name is given one."""
+        wanted = list(roots)
         doomed: frozenset[Digest] = frozenset()
         if any(self.known.lookup(root.digest) is not True for root in wanted):
             note = gc_note(self.remote, self.known)
