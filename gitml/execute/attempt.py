@@ -22,14 +22,19 @@ from gitml.errors import GitmlError, InputError, how_to_mend, machine_error
 from gitml.execute.environments.environments import RealizedEnvironment, missing_program_hint, other_python
 from gitml.execute.environments.variables import command_line, find_program, search_path, variables_of
 from gitml.execute.interfaces import WorkerServices
-from gitml.execute.log import Log
-from gitml.execute.log_mask import mask_of
-from gitml.execute.log_text import denied_name, error_line, is_denial, missing_command, neutral
+from gitml.execute.log import Log, mask_of
+from gitml.execute.log_text import (
+    denied_name,
+    error_line,
+    is_denial,
+    missing_command,
+    missing_names,
+    neutral,
+    relative_to,
+)
 from gitml.execute.messages import WorkerTask
-from gitml.execute.missing_names import missing_names, relative_to
 from gitml.execute.process import NONE, NOW, NotConfinedError, ProcessExit, StoppedError, StopRequests, run
-from gitml.execute.sandbox.outputs import take_outputs
-from gitml.execute.sandbox.partial_outputs import keep_partial
+from gitml.execute.sandbox.outputs import keep_partial, take_outputs
 from gitml.execute.sandbox.sandbox import BadInputError, Sandbox
 from gitml.layout import GANG_VARIABLE
 from gitml.platform.current import platform

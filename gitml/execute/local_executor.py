@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from gitml.execute.interfaces import WorkerServices
     from gitml.execute.sandbox.location import SandboxRoots
-    from gitml.execute.sandbox.partial_outputs import PartialOutputs
+    from gitml.execute.sandbox.outputs import PartialOutputs
 
 GRACE = 5.0
 CLOSE_WAIT = 40.0
@@ -373,7 +373,7 @@ class LocalExecutor:
     def _partial_outputs(self, worker: _WorkerHandle) -> PartialOutputs:
         """What is left of the outputs of a Task whose worker was lost; nothing where it was to end at once."""
         from gitml.execute.attempt import sandbox_of
-        from gitml.execute.sandbox.partial_outputs import PartialOutputs, keep_partial
+        from gitml.execute.sandbox.outputs import PartialOutputs, keep_partial
 
         if worker.attempt is None or worker.cancelled or not worker.outputs:
             return PartialOutputs()

@@ -1,4 +1,8 @@
-"""The log of one attempt: the first 8 MiB as written, then only the end, so that no step fills the disk with words."""
+"""The log of one attempt: the first 8 MiB as written, then only the end, so that no step fills the disk with words; and its mask.
+
+Masked is what a step is passed from the machine, secret parameters, and credentials of the machine. A variable that `env` names
+without a value is taken for secret, unless its value is short, a plain word or a path that is there.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,13 @@ import copy
 import os
 import time
 from collections import deque
+from collections.abc import Iterable, Mapping
 
+from gitml.core.model.action import Action
 from gitml.core.secrets.mask import Mask
 from gitml.execute.log_text import last_line
 from gitml.files import write_all
+from gitml.redaction import credentials_of, is_secret, registered_secrets, secret_in_file
 
 HEAD = 8 * 2**20
 TAIL = 2**20
@@ -147,3 +154,11 @@ def _create(path: str) -> int:
     except FileNotFoundError:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         return os.open(path, flags, 0o644)
+
+
+def mask_of(action: Action, env: Mapping[str, str], machine: Mapping[str, str], more: Iterable[str] = ()) -> Mask:
+    """The Mask for what a step with the environment `env` writes on a machine whose own is `machine`, and for `more`."""
+    passed = [env[name] for name, value in action.env if value is None and is_secret(env.get(name, ""))]
+    usual = secret_in_file(os.path.join(machine.get("HOME") or "/", ".ray/auth_token"))
+    own = {**credentials_of(machine), **credentials_of(env)}
+    return Mask([*passed, *own, *registered_secrets(), *([usual] if usual else []), *more])

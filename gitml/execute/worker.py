@@ -15,13 +15,12 @@ from gitml.core.model.result import Cost
 from gitml.errors import GitmlError, MachineError
 from gitml.execute.attempt import AttemptReporter, perform, sandbox_of
 from gitml.execute.interfaces import WorkerServices
-from gitml.execute.log_mask import mask_of
+from gitml.execute.log import mask_of
 from gitml.execute.messages import Frames, WorkerTask, decode_task, frame
 from gitml.execute.process import NONE, NOW, SOFT, StopRequests
-from gitml.execute.sandbox.git_blobs import BlobMemory
 from gitml.execute.sandbox.location import SandboxRoot
 from gitml.execute.sandbox.namespace import leave_shared
-from gitml.execute.sandbox.sandbox import Sandbox
+from gitml.execute.sandbox.sandbox import BlobMemory, Sandbox
 from gitml.files import write_all
 from gitml.platform.current import platform
 

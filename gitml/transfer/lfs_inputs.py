@@ -15,7 +15,7 @@ from gitml.core.model.action import Action, ActionInput, CodeFile
 from gitml.core.model.digest import Digest
 from gitml.core.model.protocols import Source
 from gitml.core.model.result import OutputRef
-from gitml.execute.sandbox.git_blobs import is_pointer, pointed_at
+from gitml.execute.sandbox.sandbox import is_pointer, pointed_at
 from gitml.git.command import Location
 from gitml.git.lfs.pointer import local_lfs_object
 from gitml.git.objects.reader import Objects

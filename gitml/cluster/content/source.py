@@ -20,7 +20,7 @@ from gitml.core.model.digest import digest_of
 from gitml.core.model.tree import decode_tree
 from gitml.errors import GitmlError, IntegrityError
 from gitml.execute.interfaces import GitObjectReader, WorkerServices
-from gitml.execute.sandbox.git_blobs import is_pointer, pointed_at
+from gitml.execute.sandbox.sandbox import is_pointer, pointed_at
 
 INLINE_EACH = 2**18  # bytes; what is larger travels by itself
 INLINE_TOTAL = 2**21

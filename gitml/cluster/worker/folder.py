@@ -27,7 +27,7 @@ from gitml.cluster.worker.folder_gc import FolderGarbageCollector
 from gitml.errors import IntegrityError
 from gitml.execute.environments.environments import Environments
 from gitml.execute.interfaces import WorkerServices
-from gitml.execute.sandbox.git_blobs import is_pointer, pointed_at
+from gitml.execute.sandbox.sandbox import is_pointer, pointed_at
 from gitml.git.objects.loose_objects import LooseObjects
 from gitml.platform.current import platform
 from gitml.store.local.object_writer import BlobWriter

@@ -11,7 +11,7 @@ from gitml.core.model import paths
 from gitml.core.model.action import Action
 from gitml.core.model.graph import GraphStep
 from gitml.core.model.protocols import Source
-from gitml.execute.missing_names import MODULE
+from gitml.execute.log_text import MODULE
 from gitml.git.worktree.snapshot import WorkTree, WorkTreeFolder
 
 MOST_LOOKED_AT = 20_000  # names of the commit that a search for a module looks at

@@ -19,8 +19,7 @@ from gitml.core.model.protocols import Facts
 from gitml.core.model.step_settings import HOST
 from gitml.errors import InputError
 from gitml.execute.environments.import_redirect import Redirect
-from gitml.execute.environments.interpreter_packages import Packages, packages_of
-from gitml.execute.environments.interpreters import PythonInterpreter, interpreter_at
+from gitml.execute.environments.interpreters import Packages, PythonInterpreter, interpreter_at, packages_of
 from gitml.execute.environments.variables import find_program, search_path
 
 if TYPE_CHECKING:

@@ -1,17 +1,26 @@
-"""Takes what a step was to leave, and only that, once no process of it is alive."""
+"""Takes the declared outputs of a step from its sandbox, and only those, once no process of it is alive.
+
+What an attempt that did not succeed made of them is kept in the Store for a while, never as a result. Whatever goes wrong there
+changes nothing about the failure itself: a port that can't be kept is left out, and a nearly full disk keeps nothing, so that
+the failure can still be recorded.
+"""
 
 from __future__ import annotations
 
 import os
 import stat
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from gitml.core.model.action import ActionOutput
+from gitml.core.model.paths import is_git_name
 from gitml.core.model.port_kinds import PORT_KINDS, ParsedMetrics, is_directory
 from gitml.core.model.result import OutputRef
-from gitml.errors import InputError
+from gitml.core.model.tree import link_stays_inside
+from gitml.errors import GitmlError, InputError
 from gitml.execute.interfaces import SandboxStore
 from gitml.execute.log_text import neutral
+from gitml.execute.sandbox.removal import remove_tree
 
 _KINDS = (
     (stat.S_ISREG, "a file"),
@@ -71,3 +80,107 @@ def _inspect(output: ActionOutput, work: str) -> bool:
     if found != expected:
         raise InputError(f"output {output.name} ({output.mount}) is {found}, not {expected}")
     return expected == "a file" and bool(mode & stat.S_IXUSR)
+
+
+FLOOR = 2**30  # bytes that stay free, or a twentieth of the disk where that is less
+NO_ROOM = "what a failed step made of its outputs was not kept: the disk is nearly full"
+
+
+class PartialOutputs(NamedTuple):
+    """Partial outputs by port, and what to tell a person when they could not be kept."""
+
+    outputs: tuple[OutputRef, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+def keep_partial(
+    outputs: Sequence[ActionOutput], work: str, store: SandboxStore, taken: Sequence[OutputRef] = ()
+) -> PartialOutputs:
+    """Moves what lies at the places of `outputs` below `work` into the Store; `taken` are those that it has already.
+
+    A file or a directory is kept whatever was declared, without what no Store takes: pipes, devices, links that lead out, what is
+    called ``.git``. What is missing or empty is left out.
+    """
+    have = {ref.name: ref for ref in taken}
+    found = [(output, path) for output in outputs if output.name not in have and (path := _place(output, work))]
+    if not found and not have:
+        return PartialOutputs()
+    if not _has_room(store, work):
+        return PartialOutputs(notes=(NO_ROOM,))
+    notes: dict[str, None] = {}
+    for output, path in found:
+        try:
+            ref = _take(output, path, store)
+        except (GitmlError, OSError):
+            notes[f"what a failed step made of its output {output.name} could not be kept"] = None
+            continue
+        if ref.size:
+            have[ref.name] = ref
+    return PartialOutputs(tuple([have[output.name] for output in outputs if output.name in have]), tuple(notes))
+
+
+def _place(output: ActionOutput, work: str) -> str | None:
+    """The file or directory that was made for a port; a link counts as what it leads to in the sandbox."""
+    top = os.path.realpath(work)
+    path = os.path.realpath(f"{work}/{output.mount}")
+    if not path.startswith(top + "/"):
+        return None
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return None
+    return path if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else None
+
+
+def _take(output: ActionOutput, path: str, store: SandboxStore) -> OutputRef:
+    found = os.lstat(path)
+    if stat.S_ISDIR(found.st_mode):
+        _prune(path)
+        return OutputRef(output.name, "directory", *store.ingest_tree(path))
+    _make_readable(path, found.st_mode)
+    kind = "file" if is_directory(output.kind) else output.kind
+    executable = bool(found.st_mode & stat.S_IXUSR)
+    return OutputRef(output.name, kind, *store.ingest_file(path), executable)
+
+
+def _prune(top: str) -> None:
+    """Removes from a directory what the Store refuses, so that it keeps the rest."""
+    waiting = [(top, "")]
+    while waiting:
+        folder, inside = waiting.pop()
+        os.chmod(folder, stat.S_IMODE(os.lstat(folder).st_mode) | stat.S_IRWXU)  # of what the step locked, too
+        with os.scandir(folder) as entries:
+            for entry in list(entries):
+                if is_git_name(entry.name):
+                    _remove(entry)
+                elif entry.is_symlink():
+                    if not link_stays_inside(inside, os.readlink(entry.path)):
+                        os.unlink(entry.path)
+                elif entry.is_dir(follow_symlinks=False):
+                    waiting.append((entry.path, f"{inside}/{entry.name}" if inside else entry.name))
+                elif entry.is_file(follow_symlinks=False):
+                    _make_readable(entry.path, entry.stat(follow_symlinks=False).st_mode)
+                else:
+                    os.unlink(entry.path)
+
+
+def _remove(entry: os.DirEntry[str]) -> None:
+    if entry.is_dir(follow_symlinks=False):
+        remove_tree(entry.path)
+    else:
+        os.unlink(entry.path)
+
+
+def _make_readable(path: str, mode: int) -> None:
+    if not mode & stat.S_IRUSR:
+        os.chmod(path, stat.S_IMODE(mode) | stat.S_IRUSR)
+
+
+def _has_room(store: SandboxStore, work: str) -> bool:
+    """Whether enough is free, where the Store is and where the sandbox is."""
+    try:
+        here = os.statvfs(work)
+    except OSError:
+        return False
+    both = (store.disk_space(), (here.f_bavail * here.f_frsize, here.f_blocks * here.f_frsize))
+    return all(free >= min(FLOOR, of // 20) for free, of in both)

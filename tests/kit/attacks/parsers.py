@@ -51,7 +51,7 @@ from gitml.core.text.plot_data import can_be_plot, parse_plot
 from gitml.errors import GitmlError, InputError, RemoteError
 from gitml.execute.environments.requirements import parse_requirements
 from gitml.execute.messages import Frames, decode_task, finished_from_json, frame
-from gitml.execute.sandbox.git_blobs import is_pointer, pointed_at
+from gitml.execute.sandbox.sandbox import is_pointer, pointed_at
 from gitml.git.command import Location
 from gitml.git.lfs.client import LfsClient
 from gitml.git.lfs.endpoint import Endpoint, access_in, endpoint_in

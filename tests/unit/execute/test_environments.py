@@ -285,7 +285,17 @@ def test_steps_run_in_the_environment_that_is_built_once(tmp_path: Path, venv: P
         assert bench.log(first) == bench.log(second)
         assert look.path_of(locked) is not None
         assert len([name for name in os.listdir(bench.root / "cache/envs") if not name.endswith(".lock")]) == 1
-        strict = finish(executor, bench.task("python", "-c", script, environment=locked, strict=True))
+    finally:
+        bench.close()
+
+
+@pytest.mark.needs_linux("sandbox: strict")
+def test_a_strict_step_may_read_its_environment(tmp_path: Path, venv: Path, offline: dict[str, str]) -> None:
+    (tmp_path / "bench").mkdir()
+    bench = ExecutionBench(tmp_path / "bench", {**offline, "PATH": f"{venv}/bin:/usr/bin:/bin"})
+    try:
+        locked = bench.services().environments.identify(EnvironmentSource("r.txt", b"leaf==1.0\n"))
+        strict = finish(bench.executor(), bench.task("python", "-c", "import leaf", environment=locked, strict=True))
         assert strict.outcome == "done", bench.log(strict)
     finally:
         bench.close()

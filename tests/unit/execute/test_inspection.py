@@ -108,6 +108,7 @@ STRICT = pytest.param(
 )
 
 
+@pytest.mark.needs_linux("other processes can't look into gitml")
 @pytest.mark.parametrize("sandbox", ["normal", STRICT])
 def test_a_step_reads_no_variable_that_gitml_was_given_from_any_process(tmp_path: Path, sandbox: str) -> None:
     project = Project(
@@ -117,6 +118,7 @@ def test_a_step_reads_no_variable_that_gitml_was_given_from_any_process(tmp_path
     assert json.loads(project.do("logs", "latest", "look").out) == {}
 
 
+@pytest.mark.needs_linux("other processes can't look into gitml")
 @pytest.mark.root
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to become another user")
 @pytest.mark.parametrize("settings", ["", "sandboxes: {mount: false}\n"], ids=["mounted", "apart"])

@@ -280,6 +280,7 @@ def test_root_has_no_way_back(bench: ExecutionBench, confined: dict[str, object]
     assert said(bench, script, **confined) == ["denied"] * 4 + ["1"]
 
 
+@pytest.mark.needs_linux("namespaces of networks")
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare")
 def test_a_machine_that_can_make_no_network_says_why() -> None:
     """A user namespace in which no network namespace may be made stands for it."""

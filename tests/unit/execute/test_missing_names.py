@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from gitml.execute.missing_names import missing_names, relative_to
+from gitml.execute.log_text import missing_names, relative_to
 
 PLACES = ("/s/work", "/mnt/real/s/work")
 

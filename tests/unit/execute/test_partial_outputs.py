@@ -12,7 +12,7 @@ from gitml.core.model.action import ActionOutput
 from gitml.core.model.result import OutputRef
 from gitml.core.model.tree import decode_tree
 from gitml.errors import MachineError
-from gitml.execute.sandbox.partial_outputs import NO_ROOM, keep_partial
+from gitml.execute.sandbox.outputs import NO_ROOM, keep_partial
 from gitml.store.local.store import LocalStore
 
 OUTPUTS = (

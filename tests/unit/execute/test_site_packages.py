@@ -16,8 +16,7 @@ from gitml.cluster.environment_probe import environment_difference
 from gitml.core.model.action import Action
 from gitml.core.model.digest import digest_of
 from gitml.core.planner.explain import changes_between
-from gitml.execute.environments.interpreter_packages import Packages, packages_of, place_in
-from gitml.execute.environments.interpreters import PythonInterpreter
+from gitml.execute.environments.interpreters import Packages, PythonInterpreter, packages_of, place_in
 from tests.kit.execution import MemoryFacts
 
 
