@@ -13,7 +13,6 @@ from gitml.errors import InputError
 
 if TYPE_CHECKING:
     from gitml.cli.session import Session
-    from gitml.git.integrity import repairs
     from gitml.modules.registry_types import ModuleVersion, Registry
     from gitml.modules.service import ModuleService
 
@@ -46,6 +45,7 @@ def open_registries(session: Session) -> Iterator[ModuleService]:
     """The registries of the repository that the current folder lies in; repairs of them are reported."""
     from gitml.cli.text.terminal import safe
     from gitml.consent.consent import Consent
+    from gitml.git.integrity import repairs
     from gitml.git.repository import discover
     from gitml.modules.registry_places import registries_here
     from gitml.modules.service import ModuleService
