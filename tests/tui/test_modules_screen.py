@@ -116,7 +116,7 @@ async def test_a_whole_module_is_deprecated_with_a_reason_or_not_at_all(project:
         await ui.press("d")
         await ui.type("old")
         await ui.press("enter")
-        assert "and warn" in ui.text()
+        assert "with a warning" in ui.text()
         await ui.press("y")
         await ui.until("deprecate is recorded")
     assert module(project)["state"] == "deprecated"
