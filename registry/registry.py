@@ -181,7 +181,7 @@ class Registry:
     ) -> Event | None:
         """Deprecates a version, or the module. A default needs another named in `default`, or `clear_default`.
 
-        None when it is so already. `replacement` is ``name@version``, told to whoever uses it.
+        None when it is so already. `replacement` is ``name@version``, shown to those who use it.
         """
         return self._change(DEPRECATE, name, version, reason, replacement, default, clear_default)
 
@@ -340,7 +340,7 @@ class Registry:
         return self.journal.projection.tip()
 
     def verify(self) -> Verification:
-        """Checks every event and content, and tells which records are signed and by whom."""
+        """Checks every event and content; which records are signed, and by whom."""
         from registry.log.verification import verify
 
         return verify(self.journal)

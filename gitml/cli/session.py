@@ -57,7 +57,7 @@ class Session:
 
     def adopt(self, workspace: Workspace) -> None:
         """Makes this workspace that of the session: its notices are printed here, and it is closed at the end."""
-        workspace.on_many_records = self._tell_of_many
+        workspace.on_many_records = self._on_many_records
         workspace.on_refused = self._tell_of_refused
         workspace.listen(lambda text: self.warn(safe(text)))
         self.prepare(workspace.consent)
@@ -79,7 +79,7 @@ class Session:
         if self._workspace is not None:
             self._workspace.consent.offline = False
 
-    def _tell_of_many(self, records: int) -> None:
+    def _on_many_records(self, records: int) -> None:
         if not self.json:
             self.note(f"reading {records:,} records of runs…")
 

@@ -234,7 +234,7 @@ class Consent:
         return layout.own_folder(self._location.common_dir, layout.TRUST_ID)
 
     def _id(self) -> str | None:
-        """The repository's own id. No clone brings one along, so what lies at an old path later is another repository."""
+        """The repository's own id. It is in no clone, so what lies at an old path later is another repository."""
         try:
             with open(self._id_path, encoding="ascii") as file:
                 id = file.read(64).strip()
@@ -266,7 +266,7 @@ _LARGEST = 1 << 20
 
 
 def is_owners(location: Location) -> bool:
-    """Whether nothing tells that the repository came from elsewhere: no remote in Git's settings, no clone in its reflog.
+    """Whether there is no sign that the repository came from elsewhere: no remote in Git's settings, no clone in its reflog.
 
     Nor was anything ever fetched or pulled into it, from whatever URL.
     """

@@ -17,7 +17,7 @@ _BLANKS = re.compile(r"\s{9,}")
 
 
 class Question(NamedTuple):
-    """What a person is asked: `kind` is ``places`` or ``run``; `origin` is where the repository came from, as far as Git tells.
+    """What a person is asked: `kind` is ``places`` or ``run``; `origin` is where the repository came from, as far as Git knows.
 
     `places` are those that are not allowed yet; `commands` are (step, command line) of what would run.
     """
@@ -29,7 +29,7 @@ class Question(NamedTuple):
 
 
 class ConsentError(TrustError):
-    """This user did not allow it yet: `question` is what to ask a person, by whoever can."""
+    """This user did not allow it yet: `question` is what to ask a person, by a caller that can."""
 
     def __init__(self, message: str, question: Question, *, where: str | None = None, hint: str | None = None) -> None:
         super().__init__(message, where=where, hint=hint)

@@ -74,7 +74,7 @@ class Location(NamedTuple):
     """Where a repository is. `git_dir` is this worktree's own, `common_dir` what all worktrees share.
 
     `worktree` is None when the repository is bare. `object_format` is ``sha1`` or ``sha256``. `explicit` when the
-    user's GIT_DIR named it, so that git must be told too. `scratch` is a folder for what git is to write where the repository
+    user's GIT_DIR named it, so that git must get it too. `scratch` is a folder for what git is to write where the repository
     can't be written, and is only looked at.
     """
 

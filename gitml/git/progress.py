@@ -1,4 +1,4 @@
-"""What git tells while it transfers: progress for whoever watches, and the rest as text."""
+"""What git writes to its stderr while it transfers: progress for a watcher, and the rest as text."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TELLS_PROGRESS = re.compile(r"(remote: )?[A-Z][a-z]+ [a-z ]+: +\d+(%|, done| *\
 
 
 def read_stderr(stream: IO[bytes], watch: Watch | None, silence: float | None = None, end: float | None = None) -> str:
-    """What git writes to its stderr, less the lines that tell progress: those go to `watch`, as they come.
+    """What git writes to its stderr, less the lines of progress: those go to `watch`, as they come.
 
     TimeoutError when nothing comes for `silence` seconds, or when it goes on at `end` of the monotonic clock.
     """

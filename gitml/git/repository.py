@@ -45,7 +45,7 @@ def _looks_bare(folder: str) -> bool:
 
 
 def _refuse_tracked(folder: str, environ: Mapping[str, str]) -> None:
-    """TrustError for a bare repository that a commit of the repository around it brings: its settings name programs to run."""
+    """TrustError for a bare repository that is in a commit of the repository around it: its settings name programs to run."""
     outer = os.path.dirname(folder)
     while not os.path.lexists(os.path.join(outer, ".git")):
         if outer == os.path.dirname(outer):

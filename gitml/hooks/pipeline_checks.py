@@ -98,7 +98,7 @@ def _values(pipeline: Pipeline) -> dict[str, Scalar]:
 
 
 def _stand_in(param: Param) -> Scalar:
-    """Some value that the parameter can have, for a pipeline is checked without being told any."""
+    """Some value that the parameter can have, for a pipeline is checked without parameters."""
     if param.choices:
         return param.choices[0]
     if param.type in ("int", "float"):

@@ -117,7 +117,7 @@ def _of_module(data: bytes, path: str) -> Iterable[Diagnostic]:
 
 
 def _of_lock(ws: Workspace, source: ListableSource) -> tuple[list[Diagnostic], list[str]]:
-    """How `gitml.lock`, if there is one, differs from what the pipelines use: (mistakes, what could not be told)."""
+    """How `gitml.lock`, if there is one, differs from what the pipelines use: (mistakes, what could not be checked)."""
     entry = source.lookup(LOCK)
     if entry is None:
         return [], []

@@ -239,7 +239,7 @@ class Update(NamedTuple):
 
 
 def updates_to_send(told: bytes) -> list[Update]:
-    """What Git tells pre-push on its stdin, without gitml's own refs and what is deleted. InputError for other text."""
+    """The updates that Git writes to the stdin of pre-push, without gitml's own refs and deletions. InputError for other text."""
     found = []
     for line in os.fsdecode(told).splitlines():
         words = line.split(" ")
@@ -250,7 +250,7 @@ def updates_to_send(told: bytes) -> list[Update]:
 
 
 def updates_received(told: bytes) -> list[Update]:
-    """What Git tells post-receive: the branches that are there now, those that were deleted and all other refs left out."""
+    """The updates of branches that Git writes to the stdin of post-receive, without those that were deleted."""
     found = []
     for line in os.fsdecode(told).splitlines():
         words = line.split(" ", 2)
@@ -261,7 +261,7 @@ def updates_received(told: bytes) -> list[Update]:
 
 
 def updates_of_framework(ws: Workspace, environ: Mapping[str, str]) -> list[Update] | None:
-    """The same from the variables of the pre-commit framework, which tells of one ref; None where it isn't there."""
+    """The same from the variables of the pre-commit framework, which names one ref; None where it isn't there."""
     if "PRE_COMMIT_REMOTE_BRANCH" not in environ:
         return None
     ref = environ["PRE_COMMIT_REMOTE_BRANCH"]

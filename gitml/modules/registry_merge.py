@@ -23,7 +23,7 @@ from registry.log.share import merge_remote
 
 
 def merge_fetched(location: Location, objects: Callable[[], Objects]) -> str | None:
-    """Takes in what was fetched since it was last looked at; what of it is refused, and why, told once.
+    """Merges what was fetched since the last look; what of it is refused, and why, is returned once.
 
     A look at some refs when there is nothing new.
     """

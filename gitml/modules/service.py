@@ -34,7 +34,7 @@ class ResolvedUse(NamedTuple):
     """What a use of a module means. `content_oid` is a Git tree that is in the project's repository.
 
     `registry` is empty for the default one; `registry_state` is the record of its log that was asked; `state` is active,
-    deprecated or disabled, or ``unknown`` when the registry is not here and only the lock told.
+    deprecated or disabled, or ``unknown`` when the registry is not here and only the lock names it.
     """
 
     use: str
@@ -62,7 +62,7 @@ class ModuleService:
     """The registries of the project at `location`: its own, and those that `registries` names by URL or path.
 
     The one under the empty name takes the place of the project's own as the default. Each is opened when first used. `consent`
-    tells whether it may be copied from where it is; see `gitml.consent`.
+    decides whether it may be copied from where it is; see `gitml.consent`.
     """
 
     def __init__(
@@ -203,7 +203,7 @@ class ModuleService:
         return self._resolved(ref, found, here.tip)
 
     def _follow(self) -> None:
-        """Takes in what a plain `git fetch` brought of the project's own registry."""
+        """Merges what a plain `git fetch` fetched of the project's own registry."""
         if not self._followed:
             self._followed = True
             self._refused = merge_fetched(self.location, lambda: self.objects)

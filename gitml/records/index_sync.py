@@ -34,11 +34,13 @@ class Synced(NamedTuple):
     ahead: str | None = None
 
 
-def sync(index: Index, records: GitRecordLog, objects: Objects, tell_of_many: CountListener = ignore_count) -> Synced:
+def sync(
+    index: Index, records: GitRecordLog, objects: Objects, on_many_records: CountListener = ignore_count
+) -> Synced:
     """Takes in what the log has beyond the index, which forgets all of a log that is not here any more.
 
-    A record that is bad, or that is not here, is left out: `fsck` names it. `tell_of_many` is told the number of records when
-    they are so many that reading them takes a while.
+    A record that is bad, or that is not here, is left out: `fsck` names it. `on_many_records` is called with the number of records
+    when they are so many that reading them takes a while.
     """
     with index.batch():
         tip = records.tip()
@@ -53,7 +55,7 @@ def sync(index: Index, records: GitRecordLog, objects: Objects, tell_of_many: Co
         if tip is None:
             return Synced(0)
         difference = records.difference(known, tip)
-        new = added_files(difference, tell_of_many)
+        new = added_files(difference, on_many_records)
         newer: list[str] = []
         count = sum(1 for item in index_records(index, tip, read_records(objects, new, newer)) if item.run is not None)
         if newer:
@@ -62,14 +64,14 @@ def sync(index: Index, records: GitRecordLog, objects: Objects, tell_of_many: Co
     return Synced(count, known if difference.lacking else None)
 
 
-def added_files(difference: LogDiff, tell_of_many: CountListener) -> Iterator[AddedFile]:
-    """The files that the other log adds; `tell_of_many` is told of how many records, when they are many, before the first."""
+def added_files(difference: LogDiff, on_many_records: CountListener) -> Iterator[AddedFile]:
+    """The files that the other log adds; `on_many_records` gets the number of records, when they are many, before the first."""
     files = difference.added()
     first = list(islice(files, MANY))
     if len(first) == MANY:
         runs = sum(item.path.endswith("/run.json") for item in difference.again().added())
         if runs >= MANY:
-            tell_of_many(runs)
+            on_many_records(runs)
     return chain(first, files)
 
 

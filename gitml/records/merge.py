@@ -37,11 +37,11 @@ def merge_all(
     records: GitRecordLog,
     objects: Objects,
     fetched: Mapping[str, str],
-    tell_of_many: CountListener = ignore_count,
+    on_many_records: CountListener = ignore_count,
 ) -> tuple[MergeResult, ...]:
     """`merge_log` for each tracking ref and its tip."""
     return tuple(
-        [merge_log(index, records, objects, ref, theirs, tell_of_many) for ref, theirs in sorted(fetched.items())]
+        [merge_log(index, records, objects, ref, theirs, on_many_records) for ref, theirs in sorted(fetched.items())]
     )
 
 
@@ -51,16 +51,16 @@ def merge_log(
     objects: Objects,
     ref: str,
     theirs: str,
-    tell_of_many: CountListener = ignore_count,
+    on_many_records: CountListener = ignore_count,
 ) -> MergeResult:
     """Takes every sound record that `theirs`, fetched into `ref`, has beyond the log into the log and the index.
 
-    What the log has stays as it is. `tell_of_many` as for `sync`.
+    What the log has stays as it is. `on_many_records` as for `sync`.
     """
     for tries in range(_TRIES):
         try:
             with index.batch():
-                return _merge_once(index, records, objects, ref, theirs, tell_of_many)
+                return _merge_once(index, records, objects, ref, theirs, on_many_records)
         except _LogMovedError:
             time.sleep(0.01 * (1 + tries) * (0.5 + os.urandom(1)[0] / 256))
     raise BusyError("others keep adding to the log of runs", where=ref, hint="try again")
@@ -72,35 +72,35 @@ def recover_lost(
     objects: Objects,
     ref: str,
     ahead: str,
-    tell_of_many: CountListener = ignore_count,
+    on_many_records: CountListener = ignore_count,
 ) -> int | None:
     """Puts the records up to `ahead`, which the index knows, into a log that was set back behind it; how many runs.
 
     None where they can't be read any more: then the index is made anew from the log.
     """
     try:
-        united = merge_log(index, records, objects, ref, ahead, tell_of_many)
+        united = merge_log(index, records, objects, ref, ahead, on_many_records)
     except IntegrityError:
         united = None
     if united is not None and not united.refused:
         return united.runs
-    rebuild_from_log(index, records, objects, tell_of_many)
+    rebuild_from_log(index, records, objects, on_many_records)
     return None
 
 
 def rebuild_from_log(
-    index: Index, records: GitRecordLog, objects: Objects, tell_of_many: CountListener = ignore_count
+    index: Index, records: GitRecordLog, objects: Objects, on_many_records: CountListener = ignore_count
 ) -> None:
     """Has the index know what the log has and nothing else."""
     with index.batch():
         forget_records(index, *TOLD)
-        sync(index, records, objects, tell_of_many)
+        sync(index, records, objects, on_many_records)
 
 
 def _merge_once(
-    index: Index, records: GitRecordLog, objects: Objects, ref: str, theirs: str, tell_of_many: CountListener
+    index: Index, records: GitRecordLog, objects: Objects, ref: str, theirs: str, on_many_records: CountListener
 ) -> MergeResult:
-    sync(index, records, objects, tell_of_many)
+    sync(index, records, objects, on_many_records)
     ours = index.meta(TIP)
     if ours == theirs:
         return MergeResult(ref, 0)
@@ -109,7 +109,7 @@ def _merge_once(
         return MergeResult(ref, 0, (RejectedRecord(ref, "is no log of records"),))
     fetch_missing_blobs(objects.location, ours, theirs)
     difference = records.difference(ours, theirs)
-    new = added_files(difference, tell_of_many)
+    new = added_files(difference, on_many_records)
     refused: list[RejectedRecord] = []
     files: dict[str, str] = {}
     runs = 0

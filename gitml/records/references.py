@@ -48,7 +48,7 @@ def referenced_contents(
     """All that recorded runs name of what is wanted. A record that can't be read names nothing: `fsck` names it.
 
     With `once` rows that several runs share are given for one of them only. IntegrityError for a record that a newer gitml wrote:
-    what it names can't be told.
+    what it names is unknown.
     """
     tip = records.tip()
     if tip is None:

@@ -34,7 +34,7 @@ class RejectedRecord(NamedTuple):
 
 
 class ValidRecord(NamedTuple):
-    """What a record brings: its files, the Run when it is a new one, and beside it what `docs/formats.md` names.
+    """The contents of a record: its files, the Run when it is a new one, and beside it what `docs/formats.md` names.
 
     `inline` are (content, blob) of small outputs and logs.
     """
@@ -56,7 +56,7 @@ class _File(NamedTuple):
 def validate_records(
     objects: Objects, offered: Iterable[AddedFile], is_known: Callable[[str], bool]
 ) -> Iterator[ValidRecord | RejectedRecord]:
-    """A verdict for each record among files that come in order of path. `is_known` tells whether the log has the record."""
+    """A verdict for each record among files that come in order of path. `is_known` returns whether the log has the record."""
     bad: dict[str, str] = {}
     for folder, of_record in _grouped(objects, _possible(offered, bad), lambda file: True):
         record = _Record(folder)
@@ -225,7 +225,7 @@ class _Record:
             self.found.environments[digest] = content
 
     def whole(self, is_known: bool) -> ValidRecord:
-        """What the record brings; ValueError saying what contradicts what. One that `is_known` need not have all."""
+        """The contents of the record; ValueError saying what contradicts what. One that `is_known` need not have all."""
         if _BESIDE.match(self.folder):
             return self.found
         if self.head is None:

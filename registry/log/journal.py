@@ -27,7 +27,7 @@ _PATIENCE = 90.0
 
 
 class RegistryEntry(NamedTuple):
-    """An event about to be recorded, the Git trees it brings (path in the log -> tree), and the commits it keeps."""
+    """An event about to be recorded, its Git trees (path in the log -> tree), and the commits it keeps."""
 
     event: Event
     trees: Mapping[str, str] = {}

@@ -2,8 +2,8 @@
 
 What is on a remote never changes. Own events that are not on any remote yet are put behind what the remote has, each by the
 rules that would hold if it were made now; one that they refuse (another has published the same version with other content) is
-withdrawn and told. Where both sides are on some remote already, the two lines are joined. A remote whose log was set to one that
-does not follow what was taken in of it is refused: what was published there would change.
+withdrawn and reported. Where both sides are on some remote already, the two lines are joined. A remote whose log was set to one
+that does not follow what was merged of it is refused: what was published there would change.
 """
 
 from __future__ import annotations

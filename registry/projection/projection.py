@@ -1,7 +1,7 @@
 """The projection: what the log says, in an SQLite file beside it that can be thrown away.
 
-It is brought level with the log whenever it is asked something. Runs come this way, so sqlite3 is spoken; the tables are made,
-and general questions answered, in `tables` and `queries`.
+It is refreshed from the log at every query. Runs query it, so sqlite3 is used; `tables` makes the tables, and answers general
+questions.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ class Projection:
         return self.query(lambda db: list(_events(db, module)))
 
     def refresh(self) -> None:
-        """Brings the file level with the log; for whoever reads it otherwise."""
+        """Refreshes the file from the log, for a reader that opens it itself."""
         self.query(lambda db: None)
 
     def rebuild(self) -> int:

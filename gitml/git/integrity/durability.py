@@ -27,7 +27,7 @@ def sync_objects(location: Location) -> None:
     """Makes every object of the repository durable, with its name.
 
     Packs are synced by Git itself. Loose objects, which Git does not sync, are looked for by the times of their folders: only
-    what came since the last call is synced, whoever wrote it.
+    what came since the last call is synced, no matter which process wrote it.
     """
     if location.scratch:
         return  # what git wrote there goes with this process

@@ -167,7 +167,7 @@ _NO_FILE = ("000000", "160000")  # the mode of what was removed, and of a submod
 def is_connected(location: Location, tips: Iterable[str]) -> bool:
     """Whether every object that the commits `tips` and the index name, directly or not, is here.
 
-    False also where that can't be told this way: for a partial clone, for a tip that is no commit, where Git fails.
+    False also where that can't be found out this way: for a partial clone, for a tip that is no commit, where Git fails.
     """
     if is_partial(location):
         return False

@@ -91,7 +91,7 @@ def is_gone(location: Location, objects: Objects, ref: str) -> bool:
 
 
 def recover_tracking_refs(location: Location, objects: Objects, remote: str) -> list[RecoveredRef]:
-    """Takes away the tracking refs of a remote that are not sound: the next fetch brings them anew."""
+    """Deletes the tracking refs of a remote that are damaged: the next fetch sets them again."""
     place = f"{layout.REMOTES_REF}/{folder_of_remote(remote)}"
     names = set(packed_refs(location, f"{place}/") or {})
     with suppress(OSError):

@@ -1,4 +1,4 @@
-"""Repairs that are made on the way, reported to who listens; and when this machine started, which tells what a crash left."""
+"""Repairs that are made on the way are reported to a listener; and when this machine started: what is older survived no crash."""
 
 from __future__ import annotations
 

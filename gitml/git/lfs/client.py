@@ -61,7 +61,7 @@ class LfsClient:
             return {item.digest for item in wanted if ("download", item.digest) in self._actions}
 
     def lacking(self, wanted: Sequence[StoredObject]) -> set[Digest]:
-        """Which of these an upload has to bring."""
+        """Which of these are to be uploaded."""
         self._ask("upload", wanted)
         with self._lock:
             return {item.digest for item in wanted if ("upload", item.digest) in self._actions}
@@ -275,7 +275,7 @@ class LfsClient:
 
 
 def _checked(item: StoredObject, source: str | bytes) -> tuple[int, ...]:
-    """Hashes what is to be sent; IntegrityError when it is not what its name says. Gives what tells a change later."""
+    """Hashes what is to be sent; IntegrityError when it is not what its name says. Returns what shows a later change."""
     before = _moment(source)
     if isinstance(source, bytes):
         found = hashlib.sha256(source).hexdigest()

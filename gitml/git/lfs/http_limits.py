@@ -250,7 +250,7 @@ class AddressPolicy:
             )
 
     def check_name(self, host: str) -> None:
-        """`check` of a host that a proxy will look up: TrustError for what is such an address as far as can be told here."""
+        """`check` of a host that a proxy will look up: TrustError for what is such an address as far as its name shows."""
         try:
             found = addresses_of(host, 0)
         except (OSError, UnicodeError):

@@ -31,7 +31,7 @@ class LocalRemote:
 
     @property
     def options(self) -> Sequence[str]:
-        """What ``git push`` is told so that the folder's Git syncs what it writes."""
+        """Options of ``git push`` that make the folder's Git sync what it writes."""
         return (f"--receive-pack={RECEIVE}",)
 
     def sync(self, refs: Iterable[str]) -> None:
@@ -87,7 +87,7 @@ def _of_remote() -> Iterator[None]:
 
 
 def _is_trusted(location: Location, folder: str) -> bool:
-    """Whether git would obey the settings of a repository, which it is not asked where it is told outright that one is there."""
+    """Whether git would obey the settings of a repository, which git itself does not check when GIT_DIR names one."""
     owners = {os.geteuid()}
     if os.geteuid() == 0 and os.environ.get("SUDO_UID", "").isdigit():
         owners.add(int(os.environ["SUDO_UID"]))

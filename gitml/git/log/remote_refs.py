@@ -36,7 +36,7 @@ def tracking_ref(remote: str, log: str) -> str:
 
 
 def merged_ref(remote: str, log: str) -> str:
-    """The ref that holds what was last taken in of a remote's log, whatever a plain ``git fetch`` brought since."""
+    """The ref that holds the last merged tip of a remote's log, whatever a plain ``git fetch`` fetched since."""
     return f"{layout.TAKEN_REF}/{folder_of_remote(remote)}/{log}"
 
 
@@ -63,7 +63,7 @@ def without_secrets(text: str) -> str:
 
 
 def set_refspecs(location: Location, remote: str) -> bool:
-    """Has a plain ``git fetch`` of a configured remote bring its logs too; whether that is new. InputError for no remote."""
+    """Has a plain ``git fetch`` of a configured remote fetch its logs too; whether that is new. InputError for no remote."""
     known = configured(location)
     if remote not in known:
         from gitml.core.language.diagnostics import nearest

@@ -318,7 +318,7 @@ _FETCH_OBJECTS = ("--no-tags", "--no-write-fetch-head", "--recurse-submodules=no
 def fetch_missing_blobs(location: Location, known: str | None, tip: str) -> None:
     """Brings what the tree of the record `tip` has beyond that of `known` and is not here. RemoteError when it can't be had.
 
-    Git would bring each blob by itself when it is read. Costs a look at a folder where the clone is whole.
+    Git would fetch each blob by itself when it is read. Costs a look at a folder where the clone is whole.
     """
     if not is_partial(location):
         return

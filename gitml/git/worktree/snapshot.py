@@ -176,7 +176,7 @@ class WorkTree:
         return self._sealed[1]
 
     def ignored(self, path: str) -> bool:
-        """Whether something is at `path` that Git is told to ignore."""
+        """Whether something is at `path` that Git ignores."""
         if not path or not os.path.lexists(os.path.join(self._location.folder, path)):
             return False
         given = os.fsencode(path) + b"\0"
@@ -306,7 +306,7 @@ class WorkTreeFolder(FolderSource):
     inner: WorkTree
 
     def ignored(self, path: str) -> bool:
-        """Whether something is at `path` that Git is told to ignore."""
+        """Whether something is at `path` that Git ignores."""
         return self.inner.ignored(self._whole(path))
 
     def how_to_restore(self, path: str) -> str | None:

@@ -162,7 +162,7 @@ class Hasher:
             self._process.stop()
 
     def _executables(self) -> bool:
-        """Whether the repository tells executable files apart."""
+        """Whether the repository distinguishes executable files."""
         if self._modes_count is None:
             self._modes_count = config_value(self._location, "--type=bool", "core.fileMode") != "false"
         return self._modes_count
