@@ -39,8 +39,8 @@ def sync(
 ) -> Synced:
     """Takes in what the log has beyond the index, which forgets all of a log that is not here any more.
 
-    A record that is bad, or that is not here, is left out: `fsck` names it. `on_many_records` is called with the number of records
-    when they are so many that reading them takes a while.
+    A record that is bad, or that is not here, is left out: `fsck` names it. `on_many_records` gets the number of records when
+    they are so many that reading them takes a while.
     """
     with index.batch():
         tip = records.tip()

@@ -18,7 +18,7 @@ from gitml.errors import GitmlError, IntegrityError, machine_error
 from gitml.git.command import Location, git
 from gitml.git.integrity.durability import move_refs, sync_path
 from gitml.git.integrity.quarantine import copy_aside, move_aside
-from gitml.git.log.remote_refs import folder_of_remote, packed_refs
+from gitml.git.log.remote_refs import folder_of_remote, packed_refs, ref_file
 from gitml.git.objects.reader import Objects
 
 _ROOT = (b"gitml <gitml@localhost>", b"gitml log\n")  # who committed what every log begins with, and its message
@@ -158,12 +158,10 @@ def _problem(location: Location, objects: Objects, ref: str, known: str | None, 
 
 def _value(location: Location, objects: Objects, ref: str) -> str | None:
     """The object id that a ref holds, by its file, else by what Git says; None where neither gives one."""
-    try:
-        with open(os.path.join(location.common_dir, ref), "rb") as file:
-            oid = file.read(100).decode("ascii", "replace").strip()
-        if objects.is_oid(oid):
-            return oid
-    except OSError:
+    held = ref_file(location, ref)
+    if held is not None and objects.is_oid(held):
+        return held
+    if held is None:
         packed = packed_refs(location, ref)
         if packed is not None:
             oid = packed.get(ref, "")

@@ -14,6 +14,7 @@ from gitml.git.integrity.durability import sync_path
 from gitml.git.integrity.quarantine import move_aside, quarantine_object
 from gitml.git.integrity.repairs import announce
 from gitml.git.integrity.stale_locks import clear, lock_files
+from gitml.git.log.remote_refs import ref_file
 
 # Git's own receive-pack syncs neither loose objects nor refs. One pack syncs faster than loose objects.
 RECEIVE = " ".join(["git", *DURABLE, "-c", "receive.unpackLimit=1", "receive-pack"])
@@ -64,10 +65,8 @@ class LocalRemote:
 
     def _without_broken(self, ref: str) -> bool:
         path = os.path.join(self.location.common_dir, ref)
-        try:
-            with open(path, "rb") as file:
-                oid = file.read(100).decode("ascii", "replace").strip()
-        except OSError:
+        oid = ref_file(self.location, ref)
+        if oid is None:
             return False
         length = 64 if self.location.object_format == "sha256" else 40
         if len(oid) == length and git_status(self.location, "cat-file", "-e", f"{oid}^{{tree}}")[2] == 0:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from gitml.errors import BusyError, InputError, IntegrityError, TrustError
 from gitml.git.command import DURABLE, Location, git_status, is_refused_by_machine, popen, translate
 from gitml.git.integrity.durability import UPDATE, sync_objects, sync_refs
+from gitml.git.log.remote_refs import ref_file
 from gitml.git.objects.reader import Objects
 
 if TYPE_CHECKING:
@@ -66,14 +67,10 @@ class GitRecordLog:
 
     def tip(self) -> str | None:
         """The newest record commit."""
-        try:
-            with open(os.path.join(self._location.common_dir, self._ref), "rb") as file:
-                oid = file.read(100).decode("ascii", "replace").strip()
-            if self._objects.is_oid(oid):
-                return oid
-        except OSError:
-            pass  # packed, kept otherwise, or not there: git knows
-        return self._objects.resolve(self._ref)
+        oid = ref_file(self._location, self._ref)
+        if oid is not None and self._objects.is_oid(oid):
+            return oid
+        return self._objects.resolve(self._ref)  # packed, kept otherwise, or not there: git knows
 
     def recover_ref(self, known: str | None, folder: str) -> RecoveredRef | None:
         """Restores the ref where it is damaged or gone; `known` is the record that it ended at, the files lie in `folder`."""

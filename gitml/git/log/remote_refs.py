@@ -92,14 +92,21 @@ def _fetched_by(location: Location, remote: str) -> list[str]:
     return config_values(location, "--get-all", f"remote.{remote}.fetch")
 
 
+def ref_file(location: Location, ref: str) -> str | None:
+    """What the file of a ref holds, an object id unless it is damaged; None where there is no such file."""
+    try:
+        with open(os.path.join(location.common_dir, ref), "rb") as file:
+            return file.read(100).decode("ascii", "replace").strip()
+    except OSError:
+        return None
+
+
 def tip_of(location: Location, ref: str) -> str | None:
     """The object id that `ref` holds, None when there is no such ref; a look into files where Git keeps it in files."""
-    try:
-        with open(os.path.join(location.common_dir, ref), encoding="ascii", errors="replace") as file:
-            oid = file.read(100).strip()
-        if _is_oid(location, oid):
-            return oid
-    except OSError:
+    held = ref_file(location, ref)
+    if held is not None and _is_oid(location, held):
+        return held
+    if held is None:
         found = packed_refs(location, ref)
         if found is not None:
             oid = found.get(ref, "")
