@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from registry.log.events import Event
     from registry.log.share import ShareResult, Withdrawn
     from registry.log.verification import Verification
-    from registry.names import ModuleRef, parse_ref
     from registry.publication_rules import InterfaceDiff, interface_diff
     from registry.registry import Publication, Registry, VersionDiff
     from registry.state import ModuleManifest, ModuleVersion, RegisteredModule, Resolution
+    from registry.versions import ModuleRef, parse_ref
 
 __all__ = [
     "Content",
@@ -48,7 +48,7 @@ _HOMES = {
     "log.events": ("Event",),
     "log.share": ("ShareResult", "Withdrawn"),
     "log.verification": ("Verification",),
-    "names": ("ModuleRef", "parse_ref"),
+    "versions": ("ModuleRef", "parse_ref"),
     "publication_rules": ("InterfaceDiff", "interface_diff"),
     "registry": ("Publication", "Registry", "VersionDiff"),
     "state": ("ModuleManifest", "ModuleVersion", "RegisteredModule", "Resolution"),

@@ -16,7 +16,6 @@ from registry.content import Content, check_content, content_at, write_content
 from registry.interface import interface_as_json
 from registry.log.events import CONTENT, DEPRECATE, DISABLE, ENABLE, PUBLISH, SET_DEFAULT, Event, content_path
 from registry.log.journal import RegistryEntry, RegistryJournal, moment_of, state_at, states_at
-from registry.names import check_name, check_version, parse_ref
 from registry.publication_rules import InterfaceDiff, interface_diff
 from registry.state import (
     ACTIVE,
@@ -32,6 +31,7 @@ from registry.state import (
     resolve,
     version_of,
 )
+from registry.versions import check_name, check_version, parse_ref
 
 if TYPE_CHECKING:
     from registry.log.share import ShareResult

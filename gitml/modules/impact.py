@@ -15,10 +15,10 @@ from gitml.modules.spec import manifest_of
 from registry.content import Content, content_at
 from registry.interface import interface_as_json
 from registry.log.events import CONTENT, DEPRECATE, DISABLE, ENABLE, PUBLISH, SET_DEFAULT, Event
-from registry.names import check_name, check_version
 from registry.publication_rules import check_publication
 from registry.registry import Publication
 from registry.state import ModuleState, apply, check_event, resolve
+from registry.versions import check_name, check_version
 
 _KINDS = {"deprecate": DEPRECATE, "disable": DISABLE, "enable": ENABLE, "set-default": SET_DEFAULT}
 CHANGES = tuple(_KINDS)

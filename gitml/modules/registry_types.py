@@ -2,9 +2,9 @@
 
 from registry.log.events import Event
 from registry.log.share import ShareResult
-from registry.names import ModuleRef, parse_ref
 from registry.registry import Publication, Registry
 from registry.state import ModuleVersion, RegisteredModule, Resolution
+from registry.versions import ModuleRef, parse_ref
 
 __all__ = [
     "Event",

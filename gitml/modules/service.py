@@ -12,18 +12,17 @@ from gitml.core.config.places import place_of_registry
 from gitml.errors import GitmlError, InputError, IntegrityError
 from gitml.git.command import Location, git
 from gitml.git.integrity.durability import move_refs
-from gitml.git.log.remote_refs import without_secrets
+from gitml.git.log.remote_refs import refuse_inner_place, without_secrets
 from gitml.git.revisions import resolve_commit
-from gitml.git.url_policy import refuse_inner_place
 from gitml.modules.lockfile import Lock, LockEntry
 from gitml.modules.registry_merge import merge_fetched
 from gitml.modules.registry_places import MODULE_FILE
 from registry.log.clones import folder_of
 from registry.log.events import Event
-from registry.names import ModuleRef
-from registry.names import parse_ref as parse_ref
 from registry.projection.rows import CurrentModule, current_module
 from registry.state import DISABLED, RegisteredModule, Resolution, resolve
+from registry.versions import ModuleRef
+from registry.versions import parse_ref as parse_ref
 
 if TYPE_CHECKING:
     from gitml.git.objects.reader import Objects

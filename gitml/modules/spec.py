@@ -31,8 +31,8 @@ from gitml.core.language.yaml_document import Node, read_yaml
 from gitml.errors import InputError
 from gitml.modules.registry_places import MODULE_FILE
 from registry.interface import Interface, ModuleParam, ModulePort
-from registry.names import check_name, check_version
 from registry.state import ModuleManifest
+from registry.versions import check_name, check_version
 
 FILE = MODULE_FILE
 MAX_BYTES = 256 << 10

@@ -18,7 +18,7 @@ from gitml.core.model.digest import Digest
 from gitml.core.model.protocols import RemoteStore
 from gitml.core.model.result import OutputRef
 from gitml.errors import BusyError, GitmlError, InputError, RemoteError
-from gitml.git.url_policy import refuse_inner_place
+from gitml.git.log.remote_refs import refuse_inner_place
 from gitml.git.worktree.status import read_worktree_file
 from gitml.records.runs import read_run
 from gitml.store.index.runs import newest_runs

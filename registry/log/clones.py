@@ -12,9 +12,8 @@ import shutil
 from gitml import layout
 from gitml.errors import InputError, machine_error
 from gitml.git.command import DURABLE, Location, git
-from gitml.git.log.remote_refs import check_remote
+from gitml.git.log.remote_refs import check_remote, refuse_inner_place
 from gitml.git.objects.reader import Objects
-from gitml.git.url_policy import refuse_inner_place
 from registry.log.journal import RegistryJournal
 from registry.log.share import pull, tip_at_remote
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from gitml.errors import GitmlError, InputError, IntegrityError
 from registry.interface import interface_from_json
-from registry.names import check_name, check_version
+from registry.versions import check_name, check_version
 
 FORMAT = 1
 FOLDER = "events"

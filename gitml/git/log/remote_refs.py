@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from urllib.parse import unquote
 
 from gitml import layout
 from gitml.errors import InputError
@@ -211,3 +212,70 @@ def folder_of_remote(remote: str) -> str:
     if _NAME.match(remote) and ".." not in remote and not remote.endswith((".", ".lock")):
         return remote
     return hashlib.sha256(os.fsencode(without_secrets(remote))).hexdigest()[:16]
+
+
+USUAL = ("file", "git", "http", "https", "ssh")
+_NEVER = frozenset(("ext", "fd"))  # not even where a user's setting lets git itself speak them
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*::?//|[A-Za-z][A-Za-z0-9+.-]*::")
+
+
+def protocol_environment(location: Location, remote: str, environ: Mapping[str, str]) -> dict[str, str]:
+    """What a git that speaks with `remote` gets: the protocols that it may use.
+
+    Those of `USUAL` that the user's ``protocol.*`` settings leave, and what they allow by name; of a ``GIT_ALLOW_PROTOCOL`` of
+    the user all but what runs commands. A remote that the user configured in this repository is spoken with as git itself would.
+    """
+    given = environ.get("GIT_ALLOW_PROTOCOL")
+    if given is not None:
+        return {"GIT_ALLOW_PROTOCOL": ":".join(name for name in given.split(":") if name not in _NEVER)}
+    if not is_registry(location) and remote in configured(location):
+        return {}
+    settings = _protocol_settings(location)
+    general = settings.get("protocol.allow", "")
+    usual = [name for name in USUAL if settings.get(f"protocol.{name}.allow", general) != "never"]
+    by_name = {key.split(".")[1]: value for key, value in settings.items() if key.count(".") == 2}
+    more = [name for name, value in by_name.items() if value == "always" and name not in (*USUAL, *_NEVER)]
+    return {"GIT_ALLOW_PROTOCOL": ":".join((*usual, *more))}
+
+
+def refuse_inner_place(location: Location, url: str, what: str, *, follow: bool = True) -> None:
+    """InputError when `url`, a path or a ``file://`` URL, names a place inside a work tree or the Git folder of the repository.
+
+    Whoever wrote the commit wrote what lies there too: its hooks and settings would run as the user's. Unless `follow` no link on
+    the way is looked at, which already reaches a machine where file systems of others are mounted as they are named.
+    """
+    path = local_path(location, url)
+    if path is None:
+        return
+    own = (*location.worktrees(), location.common_dir, location.git_dir)
+    for place in {os.path.normpath(path), *([os.path.realpath(path)] if follow else [])}:
+        for folder in own:
+            for root in {os.path.normpath(folder), os.path.realpath(folder)}:
+                if place == root or place.startswith(root.rstrip("/") + "/"):
+                    raise InputError(
+                        f"{what} lies inside this repository, where a commit brings its contents",
+                        where=url[:200],
+                        hint="name a place outside of it, such as /srv/team/registry.git",
+                    )
+
+
+def local_path(location: Location, url: str) -> str | None:
+    """The path of this machine that git takes `url` for; None for another machine."""
+    if url.startswith("file://"):
+        return "/" + unquote(url.removeprefix("file://")).lstrip("/")
+    if _SCHEME.match(url):
+        return None
+    path = os.path.join(location.folder, os.path.expanduser(url))
+    if ":" in url.split("/", 1)[0] and not os.path.lexists(path):  # host:path, as ssh has it
+        return None
+    return path
+
+
+def is_registry(location: Location) -> bool:
+    """Whether it is the clone of a registry that a tracked file named."""
+    return layout.is_registry_clone(location.common_dir)
+
+
+def _protocol_settings(location: Location) -> dict[str, str]:
+    pairs = config_items(location, "--get-regexp", r"^protocol\..*allow$")
+    return {name.lower(): value.strip().lower() for name, value in pairs}

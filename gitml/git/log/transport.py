@@ -23,8 +23,10 @@ from gitml.git.log.remote_refs import (
     LOGS,
     REGISTRY,
     check_remote,
+    is_registry,
     log_ref,
     merged_ref,
+    protocol_environment,
     refspecs,
     refused_ref,
     tip_of,
@@ -33,7 +35,6 @@ from gitml.git.log.remote_refs import (
 )
 from gitml.git.objects.reader import Objects
 from gitml.git.progress import Watch, read_stderr
-from gitml.git.url_policy import is_registry, protocol_environment
 
 _FETCH = (
     "--no-tags",

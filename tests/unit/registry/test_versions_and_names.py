@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitml.errors import InputError
-from registry.names import check_name, check_version, parse_ref
-from registry.versions import compare, newest_first, number_of, parse_requirement
+from registry.versions import check_name, check_version, compare, newest_first, number_of, parse_ref, parse_requirement
 
 
 @pytest.mark.parametrize(

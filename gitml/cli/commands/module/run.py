@@ -84,8 +84,8 @@ def _load(
     from gitml.engine.planning.load import Loaded, read_config
     from gitml.engine.planning.secret_values import ask_for, seals_of
     from gitml.git.objects.source import CommitSource
+    from gitml.modules.folder import prepare_tryout
     from gitml.modules.spec import FILE
-    from gitml.modules.tryout import prepare_tryout
 
     worktree = ws.worktree()
     try:
