@@ -27,7 +27,7 @@ name, first, last = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 registry = Registry.open()
 content = registry.check("m")
 for number in range(first, last):
-    registry.publish(content, Manifest(name, Interface(), f"1.{number}.0"))
+    registry.publish(content, ModuleManifest(name, Interface(), f"1.{number}.0"))
     print(number, flush=True)
 """
 
