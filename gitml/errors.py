@@ -1,4 +1,4 @@
-"""What can go wrong, by whom it can be mended. The library raises these; only `cli` turns them into text and exit codes."""
+"""What can go wrong, by who can fix it. The library raises these; only `cli` turns them into text and exit codes."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class TrustError(GitmlError):
 
 
 def machine_error(error: OSError, path: str, what: str = "the disk refused") -> MachineError:
-    """The MachineError for what the operating system refused at `path`: what it said, where, and the mend."""
+    """The MachineError for what the operating system refused at `path`: its words, where, and the fix."""
     said = error.strerror or str(error)
     hint = how_to_mend(error, path) or "see that the disk is mounted and healthy, then run again"
     return MachineError(f"{what}: {said}", where=path, hint=hint)

@@ -90,7 +90,7 @@ def is_registry_clone(common_dir: str) -> bool:
 
 
 def user_cache(environ: Mapping[str, str]) -> str:
-    """The folder for what programs of this user can make anew: ``$XDG_CACHE_HOME`` or ``~/.cache``. Relative without a home."""
+    """The folder for what programs of this user can make again: ``$XDG_CACHE_HOME`` or ``~/.cache``. Relative without one."""
     home = environ.get("HOME") or os.path.expanduser("~")
     return environ.get(XDG_CACHE_HOME) or os.path.join(home, ".cache")
 

@@ -1,4 +1,4 @@
-"""Who may write where: whom Git's settings let in, which file or folder denies this user something, and the mend."""
+"""Who may write where: whom Git's settings let in, which file or folder denies this user something, and the fix."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class SharedMode(NamedTuple):
             self.open_up(folder)
 
     def open_all(self, folder: str) -> None:
-        """Opens up `folder` and all of this user's below it, but for salts: what was made before Git was told to share.
+        """Opens up `folder` and all of this user's below it, but for salts: what was made before Git was set to share.
 
         A salt keys the digests of secret parameters, and is one user's alone.
         """
@@ -104,7 +104,7 @@ def can_be_written(path: str) -> bool:
 
 
 def permission_hint(path: str) -> str:
-    """What to do about `path` that this user may not read or write: whose it is and the command that mends it, in one line."""
+    """What to do about `path` that this user may not read or write: whose it is and the command that fixes it, in one line."""
     place = _denying(os.path.abspath(path))
     if place is None:
         return "see who owns it and whether you may write there"
@@ -147,7 +147,7 @@ def _lets(path: str, mode: int) -> bool:
 
 
 def _is_within_ones_own(place: str) -> bool:
-    """Whether what another owns lies in a folder of this user's: only then is it a mistake that sudo made, and theirs to mend."""
+    """Whether what another owns lies in a folder of this user's: only then is it a mistake that sudo made, and theirs to fix."""
     owner = os.stat(place).st_uid
     above = os.path.dirname(place)
     while above != place and os.stat(above).st_uid == owner:

@@ -1,6 +1,6 @@
-"""What is secret in this process: credentials in its environment, and what it was told of. None of it is written for people.
+"""What is secret in this process: credentials in its environment, and registered values. None of it is written for people.
 
-Who reads a credential, from a file, a prompt or another program, tells `register_secret`; who writes for people asks `redacted`.
+Who reads a credential, from a file, a prompt or another program, calls `register_secret`; who writes for people calls `redacted`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def register_declared_secret(value: str) -> None:
 
 
 def registered_secrets() -> frozenset[str]:
-    """The values that this process was told of."""
+    """The values that were registered."""
     return frozenset(_kept)
 
 

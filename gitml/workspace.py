@@ -246,11 +246,11 @@ class Workspace:
         return Environments(*place, "/", tops, lambda path: is_tracked_program(self.location, path))
 
     def forget_environments(self) -> None:
-        """Has what the programs of steps are be looked at anew."""
+        """Has the programs of steps be inspected again."""
         self.__dict__.pop("environments", None)
 
     def environments_folder(self) -> str:
-        """Where built environments are kept: for all repositories of this user, or here for one without a home to write to."""
+        """Where built environments are kept: for all repositories of this user, or here for one without a folder to write to."""
         place = layout.cache_folder(self.environ)
         return place if os.path.isdir(place) or can_be_written(place) else os.path.join(self.root, layout.CACHE)
 
@@ -317,7 +317,7 @@ class Workspace:
             self._scratch.cleanup()
 
     def rebuild_index(self) -> None:
-        """Throws the index away and makes it anew from the records."""
+        """Throws the index away and rebuilds it from the records."""
         self.index.close()
         del self.__dict__["index"]
         for suffix in ("", "-wal", "-shm"):

@@ -346,7 +346,7 @@ class Registry:
         return verify(self.journal)
 
     def rebuild(self) -> int:
-        """Makes the projection anew from the log; how many events there are."""
+        """Rebuilds the projection from the log; how many events there are."""
         return self.journal.projection.rebuild()
 
     def pull(self, remote: str = "origin") -> ShareResult:

@@ -79,7 +79,7 @@ def folded(name: str, events: Iterable[Event]) -> ModuleState:
 
 
 def apply(state: ModuleState, event: Event) -> None:
-    """Brings the state behind one more event.
+    """Applies one more event to the state.
 
     What joined logs hold that the rules would have refused has no effect: the first content of a version stays, and only an
     active version becomes or stays the default.

@@ -27,7 +27,7 @@ class ModuleUses(NamedTuple):
 class ModuleOverview(NamedTuple):
     """The registries of the project, the uses of their modules at HEAD, and what each use of a registry that is here means now.
 
-    `uses` is None where they can't be told; `trouble` says why.
+    `uses` is None where they are not known; `trouble` is why.
     """
 
     registries: list[RegistryOverview]

@@ -141,12 +141,12 @@ class Timeline:
         return sorted(((places[c], v) for c, v in values.items() if c in places and is_ordinary(v)), reverse=True)
 
     def forget(self) -> None:
-        """Has everything worked out anew: what the store holds may have changed."""
+        """Has everything computed again: what the store holds may have changed."""
         with self._lock:
             self._state = ()
 
     def _keep_up(self, ws: Workspace) -> None:
-        """Forgets all when what plans depend on beyond the commit has changed, as far as a look tells."""
+        """Forgets all when what plans depend on beyond the commit has changed, as far as a cheap check shows."""
         going = tuple(live.run.id for live in live_runs(ws))
         state = (ws.index.meta(TIP), ws.objects.resolve(REGISTRY_REF), going)
         if state != self._state:

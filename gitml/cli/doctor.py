@@ -25,7 +25,7 @@ _ROOM = 1 << 30
 
 
 class Finding(NamedTuple):
-    """`state` is ok, note (gitml does without) or bad; `hint` is how to mend it."""
+    """`state` is ok, note (gitml does without) or bad; `hint` is how to fix it."""
 
     what: str
     state: str

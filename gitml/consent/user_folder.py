@@ -98,10 +98,10 @@ class TrustFile:
 
     @contextmanager
     def changing(self) -> Iterator[dict[str, Any]]:
-        """The entries, written when the ``with`` ends well. InputError for a user without a home, MachineError of the disk."""
+        """The entries, written when the ``with`` ends well. InputError without a home folder, MachineError of the disk."""
         if self._folder is None:
             raise InputError(
-                "no home to keep it in", where="HOME", hint=f"set HOME, or allow it by {layout.TRUST_VARIABLE}"
+                "no home folder to keep it in", where="HOME", hint=f"set HOME, or allow it by {layout.TRUST_VARIABLE}"
             )
         try:
             os.makedirs(self._folder, mode=0o700, exist_ok=True)

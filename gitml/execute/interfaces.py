@@ -29,7 +29,7 @@ class GitObjectReader(Protocol):
 
 
 class SandboxStore(Store, Protocol):
-    """A Store that can tell whether what it placed is still what it was."""
+    """A Store that can check whether what it placed is still what it was."""
 
     def verify_materialized(self, digest: Digest, *, tree: bool) -> Sequence[Digest]:
         """The objects behind what was placed that were changed in place since; they are quarantined already."""

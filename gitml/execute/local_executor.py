@@ -316,7 +316,7 @@ class LocalExecutor:
         self._abandon_supervisor()
 
     def _abandon_supervisor(self) -> None:
-        """The supervisor was killed: its workers are told so by the kernel, clear up and close their sockets."""
+        """The supervisor was killed: its workers learn it from the kernel, clear up and close their sockets."""
         assert self._control is not None
         self._poll.unregister(self._control.fileno())
         self._control.close()

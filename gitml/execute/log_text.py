@@ -54,7 +54,7 @@ def last_line(tail: bytes, *, complete: bool = False, limit: int = 500) -> str:
 
 
 def error_line(tail: bytes, *, limit: int = 500) -> str:
-    """The line at the end of a log that tells why its program failed, neutralised; empty when there is none.
+    """The line at the end of a log with the reason why its program failed, neutralised; empty when there is none.
 
     It is the last that begins with an exception's name, if one is near the end: what follows it belongs to its message. Else it
     is the last line but for those that only repeat that another program failed.

@@ -1,4 +1,4 @@
-"""A step of several processes: starts those of one machine, tells each who it is, and ends all when one fails.
+"""A step of several processes: starts those of one machine, sets the rank of each, and ends all when one fails.
 
 The step's own process leads them. What each writes goes to the one log, every line with the rank of who wrote it in front.
 """

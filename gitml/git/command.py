@@ -330,12 +330,12 @@ def translate(folder: str, args: tuple[str, ...], code: int, stderr: bytes) -> G
 
 
 def is_refused_by_machine(said: bytes) -> bool:
-    """Whether git said that the disk is full or something may not be written: trying again mends nothing."""
+    """Whether git said that the disk is full or something may not be written: trying again does not help."""
     return re.search(f"{_FULL}|{_DENIED}", said.decode("utf-8", "replace")) is not None
 
 
 def _who_denies(folder: str, message: str) -> str | None:
-    """The mend for a file that git, run in `folder`, says it may not read or write."""
+    """The fix for a file that git, run in `folder`, says it may not read or write."""
     if "Read-only" in message:
         return "mount the file system writable"
     named = re.search(r"'(/[^']+)'|repository database (\S+)|(?:open|create|write) (/[^\s:]+)", message)

@@ -52,12 +52,12 @@ def ask(location: Location, url: str) -> Credential:
 
 
 def approve(location: Location, credential: Credential) -> None:
-    """Tells the user's helpers that a credential was good."""
+    """Reports to the user's helpers that a credential was good."""
     git_status(location, "credential", "approve", input=_lines(_told(credential)))
 
 
 def reject(location: Location, credential: Credential) -> None:
-    """Tells the user's helpers that a credential was refused."""
+    """Reports to the user's helpers that a credential was refused."""
     git_status(location, "credential", "reject", input=_lines(_told(credential)))
 
 

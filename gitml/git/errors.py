@@ -1,4 +1,4 @@
-"""What git says when a remote did not do its part, as the kind of error it is, with the mend."""
+"""What git says when a remote did not do its part, as the kind of error it is, with the fix."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def explain(location: Location, what: str, remote: str, text: str) -> GitmlError
     here = "\n".join(line for line in text.splitlines() if not _THERE.search(line))
     if _DISK.search(here):  # whatever else git makes of it: fetching, it unpacks here
         return MachineError(
-            f"git {what}: {_told(here)}", where=location.folder, hint=f"free or mend this disk; {_SAME}"
+            f"git {what}: {_told(here)}", where=location.folder, hint=f"free or repair this disk; {_SAME}"
         )
     for pattern, kind, message, hint in _MEANINGS:
         if re.search(pattern, text):

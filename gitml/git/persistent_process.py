@@ -16,7 +16,7 @@ class PersistentProcess:
     """One git process, started at the first request and again after it ended. Hold `lock` around a request and its answer.
 
     With `local` it gets none of the user's variables that may be secret, as for `popen`.
-    Whoever can't read an answer to its end calls `stop`: the next request then starts a fresh process.
+    A caller that can't read an answer to its end calls `stop`: the next request then starts a fresh process.
     """
 
     def __init__(self, location: Location, *args: str, local: bool = False) -> None:

@@ -56,7 +56,7 @@ def _refuse_tracked(folder: str, environ: Mapping[str, str]) -> None:
         return
     if run_plain(outer, environ, "--literal-pathspecs", "ls-files", "-z", "--", head):
         raise TrustError(
-            f"a bare repository that {outer} tracks, so that its settings are whoever's committed it",
+            f"a bare repository that {outer} tracks, so that its settings are those of a commit's author",
             where=folder,
             hint=f"go to {outer}; or name it with GIT_DIR={folder}",
         )

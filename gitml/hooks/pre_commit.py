@@ -353,7 +353,7 @@ def _is_there(source: Source, path: str) -> bool:
 
 def _how_to_add(ws: Workspace, path: str) -> str:
     here = ws.location.worktree is not None and os.path.lexists(os.path.join(ws.location.worktree, path))
-    return "git add it" if here else "mend the path, or add the file"
+    return "git add it" if here else "fix the path, or add the file"
 
 
 def _left_out(ws: Workspace, source: Source, graph: Graph, pipeline: Pipeline) -> Iterator[str]:

@@ -244,7 +244,7 @@ def updates_to_send(told: bytes) -> list[Update]:
     for line in os.fsdecode(told).splitlines():
         words = line.split(" ")
         if len(words) != 4:
-            raise InputError(f"not what Git tells a pre-push hook: {line[:80]!r}")
+            raise InputError(f"not what Git writes to a pre-push hook: {line[:80]!r}")
         found.append(Update(words[2], _oid(words[1]), _oid(words[3])))
     return [update for update in found if update.new is not None and not update.ref.startswith(f"{layout.REFS}/")]
 
@@ -255,7 +255,7 @@ def updates_received(told: bytes) -> list[Update]:
     for line in os.fsdecode(told).splitlines():
         words = line.split(" ", 2)
         if len(words) != 3:
-            raise InputError(f"not what Git tells a post-receive hook: {line[:80]!r}")
+            raise InputError(f"not what Git writes to a post-receive hook: {line[:80]!r}")
         found.append(Update(words[2], _oid(words[1]), _oid(words[0])))
     return [update for update in found if update.new is not None and update.branch]
 

@@ -1,4 +1,4 @@
-"""`fsck`: everything that is kept is what its name says, or is named as a fault and mended where it can be."""
+"""`fsck`: everything that is kept is what its name says, or is reported as a fault and repaired where it can be."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from gitml.workspace import Workspace
 
 
 def check(ws: Workspace, *, deep: bool = False, repair: bool = False) -> Iterator[Fault]:
-    """Every fault of Git, store, records and index; with `repair` mended on the way, by running again where bytes are lost."""
+    """Every fault of Git, store, records and index; with `repair` repaired on the way, by running again where bytes are lost."""
     yield from lock_faults(ws, repair)
     ws.locks.lock(Locks.GC, timeout=600.0, shared=True)
     try:
@@ -238,7 +238,7 @@ def _run_of(ws: Workspace, folder: str, content: bytes, steps: Mapping[str, str]
 
     run = decode_run(content, read)
     if run.id != folder[-16:]:
-        raise ValueError(f"tells of run {run.id!r}")
+        raise ValueError(f"names run {run.id!r}")
     return run
 
 

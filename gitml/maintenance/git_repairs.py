@@ -29,7 +29,7 @@ def lock_faults(ws: Workspace, repair: bool) -> Iterator[Fault]:
 
 
 def packed_ref_faults(ws: Workspace, repair: bool) -> Iterator[Fault]:
-    """A file ``packed-refs`` that Git can't read; with `repair` written anew with what is whole of it."""
+    """A file ``packed-refs`` that Git can't read; with `repair` written again with what is whole of it."""
     if ref_recovery.packed_refs_damaged(ws.location):
         done = "its whole lines were kept" if repair and ref_recovery.repair_packed_refs(ws.location) else None
         where = os.path.join(ws.location.common_dir, "packed-refs")
@@ -76,7 +76,7 @@ def _done(oid: str, fetched: set[str]) -> str:
 
 
 def pack_faults(ws: Workspace, *, deep: bool, repair: bool) -> Iterator[Fault]:
-    """Each pack of Git that can't be read, by its name; with `repair` mended as far as its bytes allow."""
+    """Each pack of Git that can't be read, by its name; with `repair` repaired as far as its bytes allow."""
     for fault in packs.damaged_packs(ws.location, deep=deep):
         done = packs.repair_pack(ws.location, fault) if repair else None
         yield Fault("git", "pack", os.path.basename(fault.path), fault.what, done)

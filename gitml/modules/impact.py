@@ -103,7 +103,7 @@ def impact_of_change(modules: ModuleService, change: ModuleChange, uses: Iterabl
     """What a change would do; InputError when the rules refuse it, as making it would."""
     kind = _KINDS[change.kind]
     if kind in (DEPRECATE, DISABLE) and not change.reason.strip():
-        raise InputError("no reason", where=f"{change.kind} {change.module}", hint="say why; whoever uses it is told")
+        raise InputError("no reason", where=f"{change.kind} {change.module}", hint="say why; its users see it")
     own = (change.reason, change.replacement, change.default, change.clear_default)
     event = Event("", "", "", kind, change.module, change.version, *own)
     before, after = (_state(modules, change.registry, change.module) for _ in range(2))

@@ -78,7 +78,7 @@ class RegistryMergeResult(NamedTuple):
 
 
 def merge_registry(location: Location, objects: Objects, remote: str, theirs: str) -> RegistryMergeResult:
-    """Brings the registry to hold what `theirs`, fetched from `remote`, has; see `registry.log.share`."""
+    """Merges into the registry what `theirs`, fetched from `remote`, has; see `registry.log.share`."""
     journal = RegistryJournal(location, objects)
     try:
         return RegistryMergeResult(*merge_remote(journal, theirs, remote))

@@ -103,7 +103,7 @@ def end_all(
 ) -> Usage:
     """Kills and reaps all processes below this one but `spare`, until none is left; gives their CPU and peak memory.
 
-    `reaped` is told of each spared child that ended meanwhile (pid, wait status). Processes the kernel will not end
+    `reaped` is called with each spared child that ended meanwhile (pid, wait status). Processes the kernel will not end
     (waiting for a dead disk) are given up after `PATIENCE` seconds.
     """
     cpu = 0.0
@@ -151,7 +151,7 @@ def _reap(spare: Collection[int], reaped: Callable[[int, int], None] | None) -> 
 
 
 def mounted_in(pid: int) -> tuple[int, int] | None:
-    """(device, inode) of the folder that a process sees at the fixed path, None when there is none or it can't be told."""
+    """(device, inode) of the folder that a process sees at the fixed path, None when there is none or it is not known."""
     try:
         found = os.stat(f"/proc/{pid}/root{MOUNTED}")
     except OSError:

@@ -1,4 +1,4 @@
-"""Brings the index level with the log of runs: what other clones, other processes or an older index knew."""
+"""Updates the index from the log of runs: what other clones, other processes or an older index knew."""
 
 from __future__ import annotations
 

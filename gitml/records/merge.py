@@ -76,7 +76,7 @@ def recover_lost(
 ) -> int | None:
     """Puts the records up to `ahead`, which the index knows, into a log that was set back behind it; how many runs.
 
-    None where they can't be read any more: then the index is made anew from the log.
+    None where they can't be read any more: then the index is rebuilt from the log.
     """
     try:
         united = merge_log(index, records, objects, ref, ahead, on_many_records)

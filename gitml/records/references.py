@@ -69,7 +69,7 @@ def referenced_contents(
                 yield from _of_rows(run, rows, patterns)
         except NewerFormatError as error:
             raise IntegrityError(
-                f"what run {head.folder[-16:-8]} names can't be told: {error}",
+                f"what run {head.folder[-16:-8]} names are not known: {error}",
                 where=head.folder,
                 hint="use the newer gitml; nothing was deleted",
             ) from error

@@ -39,7 +39,7 @@ def read_run(index: Index, objects: Objects, run_id: str) -> Run:
             f"the record of run {run_id[:8]} is bad: {error}", where=path, hint="gitml fsck"
         ) from error
     if run.id != run_id:
-        raise IntegrityError(f"the record of run {run_id[:8]} tells of another run", where=path, hint="gitml fsck")
+        raise IntegrityError(f"the record of run {run_id[:8]} names another run", where=path, hint="gitml fsck")
     return run
 
 

@@ -260,7 +260,7 @@ class _Record:
 def _run(folder: str, content: bytes, oid_length: int, read: ReadRows) -> Run:
     run = decode_run(content, read)
     if run.id != folder[-16:]:
-        raise ValueError(f"it tells of run {run.id[:32]!r}")
+        raise ValueError(f"it names run {run.id[:32]!r}")
     try:
         place = record_folder(run.id, run.started)
     except (OverflowError, OSError) as error:
@@ -268,7 +268,7 @@ def _run(folder: str, content: bytes, oid_length: int, read: ReadRows) -> Run:
     if place != folder:
         raise ValueError("it started on another day than its path says")
     if run.status == "running":
-        raise ValueError("it tells of a run that goes on")
+        raise ValueError("it is of a run that goes on")
     if oid_length and (len(run.commit) != oid_length or (run.base is not None and len(run.base) != oid_length)):
         raise ValueError("it names a commit that can be none")
     if len({step.name for step in run.steps}) != len(run.steps):

@@ -170,7 +170,7 @@ class Availability:
     def fetch_digest(self, digest: Digest, *, tree: bool) -> bool:
         """Puts one Blob, or a Tree with all below it, into the Store if it is only inline; whether all of it is there then.
 
-        A listing comes last: of a Tree whose content is not all to be had here it would tell of files that are missing.
+        A listing comes last: of a Tree whose content is not all to be had here it would list files that are missing.
         """
         return self._fetched(digest, tree, {}, 0)
 

@@ -92,7 +92,7 @@ def _fetch(location: Location, remote: str) -> str | None:
 
 
 def merge_remote(journal: RegistryJournal, theirs: str | None, remote: str) -> tuple[int, tuple[Withdrawn, ...]]:
-    """Brings the own log to hold what `theirs`, fetched from `remote`, has: (events received, own events withdrawn).
+    """Merges into the own log what `theirs`, fetched from `remote`, has: (events received, own events withdrawn).
 
     IntegrityError, with nothing changed, when `theirs` does not follow what was taken in of this remote before.
     """
@@ -158,7 +158,7 @@ def _refuse_diverged(location: Location, theirs: str, remote: str) -> None:
     raise IntegrityError(
         f"the registry was at {taken[:12]} and is at {theirs[:12]} now, which does not follow it: what was published is changed",
         where=without_secrets(remote),
-        hint="nothing was taken in: ask who pushed it; `gitml push` mends one that was only set back, "
+        hint="nothing was taken in: ask who pushed it; `gitml push` repairs one that was only set back, "
         f"`git update-ref -d {merged_ref(remote, REGISTRY)}` accepts another one",
     )
 

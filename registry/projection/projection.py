@@ -93,7 +93,7 @@ class Projection:
         self.query(lambda db: None)
 
     def rebuild(self) -> int:
-        """Throws away what the file says and makes it anew from the log; how many events there are."""
+        """Throws the file's content away and rebuilds it from the log; how many events there are."""
 
         def emptied(db: sqlite3.Connection) -> None:
             # In place: another process may have the file open.
@@ -103,7 +103,7 @@ class Projection:
         return int(self.query(lambda db: db.execute("SELECT count(*) FROM event").fetchone()[0]))
 
     def query(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """What `work` finds in the file once it is level with the log. A damaged file is made anew, once."""
+        """What `work` finds in the file once it is level with the log. A damaged file is rebuilt, once."""
         try:
             return work(self._refreshed())
         except sqlite3.DatabaseError as error:

@@ -124,7 +124,7 @@ def modules(
 
 @contextmanager
 def _session(path: str) -> Iterator[Session]:
-    """A session whose errors are sqlite3's own, which the projection knows how to mend."""
+    """A session whose errors are sqlite3's own, which the projection knows how to handle."""
     try:
         with Session(engine_of(path)) as session:
             yield session

@@ -158,7 +158,7 @@ def test_a_bare_repository_that_a_commit_brings_is_not_worked_in(tmp_path: Path,
     bob = victim(tmp_path, {})
     for words in (("status",), ("plan",), ("trust",), ("run",)):
         refused = bob.do(*words, cwd=bob.path / "example", code=7)
-        assert "tracks, so that its settings are whoever's committed it" in refused.err
+        assert "tracks, so that its settings are those of a commit's author" in refused.err
     assert not mark.exists()
     assert not ran.exists()
 

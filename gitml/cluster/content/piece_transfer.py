@@ -1,7 +1,7 @@
 """The one engine that moves bytes between machines: in pieces, with a few calls of Ray under way at a time.
 
 Neither side ever holds more than those few pieces. A piece has a position, so after a cut a transfer goes on where it stood, and
-whoever writes hashes what arrives.
+the writer hashes what arrives.
 """
 
 from __future__ import annotations

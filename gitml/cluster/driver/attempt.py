@@ -121,7 +121,7 @@ class RayCall:
         self._ref = ref
 
     def cancel(self, *, force: bool) -> None:
-        """Asks it to end, by a signal that it heeds; with `force` its process is killed."""
+        """Asks it to end, by a signal that it handles; with `force` its process is killed."""
         import ray
 
         # not what it began: that is its call to the hub, and the messages of that call would be lost

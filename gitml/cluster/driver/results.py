@@ -187,7 +187,7 @@ class ResultHandler:
     def _another_may_build(self, node: str, environment: Digest, others: Sequence[Any]) -> bool:
         """Whether another node is asked to build an environment that `node` could not.
 
-        Where none is, it is the environment or the index, which may be mended before the step is tried again: on any node.
+        Where none is, it is the environment or the index, which may be repaired before the step is tried again: on any node.
         """
         failed = self._unbuilt.setdefault(environment, set())
         failed.add(node)

@@ -177,7 +177,7 @@ class WorkerFolder:
         found[name] = size
 
     def _doubt_after_a_crash(self) -> None:
-        """Nothing here is synced: after the machine was started anew, large contents are hashed before they are used."""
+        """Nothing here is synced: after the machine was restarted, large contents are hashed before they are used."""
         path = os.path.join(self.root, "boot")
         boot = platform.boot_id() or ""
         try:

@@ -80,7 +80,7 @@ def problem_with_url(url: str) -> str | None:
 
 
 class NewerManifestError(ValueError):
-    """A manifest that a newer gitml wrote: it is not damaged, and not to be written anew."""
+    """A manifest that a newer gitml wrote: it is not damaged, and must not be overwritten."""
 
 
 class StoredObject(NamedTuple):

@@ -91,7 +91,7 @@ def environment_file(name: str) -> str | None:
 
 
 def unsupported_file(path: str) -> tuple[str, str] | None:
-    """What the file at `path` is by its name, and the mend; None when it may be a requirements file."""
+    """What the file at `path` is by its name, and the fix; None when it may be a requirements file."""
     name = posixpath.basename(path)
     folder = posixpath.dirname(path)
     lock = posixpath.join(folder, LOCK)

@@ -94,7 +94,7 @@ def _decode(data: bytes, path: str) -> str:
 
 
 def _mend(what: str, lines: list[str], column: int) -> str:
-    """How to mend the most frequent mistakes; `lines` lead up to where the last one was found, in its `column`."""
+    """How to fix the most frequent mistakes; `lines` lead up to where the last one was found, in its `column`."""
     last = lines[-1] if lines else ""
     at = last[column - 1 : column]
     if "\t" in last[: len(last) - len(last.lstrip())] and ("tab" in what or at == "\t"):

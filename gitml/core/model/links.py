@@ -46,7 +46,7 @@ def resolve_path(source: Source, path: str, *, last: bool = True) -> ResolvedPat
         links[link] = at
         hops += 1
         if hops > MOST:
-            raise LinkError(f"link {path!r} leads in a circle", hint=_REPLACE)
+            raise LinkError(f"link {path!r} forms a cycle", hint=_REPLACE)
         place = (target_of(source, link, at, path) + place[len(link) :]).removeprefix("./")
 
 

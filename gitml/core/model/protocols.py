@@ -258,7 +258,7 @@ class TaskFinished(NamedTuple):
     """How an attempt ended: outcome is ``done``, ``failed``, ``timeout``, ``cancelled``, ``lost`` (its worker died) or
     ``machine`` (the disk or the system refused what gitml needs for it).
 
-    `error` is one line for a person unless ``done``; `hint` says how to mend it. Outputs are in the Store, durable.
+    `error` is one line for a person unless ``done``; `hint` is how to fix it. Outputs are in the Store, durable.
     `bad_inputs` are Digests whose content was found wrong or was changed by the step; they are quarantined already. `machine`
     names the machine of a cluster that it ran on. `lacking` are those of the Task's `stored` inputs that were not downloaded: it
     did not begin, and may when they are here. `notes` are for a person: what went another way than it should; `warnings` are

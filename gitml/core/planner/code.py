@@ -203,7 +203,7 @@ class CodeFinder:
             matched = list(self._match(pattern))
             if not matched:
                 raise InputError(
-                    f"code {pattern!r} matches no file of the commit", hint="commit the file, or mend the pattern"
+                    f"code {pattern!r} matches no file of the commit", hint="commit the file, or fix the pattern"
                 )
             for path in matched:
                 self._add(path, found)

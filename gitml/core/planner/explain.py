@@ -51,7 +51,7 @@ Descriptions = Mapping[str, Mapping[str, Any]]
 
 
 def changes_between(before: Action, after: Action, descriptions: Descriptions | None = None) -> list[Change]:
-    """Every difference, the most telling first.
+    """Every difference, the most relevant first.
 
     With `descriptions`, by what Actions call them, environments are compared part by part and modules are named by ``name`` and
     ``version``.

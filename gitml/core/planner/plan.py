@@ -32,7 +32,7 @@ class PendingInput(NamedTuple):
 
 
 class PartProblem(NamedTuple):
-    """Why a part of the Action can't be computed, and how to mend it."""
+    """Why a part of the Action can't be computed, and how to fix it."""
 
     message: str
     hint: str | None = None

@@ -1,4 +1,4 @@
-"""How to mend a failed step, where its log shows that it looked for something that is here but not in its sandbox."""
+"""How to fix a failed step, where its log shows that it looked for something that is here but not in its sandbox."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def make_executor(ws: Workspace, capacity: Resources, folder: str, jobs: int | N
 
 
 def _services_at(top: str, machine: Mapping[str, str]) -> WorkerServices:
-    """What a worker works with whose supervisor was started anew, for the repository at `top`."""
+    """What a worker works with whose supervisor was restarted, for the repository at `top`."""
     return _services(open_workspace(top, machine), {})
 
 

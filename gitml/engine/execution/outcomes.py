@@ -83,7 +83,7 @@ class Outcomes:
         return self._missing[name] == 0
 
     def take_back(self, name: str, parents: Iterable[str]) -> list[str]:
-        """Parents of `name` are to be made again; gives those that had been done, whose other children wait anew."""
+        """Parents of `name` are to be made again; gives those that had been done, whose other children wait again."""
         again = [parent for parent in dict.fromkeys(parents) if parent in self.done]
         for parent in again:
             del self.done[parent], self.results[parent]

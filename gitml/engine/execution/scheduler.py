@@ -326,7 +326,7 @@ class Scheduler:
             self.decide_next(parent)
 
     def decides_again(self, step: GraphStep, decision: Decision, *, locked: bool) -> bool:
-        """Decides a step anew if another whose outputs it needs ran again since, or is running; whether that was so."""
+        """Decides a step again if another whose outputs it needs ran again since, or is running; whether that was so."""
         if not self.reran or self.planner.is_current(step, decision, self.outcomes.results):
             return False
         if locked:

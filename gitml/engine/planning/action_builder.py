@@ -247,7 +247,7 @@ class ActionBuilder:
         restore = self.source.how_to_restore(path) if isinstance(self.source, (WorkTree, WorkTreeFolder)) else None
         if restore:
             return restore
-        return "commit it, or mend the path"
+        return "commit it, or fix the path"
 
     def _problem_or(self, resolve_path: Callable[[], T]) -> T | PartProblem:
         try:

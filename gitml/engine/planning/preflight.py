@@ -1,6 +1,6 @@
 """Preflight: what would keep a step from starting on this machine, found before hours of other steps have passed.
 
-Only what is certain counts: a program that another step makes and an expression names, or that an environment brings which is
+Only what is certain counts: a program that another step makes and an expression names, or that an environment has which is
 not built yet, is no problem.
 """
 
@@ -157,7 +157,7 @@ def _network(network: Network) -> PartProblem | None:
 
 
 def _not_found(program: str, path: str | None) -> PartProblem:
-    hint = missing_program_hint(program, path or "") if not program.startswith("/") else "install it, or mend the path"
+    hint = missing_program_hint(program, path or "") if not program.startswith("/") else "install it, or fix the path"
     return PartProblem(f"command not found: {program}", hint)
 
 

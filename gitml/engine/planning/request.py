@@ -24,7 +24,7 @@ class RunRequest(NamedTuple):
 
     `jobs` None means as many as the machine has CPUs; `on` is the target of every step, None: what the pipeline says.
     `branch` is that of a commit which is run because it was pushed; of the work tree the one that is checked out counts.
-    `origin` tells what a commit that another machine handed over was there.
+    `origin` is what a commit that another machine handed over was there.
     """
 
     wanted: Sequence[str] = ()

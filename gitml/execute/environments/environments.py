@@ -181,7 +181,7 @@ class Environments:
         """The digest of a program, remembered by its stats."""
         stat = os.stat(path)
         if not S_ISREG(stat.st_mode):
-            raise InputError(f"{path} is no program: it is not a file", hint="mend the path")
+            raise InputError(f"{path} is no program: it is not a file", hint="fix the path")
         id = f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ino}\0{stat.st_ctime_ns}"
         known = self._facts.fact("program", id)
         if known is None:

@@ -117,7 +117,7 @@ def _is_script(path: str) -> bool:
 
 
 def _chosen_by(path: str, machine: Mapping[str, str], cwd: str) -> list[Any]:
-    """What a version manager's script looks at to choose an interpreter: variables, and files here, above and at home."""
+    """What a version manager's script looks at to choose an interpreter: variables, and files here, above and in ``~``."""
     home = machine.get("HOME", "/")
     places = [
         os.path.join(os.path.dirname(os.path.dirname(path)), "version"),

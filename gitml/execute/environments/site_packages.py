@@ -115,7 +115,7 @@ def _digest_of_entries(site: str, entries: Iterable[str], facts: Facts) -> str:
 
 
 def files_below(path: str, facts: Facts, *, source: bool = False) -> dict[str, str]:
-    """sha256 by path of each file below `path`, or of the file `path` itself; hashed anew only where its stat changed.
+    """sha256 by path of each file below `path`, or of the file `path` itself; hashed again only where its stat changed.
 
     With `source` of a folder that people work in: hidden folders, environments, and folders without Python files don't count.
     """

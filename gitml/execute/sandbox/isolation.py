@@ -2,8 +2,8 @@
 
 `network` is a network namespace: ``loopback`` has that interface alone, ``none`` has it too, and down. With it go the abstract
 sockets of all others. A strict step also gets a mount namespace, in which the machine's folders for what is temporary or runs
-are its own and empty, an IPC namespace, and Landlock's rules, which deny it every file but those it is given. Whoever may make
-no namespaces, as most users of a container, makes a user namespace first.
+are its own and empty, an IPC namespace, and Landlock's rules, which deny it every file but those it is given. A user who may make
+no namespaces, as most in a container, makes a user namespace first.
 
 The capabilities by which root undoes all this (mounting, joining namespaces, looking into processes) are given up.
 """

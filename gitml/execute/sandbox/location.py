@@ -2,7 +2,7 @@
 
 That folder is the user's setting, or the first of the cache folder, ``/var/tmp`` and ``/tmp`` that has nothing above it by which
 tools know a project. An executor has a folder of its own in it, with a lock that the kernel holds as long as a process of the
-executor lives: so what a killed one left can be told from what is used, by any repository of the same user.
+executor lives: so what a killed one left can be distinguished from what is used, by any repository of the same user.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class SandboxRoot(NamedTuple):
 
 
 def settings_path(machine: Mapping[str, str]) -> str:
-    """The file of the user's own settings; empty for a user without a home."""
+    """The file of the user's own settings; empty for a user without a home folder."""
     folder = layout.settings_folder({**machine, "HOME": machine.get("HOME") or os.path.expanduser("~")})
     return "" if folder is None else os.path.join(folder, layout.SETTINGS)
 

@@ -87,7 +87,7 @@ NO_ROOM = "what a failed step made of its outputs was not kept: the disk is near
 
 
 class PartialOutputs(NamedTuple):
-    """Partial outputs by port, and what to tell a person when they could not be kept."""
+    """Partial outputs by port, and a note for a person when they could not be kept."""
 
     outputs: tuple[OutputRef, ...] = ()
     notes: tuple[str, ...] = ()

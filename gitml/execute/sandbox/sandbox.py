@@ -1,6 +1,6 @@
 """The sandbox of one attempt: a fresh directory with its code and its inputs, and nothing else of the repository.
 
-``<root>/work`` is where the step runs, ``<root>/tmp`` its TMPDIR, ``<root>/home`` its HOME when strict: outside ``work``, so
+``<root>/work`` is where the step runs, ``<root>/tmp`` its TMPDIR, ``<root>/home`` its ``$HOME`` when strict: outside ``work``, so
 that a step that lists its directory sees what it declared and nothing more. Where the sandbox is mounted, the step sees it at
 the fixed path; it is filled and emptied at its real one, because no link leads from one mount to another.
 """

@@ -1,7 +1,7 @@
 """Makes what Git wrote survive a power cut: Git syncs the files it is asked to sync, and never the folders that hold their names.
 
 The order is the contract: first the objects and the folders that name them (`sync_objects`), then the ref moves, then the
-folders that name the ref (`sync_refs`). Whoever moves a ref of gitml goes through `move_refs` or keeps this order."""
+folders that name the ref (`sync_refs`). All code that moves a ref of gitml uses `move_refs` or keeps this order."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Git's objects checked and repaired: what HEAD, the index and the records name, and every loose object whole.
 
 A power cut can leave loose objects that Git itself wrote without a sync empty or cut. Git takes a file of that name for the
-object and never writes it again, so a damaged one is moved aside, and written anew from the work tree where that has it, or
+object and never writes it again, so a damaged one is moved aside, and written again from the work tree where that has it, or
 fetched again from the Git remotes.
 """
 
@@ -89,7 +89,7 @@ def is_damaged(location: Location, oid: str) -> bool:
 
 
 def rewrite_objects(location: Location, wanted: Iterable[str]) -> set[str]:
-    """Writes those of these objects that the work tree or the index holds anew; gives the ones that are there now."""
+    """Writes those of these objects again that the work tree or the index holds; gives the ones that are there now."""
     lacking = {oid for oid in wanted if not is_here(location, oid)}
     if lacking and location.worktree is not None:
         _from_files(location, lacking)

@@ -1,7 +1,7 @@
 """Refs of gitml that were damaged, deleted or set to something else: restored from what is known, and nothing recorded is lost.
 
 A power cut leaves an empty file, a mirror push from elsewhere deletes what it does not know. The commits are among Git's objects
-all the same: the ref alone is made anew. What lay in its place is moved into ``gitml/quarantine/``.
+all the same: only the ref is made again. What lay in its place is moved into ``gitml/quarantine/``.
 """
 
 from __future__ import annotations
@@ -240,7 +240,7 @@ def packed_refs_damaged(location: Location) -> bool:
 
 
 def repair_packed_refs(location: Location) -> bool:
-    """Writes a damaged file anew with the lines that are whole; whether it was damaged. A copy of it goes to the quarantine."""
+    """Writes a damaged file again with the lines that are whole; whether it was damaged. A copy of it goes to the quarantine."""
     from dulwich.file import FileLocked, GitFile
 
     content = _content(location)

@@ -232,7 +232,7 @@ class Http:
                 )
             if sent is not None:
                 raise TrustError(
-                    "the LFS server refuses what http.extraHeader says", where=self._host, hint="mend it, or remove it"
+                    "the LFS server refuses what http.extraHeader says", where=self._host, hint="fix it, or remove it"
                 )
             self._credential = ask(self._location, self._url)
 

@@ -1,4 +1,4 @@
-"""A remote in a folder of this machine: what is sent is made durable there, and what a power cut broke in it is mended."""
+"""A remote in a folder of this machine: what is sent is made durable there, and what a power cut broke in it is repaired."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RECEIVE = " ".join(["git", *DURABLE, "-c", "receive.unpackLimit=1", "receive-pac
 class LocalRemote:
     """The repository in a folder that `remote` (a name, path or file URL) stands for.
 
-    No git of ours obeys its settings, and so nothing of it is mended, unless it is `trusted`.
+    No git of ours obeys its settings, and so nothing of it is repaired, unless it is `trusted`.
     """
 
     def __init__(self, location: Location, *, trusted: bool = True) -> None:

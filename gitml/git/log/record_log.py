@@ -256,7 +256,7 @@ class GitRecordLog:
             raise TrustError(
                 f"the record can't be signed: {said.removeprefix('fatal: ')}",
                 where="git config commit.gpgSign",
-                hint="mend user.signingKey, gpg.format and their like, or switch signing off",
+                hint="fix user.signingKey, gpg.format and their like, or switch signing off",
             )
         return made
 

@@ -241,7 +241,7 @@ def protocol_environment(location: Location, remote: str, environ: Mapping[str, 
 def refuse_inner_place(location: Location, url: str, what: str, *, follow: bool = True) -> None:
     """InputError when `url`, a path or a ``file://`` URL, names a place inside a work tree or the Git folder of the repository.
 
-    Whoever wrote the commit wrote what lies there too: its hooks and settings would run as the user's. Unless `follow` no link on
+    The author of the commit wrote what lies there too: its hooks and settings would run as the user's. Unless `follow` no link on
     the way is looked at, which already reaches a machine where file systems of others are mounted as they are named.
     """
     path = local_path(location, url)
@@ -253,7 +253,7 @@ def refuse_inner_place(location: Location, url: str, what: str, *, follow: bool 
             for root in {os.path.normpath(folder), os.path.realpath(folder)}:
                 if place == root or place.startswith(root.rstrip("/") + "/"):
                     raise InputError(
-                        f"{what} lies inside this repository, where a commit brings its contents",
+                        f"{what} lies inside this repository, where a commit decides its contents",
                         where=url[:200],
                         hint="name a place outside of it, such as /srv/team/registry.git",
                     )

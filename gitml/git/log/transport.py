@@ -87,7 +87,7 @@ UNATTENDED = RemoteIO()
 
 
 def fetch(location: Location, remote: str, logs: Iterable[str] = LOGS, line: RemoteIO = UNATTENDED) -> None:
-    """Brings logs of `remote` level in their tracking refs; one goes when the remote has the log no more."""
+    """Fetches logs of `remote` into their tracking refs; one goes when the remote has the log no more."""
     check_remote(remote)
     _recover_tracking(location, remote)
     if REGISTRY in logs:
@@ -317,7 +317,7 @@ _FETCH_OBJECTS = ("--no-tags", "--no-write-fetch-head", "--recurse-submodules=no
 
 
 def fetch_missing_blobs(location: Location, known: str | None, tip: str) -> None:
-    """Brings what the tree of the record `tip` has beyond that of `known` and is not here. RemoteError when it can't be had.
+    """Fetches what the tree of the record `tip` has beyond that of `known` and is not here. RemoteError when it can't be had.
 
     Git would fetch each blob by itself when it is read. Costs a look at a folder where the clone is whole.
     """

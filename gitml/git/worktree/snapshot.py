@@ -183,7 +183,7 @@ class WorkTree:
         return bool(git(self._location, "check-ignore", "-z", "--stdin", input=given, check=False))
 
     def how_to_restore(self, path: str) -> str | None:
-        """The mend where `path` is a tracked file, or a folder of such, that was deleted in the work tree; else None."""
+        """The fix where `path` is a tracked file, or a folder of such, that was deleted in the work tree; else None."""
         status = self._look()
         import shlex
 
@@ -235,7 +235,7 @@ class WorkTree:
         )
 
     def _write(self) -> None:
-        """Brings the tree up to all that is used."""
+        """Updates the tree to all that is used."""
         self._source()
         if self._unwritten:
             index = self._scratch()
@@ -310,7 +310,7 @@ class WorkTreeFolder(FolderSource):
         return self.inner.ignored(self._whole(path))
 
     def how_to_restore(self, path: str) -> str | None:
-        """The mend where `path` was deleted in the work tree."""
+        """The fix where `path` was deleted in the work tree."""
         return self.inner.how_to_restore(self._whole(path))
 
 

@@ -59,7 +59,7 @@ class TemporaryIndex:
         os.utime(self._path, ns=(times.st_atime_ns, times.st_mtime_ns))
 
     def take(self, paths: Iterable[str]) -> None:
-        """Brings tracked `paths` up to what the work tree holds, as ``git add`` would: filters, line ends, modes, submodules."""
+        """Updates tracked `paths` to what the work tree holds, as ``git add`` would: filters, line ends, modes, submodules."""
         self._update("--add", "--replace", "--remove", "-z", "--stdin", given="".join([path + "\0" for path in paths]))
 
     def remove(self, paths: Iterable[str]) -> None:
@@ -112,7 +112,7 @@ def _clear_stale(folder: str) -> None:
 class Hasher:
     """Writes files of the work tree into Git's object store, unsynced, and says what a tree would hold for them.
 
-    Whoever is done calls `durability.sync_objects`: an object that a power cut leaves empty can't be written again by Git.
+    The caller calls `durability.sync_objects` at the end: an object that a power cut leaves empty can't be written again by Git.
     """
 
     def __init__(self, location: Location) -> None:

@@ -1,6 +1,6 @@
 """Index: what records and repository contain, where it is found fast. Losing it costs time only.
 
-An SQLite file, opened in about a millisecond, set aside and begun anew when it can't be used.
+An SQLite file, opened in about a millisecond, set aside and rebuilt when it can't be used.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Index:
 
     One that is damaged or of another version is moved to ``<path>.bad-<n>`` and replaced by an empty one. `fresh`: it was
     empty when it was opened, and is to be filled again. Damage that shows only later raises an
-    IntegrityError, after which the next opening finds nothing and begins anew. Where it is `read_only`, a copy that
+    IntegrityError, after which the next opening finds nothing and rebuilds it. Where it is `read_only`, a copy that
     ends with the process takes the place of a file that can't be written.
     """
 
@@ -175,7 +175,7 @@ class Index:
             return IntegrityError(
                 "the index was damaged and is set aside",
                 where=self.path,
-                hint="run the command again: the index is made anew from the records",
+                hint="run the command again: the index is rebuilt from the records",
             )
         hint = how_to_mend_database(code, self.path)
         if hint is not None:

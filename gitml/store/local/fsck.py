@@ -1,4 +1,4 @@
-"""Checking what the store holds. Finding changes nothing; mending quarantines what is bad and deletes nothing."""
+"""Checking what the store holds. Finding changes nothing; repairing quarantines what is bad and deletes nothing."""
 
 from __future__ import annotations
 

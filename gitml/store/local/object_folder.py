@@ -133,7 +133,7 @@ class ObjectFolder:
         return self.sound_trees[digest] == size
 
     def is_intact(self, digest: Digest, size: int | None = None) -> bool:
-        """Whether an object is here, of this size, and untouched; a touched one is hashed, and mended or quarantined."""
+        """Whether an object is here, of this size, and untouched; a touched one is hashed, and repaired or quarantined."""
         path = self.path_of(digest)
         with Guard(path):
             try:

@@ -13,7 +13,7 @@ from gitml.store.local.object_writer import ObjectWriter
 class LocalStore(ObjectWriter):
     """The Store at `root`; nothing is made until something is kept. Used from one thread; processes may share a root.
 
-    One that is not `durable` syncs nothing: after a crash of the machine its objects must be verified anew (`distrust_all`).
+    One that is not `durable` syncs nothing: after a crash of the machine its objects must be verified again (`distrust_all`).
     What ingests and materializes is imported when it is first used: a run that reuses everything does neither.
     """
 

@@ -76,7 +76,7 @@ class StepGraph(ScrollView, can_focus=True):
         self._lay_out()
 
     def choose(self, name: str) -> None:
-        """Chooses a step and brings it into view."""
+        """Selects a step and scrolls to it."""
         if name in self.parents and name != self.chosen:
             self.chosen = name
             self.refresh()

@@ -126,7 +126,7 @@ def _drawn(content: bytes) -> bytes | None:
 
 
 def _export_cell_size() -> None:
-    """Tells textual-image how large a cell is, where the system knows; it looks for that in these variables."""
+    """Sets for textual-image how large a cell is, where the system knows; it looks for that in these variables."""
     try:
         answer = fcntl.ioctl(sys.__stdout__.fileno(), termios.TIOCGWINSZ, b"\0" * 8)  # type: ignore[union-attr]
     except (OSError, ValueError, AttributeError):

@@ -36,7 +36,7 @@ class RowView(ScrollView, can_focus=True):
 
         @property
         def control(self) -> RowView:
-            """The view, by which handlers tell several apart."""
+            """The view that sent it."""
             return self.view
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:

@@ -107,7 +107,7 @@ class _TableMessage(Message):
 
     @property
     def control(self) -> LazyTable:
-        """The table, by which handlers tell several apart."""
+        """The table that sent it."""
         return self.table
 
 

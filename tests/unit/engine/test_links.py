@@ -57,7 +57,7 @@ def test_a_link_that_is_not_tracked_yet_counts_with_what_it_leads_to(project: Pr
     assert outcomes(project.run("q")) == {"a": "executed"}
 
 
-@pytest.mark.parametrize(("target", "word"), [("/mnt", "leads out of the tree"), ("out", "leads in a circle")])
+@pytest.mark.parametrize(("target", "word"), [("/mnt", "leads out of the tree"), ("out", "forms a cycle")])
 def test_an_input_through_a_link_that_leads_nowhere_is_an_error(project: Project, target: str, word: str) -> None:
     (Path(project.repo.path) / "out").symlink_to(target)
     text = "inputs: {i: out/x}\nsteps:\n  a: {run: 'cat ${{ inputs.i }}'}\n"

@@ -152,7 +152,7 @@ class FolderRemote:
         if os.path.isdir(self.root):
             return
         if os.path.exists(self.root):
-            raise RemoteError("not a folder", where=self.place, hint="mend the URL in gitml.yaml")
+            raise RemoteError("not a folder", where=self.place, hint="fix the URL in gitml.yaml")
         if not os.path.isdir(os.path.dirname(self.root.rstrip("/"))):
             raise RemoteError("no such folder", where=self.place, hint="mount it, or make it")
 

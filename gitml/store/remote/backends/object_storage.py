@@ -83,7 +83,7 @@ def remote_error(error: BaseException, place: str, scheme: str) -> GitmlError:
     if isinstance(error, PermissionError) or _NOT_TRUSTED.search(kind) or _NOT_TRUSTED.search(text):
         return TrustError(f"the remote does not let us in: {text}", where=place, hint=REMOTE_KINDS[scheme].login)
     if "NoSuchBucket" in text or "NoSuchBucket" in kind or "ContainerNotFound" in text:
-        return RemoteError("no such bucket or container", where=place, hint="make it, or mend the URL in gitml.yaml")
+        return RemoteError("no such bucket or container", where=place, hint="make it, or fix the URL in gitml.yaml")
     if isinstance(error, (ConnectionError, TimeoutError)) or _UNREACHABLE.search(kind) or _UNREACHABLE.search(text):
         return RemoteError(
             f"the remote can't be reached: {text}", where=place, hint="see the network and the URL, try again"
@@ -254,7 +254,7 @@ class ObjectStorageRemote:
                 self._is_seen = True
                 return
         what = "folder" if is_host else "bucket or container"
-        raise RemoteError(f"no such {what}", where=self.place, hint="make it, or mend the URL in gitml.yaml")
+        raise RemoteError(f"no such {what}", where=self.place, hint="make it, or fix the URL in gitml.yaml")
 
     def _wrote(self, write: Callable[[], object]) -> None:
         """Writes; where something that this needs is missing that is an error of the remote."""

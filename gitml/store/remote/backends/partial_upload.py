@@ -1,7 +1,7 @@
 """Uploading a large object in parts, which stay when the upload is cut off: the next one uploads what is missing.
 
 At S3 they are the parts of a multipart upload, at Azure uncommitted blocks, by what s3fs and adlfs are made of. Nothing about an
-upload is remembered here: the services tell what was begun, so another process or clone can go on too.
+upload is remembered here: the services list what was begun, so another process or clone can go on too.
 """
 
 from __future__ import annotations

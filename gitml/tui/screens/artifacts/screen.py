@@ -125,7 +125,7 @@ class ArtifactsPage(ArtifactActionsPage):
         self.run_query("open", query, self._show)
 
     def action_refresh(self) -> None:
-        """The list anew, and where bytes are."""
+        """Reloads the list, and where bytes are."""
         self._listing = None
         self.refresh_data()
 

@@ -91,7 +91,7 @@ class LineageTree(Tree[Branch]):
                 node.add_leaf(Text("nothing is recorded in this direction", style=styles["dim"]))
 
     def repaint(self, styles: Styles) -> None:
-        """Writes every line anew in these styles."""
+        """Writes every line again in these styles."""
         nodes = [self.root]
         while nodes:
             node = nodes.pop()

@@ -199,14 +199,14 @@ class LogView(ScrollView, can_focus=True):
         self.refresh()
 
     def _go(self, offset: int) -> None:
-        """Brings the line that holds a byte to the top."""
+        """Scrolls the line that holds a byte to the top."""
         if not self.page.offsets:
             return
         line = max(0, bisect_right(self.page.offsets, offset) - 1)
         self.scroll_to(y=self._first[line], animate=False, immediate=True, force=True)
 
     def on_resize(self) -> None:
-        """Lines are wrapped anew."""
+        """Lines are wrapped again."""
         held, following = self.top_offset, self.following
         self._lay_out()
         if following:

@@ -160,7 +160,7 @@ class TimeGrid(RowView):
         self.request_rows(anew=True)
 
     def update_ages(self, now: float) -> None:
-        """Draws the rows that are seen anew where their age reads otherwise by now."""
+        """Draws the visible rows again whose age reads otherwise by now."""
         for index in self.seen_rows:
             row = self._rows.get(index)
             if row is not None and ago(row.info.time, now) != ago(row.info.time, self.now):

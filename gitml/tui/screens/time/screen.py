@@ -123,7 +123,7 @@ class TimePage(RunActionsPage):
         self.run_query("open", lambda ws: open_history(ws, query), self._show)
 
     def action_refresh(self) -> None:
-        """Everything anew: the store may have lost or gained something without a record."""
+        """Reloads everything: the store may have lost or gained something without a record."""
         if self._opened is not None:
             self._opened.timeline.forget()
         self.refresh_data()

@@ -235,9 +235,9 @@ def test_a_link_that_leads_out_is_an_error_that_names_it(target: str) -> None:
 
 
 def test_links_in_a_circle_are_an_error_that_names_them() -> None:
-    with pytest.raises(InputError, match=r"link 'a\.py' leads in a circle"):
+    with pytest.raises(InputError, match=r"link 'a\.py' forms a cycle"):
         code_of({"a.py": Link("a.py")}, "python", "a.py")
-    with pytest.raises(InputError, match=r"link 'a/x' leads in a circle"):
+    with pytest.raises(InputError, match=r"link 'a/x' forms a cycle"):
         code_of({"a": Link("b"), "b": Link("a")}, "cat", "a/x")
 
 
