@@ -82,9 +82,9 @@ def get_run(ws: Workspace, id: str) -> FoundRun:
         return FoundRun(live.run, live)
     if run_row(ws.index, id) is None:
         there = next((one for one in submissions(ws) if one.run == id), None)
-        heard = _in_progress(progress_folder(ws, id)) if there is not None else None
-        if heard is not None:
-            return FoundRun(heard.run, heard)
+        last_known = _in_progress(progress_folder(ws, id)) if there is not None else None
+        if last_known is not None:
+            return FoundRun(last_known.run, last_known)
         if there is not None:
             hint = f"gitml logs {id[:8]} -f follows it, gitml collect {id[:8]} brings it home"
             raise InputError(f"run {id[:8]} was handed to {there.target} and is not here yet", hint=hint)

@@ -154,7 +154,7 @@ class ArtifactList:
 
     def __init__(self, index: Index, present: Iterable[Digest]) -> None:
         self._lock = threading.Lock()
-        self._asked: ArtifactQuery | None = None
+        self._query: ArtifactQuery | None = None
         self._order = array("q")
         self._db = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
         db = self._db
@@ -194,13 +194,13 @@ class ArtifactList:
 
     def _ordered(self, wanted: ArtifactQuery) -> array[int]:
         """The rows that fit, in order; those last asked for are remembered."""
-        if self._asked != wanted:
+        if self._query != wanted:
             where, values = _matching(wanted.words)
             by = _ORDERS.get(wanted.order, f"{wanted.order if wanted.order in COLUMNS else 'used'} {{0}}")
             by = by.format("DESC" if wanted.descending else "ASC")
             sql = f"SELECT rowid FROM artifact {where} ORDER BY {by}, digest"  # noqa: S608 - no value in it
             self._order = array("q", [row[0] for row in self._db.execute(sql, values)])
-            self._asked = wanted
+            self._query = wanted
         return self._order
 
     def find(self, digest: Digest) -> Artifact | None:
@@ -227,7 +227,7 @@ class ArtifactList:
                 "UPDATE artifact SET place = 'remote' WHERE digest = ? AND place = 'gone'", ((d,) for d in digests)
             )
             self._db.execute("COMMIT")
-            self._asked = None  # the place is searched and sorted by
+            self._query = None  # the place is searched and sorted by
 
     def _rows(self, sql: str, values: Sequence[Any]) -> list[Any]:
         with self._lock:
@@ -238,7 +238,7 @@ def _matching(words: Sequence[str]) -> tuple[str, list[str]]:
     """The clause, and its values, for rows in which each word occurs."""
     if not words:
         return "", []
-    told = " || ' ' || ".join(("step || '.' || port", "pipeline", "kind", "run", "place", "digest"))
-    term = f"{told} LIKE ? ESCAPE '\\'"
+    text = " || ' ' || ".join(("step || '.' || port", "pipeline", "kind", "run", "place", "digest"))
+    term = f"{text} LIKE ? ESCAPE '\\'"
     escaped = [word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") for word in words]
     return f"WHERE {' AND '.join([term] * len(words))}", [f"%{word}%" for word in escaped]

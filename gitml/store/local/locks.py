@@ -112,12 +112,12 @@ class Locks:
             return file.pid
         if file.fd < 0:
             return None
-        asked: list[int] = [0] * 5
-        asked[_KIND] = fcntl.F_WRLCK
+        request: list[int] = [0] * 5
+        request[_KIND] = fcntl.F_WRLCK
         start = 0 if _PID == 2 else 2
-        asked[start], asked[start + 1] = slot, 1
+        request[start], request[start + 1] = slot, 1
         with Guard(self.path):
-            answer = struct.unpack(_FLOCK, fcntl.fcntl(file.fd, fcntl.F_GETLK, struct.pack(_FLOCK, *asked)))
+            answer = struct.unpack(_FLOCK, fcntl.fcntl(file.fd, fcntl.F_GETLK, struct.pack(_FLOCK, *request)))
         return None if answer[_KIND] == fcntl.F_UNLCK else int(answer[_PID])
 
     @contextmanager

@@ -85,7 +85,7 @@ class ObjectWriter(ObjectFolder):
             return False
         try:
             return os.read(fd, len(content) + 1) == content
-        except OSError:  # no regular file, or a disk that fails: whoever asks for the object is told
+        except OSError:  # no regular file, or a disk that fails: who opens the object gets the error
             return False
         finally:
             os.close(fd)

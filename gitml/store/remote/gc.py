@@ -54,9 +54,9 @@ def sweep_remote(
         else:
             waiting.append(item)
     fresh = [item for item in waiting if item.digest not in before.doomed]
-    told = RemoteSweepResult(len(due), _bytes(due), len(fresh), _bytes(fresh), len(kept), _bytes(kept))
+    result = RemoteSweepResult(len(due), _bytes(due), len(fresh), _bytes(fresh), len(kept), _bytes(kept))
     if dry_run or not (due or fresh):
-        return told
+        return result
     # Noted before it is done: whoever looks from now on counts neither on what goes nor on what was known before.
     doomed = {item.digest: before.doomed.get(item.digest, now) for item in (*waiting, *due)}
     note = GcNote(before.epoch + bool(due), doomed, before.store)
@@ -66,7 +66,7 @@ def sweep_remote(
     if due:
         remote.set_note(encode_note(note._replace(doomed={item.digest: doomed[item.digest] for item in waiting})))
     known.apply_note(note)
-    return told
+    return result
 
 
 def _needed(remote: SweptRemote, keep: Set[Digest], trees: Set[Digest]) -> set[Digest]:

@@ -115,9 +115,9 @@ class ObjectStorageRemote:
         self._kind = kind
         self._spec = spec
         self._lock = threading.Lock()
-        self._seen = threading.Lock()
-        self._is_seen = False
-        self._opened: Any = self._told(lambda: kind.open(spec))
+        self._root_lock = threading.Lock()
+        self._is_root_checked = False
+        self._opened: Any = self._call(lambda: kind.open(spec))
         self.root = spec.path[spec.path.index("/") :].rstrip("/") if kind.is_host else spec.path
 
     def present(self, wanted: Sequence[StoredObject]) -> set[Digest]:
@@ -187,11 +187,11 @@ class ObjectStorageRemote:
         """Everything in it; uploads that were given up are cleared away on the way."""
         drop_stale = self._kind.drop_stale
         if drop_stale is not None:
-            self._told(lambda: drop_stale(self._fs, f"{self.root}/{OBJECTS}/"))
+            self._call(lambda: drop_stale(self._fs, f"{self.root}/{OBJECTS}/"))
         for folder in (OBJECTS, TREES):
             top = f"{self.root}/{folder}"
             try:
-                found = self._told(lambda top=top: self._fs.find(top, detail=True))  # type: ignore[misc]
+                found = self._call(lambda top=top: self._fs.find(top, detail=True))  # type: ignore[misc]
             except FileNotFoundError:
                 continue
             for path, info in found.items():
@@ -213,7 +213,7 @@ class ObjectStorageRemote:
         """Keeps the notes of gc."""
         self._pipe(f"{self.root}/{NOTE}", content)
 
-    # What fsspec is asked
+    # Calls of fsspec
 
     @property
     def _fs(self) -> Any:
@@ -226,23 +226,23 @@ class ObjectStorageRemote:
     def _path(self, folder: str, digest: Digest) -> str:
         return f"{self.root}/{key_of(folder, digest)}"
 
-    def _told(self, ask: Callable[[], T]) -> T:
+    def _call(self, ask: Callable[[], T]) -> T:
         """The value of `ask`. FileNotFoundError stays; any other error of a library is raised as an error of gitml."""
         try:
             return ask()
         except Exception as error:
             if is_missing(error):
-                self._see_top()
+                self._check_root()
                 raise FileNotFoundError(str(error)) from error
             raise remote_error(error, self.place, self._spec.scheme) from error
 
-    def _see_top(self) -> None:
+    def _check_root(self) -> None:
         """RemoteError when the bucket, or over SSH the folder and the one it would be made in, is missing: one that is mistyped
         must not pass for an empty one. Asked once, when the first thing is missing.
         """
         is_host = self._kind.is_host
-        with self._seen:
-            if self._is_seen:
+        with self._root_lock:
+            if self._is_root_checked:
                 return
             for top in (self.root, os.path.dirname(self.root)) if is_host else (self.root.partition("/")[0],):
                 try:
@@ -251,7 +251,7 @@ class ObjectStorageRemote:
                     if is_missing(error):
                         continue
                     # Who may use what is in a bucket need not be allowed to look at the bucket.
-                self._is_seen = True
+                self._is_root_checked = True
                 return
         what = "folder" if is_host else "bucket or container"
         raise RemoteError(f"no such {what}", where=self.place, hint="make it, or fix the URL in gitml.yaml")
@@ -259,7 +259,7 @@ class ObjectStorageRemote:
     def _wrote(self, write: Callable[[], object]) -> None:
         """Writes; where something that this needs is missing that is an error of the remote."""
         try:
-            self._told(write)
+            self._call(write)
         except FileNotFoundError as error:
             raise RemoteError(
                 f"nothing can be written there: {without_secrets(str(error))}",
@@ -269,7 +269,7 @@ class ObjectStorageRemote:
 
     def _size(self, path: str) -> int | None:
         try:
-            found = self._told(lambda: self._fs.info(path))
+            found = self._call(lambda: self._fs.info(path))
         except FileNotFoundError:
             return None
         return int(found["size"]) if found.get("type") == "file" else None
@@ -279,14 +279,14 @@ class ObjectStorageRemote:
         try:
             if not self._kind.ranges:
                 if self._size(path) is None:
-                    self._told(lambda: self._fs.info(path))  # FileNotFoundError, unless it is a pipe or the like
+                    self._call(lambda: self._fs.info(path))  # FileNotFoundError, unless it is a pipe or the like
                     return b""
-                with self._told(lambda: self._fs.open(path, "rb")) as file:
-                    return bytes(self._told(lambda: file.read(most + 1)))
+                with self._call(lambda: self._fs.open(path, "rb")) as file:
+                    return bytes(self._call(lambda: file.read(most + 1)))
             size = self._size(path)
             if size is None:
                 return None
-            return bytes(self._told(lambda: self._within(path, 0, min(size, most + 1)))) if size else b""
+            return bytes(self._call(lambda: self._within(path, 0, min(size, most + 1)))) if size else b""
         except FileNotFoundError:
             return None
 
@@ -313,7 +313,7 @@ class ObjectStorageRemote:
 
     def _removed(self, path: str) -> None:
         try:
-            self._told(lambda: self._fs.rm_file(path))
+            self._call(lambda: self._fs.rm_file(path))
         except FileNotFoundError:
             return
 
@@ -353,7 +353,7 @@ class ObjectStorageRemote:
 
     def _piece(self, path: str, digest: Digest, begin: int, end: int) -> bytes:
         try:
-            return bytes(self._told(lambda: self._within(path, begin, end)))
+            return bytes(self._call(lambda: self._within(path, begin, end)))
         except FileNotFoundError:
             raise missing_object(digest, self.place) from None
 
@@ -368,20 +368,20 @@ class ObjectStorageRemote:
     def _stream(self, path: str, item: StoredObject, start: int) -> Iterator[bytes]:
         try:
             if self._size(path) is None:
-                self._told(lambda: self._fs.info(path))
+                self._call(lambda: self._fs.info(path))
                 raise IntegrityError(
                     f"{item.digest[:19]}… is no ordinary file there", where=path, hint="remove it there"
                 )
-            file = self._told(lambda: self._fs.open(path, "rb"))
+            file = self._call(lambda: self._fs.open(path, "rb"))
         except FileNotFoundError:
             raise missing_object(item.digest, self.place) from None
         try:
             if start:
-                self._told(lambda: file.seek(start))
-            while chunk := self._told(lambda: file.read(1 << 20)):
+                self._call(lambda: file.seek(start))
+            while chunk := self._call(lambda: file.read(1 << 20)):
                 yield chunk
         finally:
-            self._told(file.close)
+            self._call(file.close)
 
 
 def _counting(moved: Callable[[int], None]) -> Any:
@@ -412,4 +412,4 @@ def _written(info: Mapping[str, Any]) -> float:
                 return datetime.fromisoformat(found.replace("Z", "+00:00")).timestamp()
             except ValueError:
                 continue
-    return time.time()  # not told: as if it were new, so that it is kept
+    return time.time()  # not known: as if it were new, so that it is kept

@@ -79,9 +79,9 @@ def _begun(fs: Any, fresh: str, reading: int) -> tuple[int, Any]:
     begun = min(size - 1, os.fstat(reading).st_size) // PIECE * PIECE
     if begun <= 0:
         return nothing
-    told = f"head -c {begun} {shlex.quote(fresh)} | (sha256sum 2>/dev/null || shasum -a 256)"
+    command = f"head -c {begun} {shlex.quote(fresh)} | (sha256sum 2>/dev/null || shasum -a 256)"
     try:
-        answer = fs.execute(told, timeout=_HASHING, input="")
+        answer = fs.execute(command, timeout=_HASHING, input="")
     except Exception:  # whatever it is: if the connection is gone too, that comes out at once
         return nothing
     state = hashlib.sha256()

@@ -102,9 +102,6 @@ def copy_hashed(source: int, target: int, start: int, moved: Callable[[int], Non
     return hashing.hexdigest()
 
 
-_EARLY = (
-    32 << 20
-)  # bytes after which the kernel is asked to begin to write, so that the sync at the end has little left
 _WAITING = 8  # pieces that hashing may lag behind
 
 
