@@ -93,9 +93,9 @@ class Workspace:
         self.secrets: dict[str, str] = {}  # values of secret parameters by their seals, in memory only
         self.leaving: list[Callable[[], None]] = []  # what else is to be ended
 
-    def listen(self, hear: Callable[[str], None]) -> None:
-        """Has `hear` called with each repair that is made on the way, in words."""
-        repairs.listen(hear)
+    def on_repair(self, call: Callable[[str], None]) -> None:
+        """Has `call` called with each repair that is made on the way, in words."""
+        repairs.listen(call)
 
     @cached_property
     def objects(self) -> Objects:
@@ -150,10 +150,10 @@ class Workspace:
     def _open_up_once(self, index: Index) -> None:
         """Opens to the others what this user made before `core.sharedRepository` was set."""
         name = f"shared-{os.geteuid()}"
-        told = f"{self.sharing.bits:o} {self.sharing.exact}"
-        if index.meta(name) != told:
+        settings = f"{self.sharing.bits:o} {self.sharing.exact}"
+        if index.meta(name) != settings:
             self.sharing.open_all(self.root)
-            index.set_meta(name, told)
+            index.set_meta(name, settings)
 
     def catch_up(self) -> None:
         """Updates an index that is open already with what other processes recorded since; for one that stays open long."""

@@ -113,13 +113,13 @@ def _from_nearest(ws: Workspace, name: str, side: _Side) -> Explanation:
     failure = ws.index.failure(side.graph.pipeline, name)
     if failure is not None and not known:
         known = [(failure.key, f"run {failure.run[:8]}, where it failed")]
-    for key, told in known:
+    for key, run in known:
         recorded = ws.index.action(key)
         if recorded is None:
             continue
         changes = known_changes(recorded, action, _descriptions(ws, side, recorded, action))
         if best is None or len(changes) < best[0]:
-            best = (len(changes), changes, told, recorded)
+            best = (len(changes), changes, run, recorded)
     if best is None:
         return Explanation(name, decision, None, [], waits)
     return Explanation(name, decision, best[2], best[1], waits, changed_code(best[3], action))
@@ -142,11 +142,11 @@ def diff_of(ws: Workspace, change: CodeChange) -> list[str]:
     """How a file of code changed, line by line, as ``git diff`` writes it."""
     ids = (change.before, change.after)
     plain = ("--no-color", "--no-ext-diff", "--no-textconv", "--end-of-options")
-    told = git(ws.location, "diff", *plain, *ids).decode("utf-8", "replace").splitlines()
-    body = next((at for at, line in enumerate(told) if line.startswith(("@@", "Binary files"))), len(told))
-    if told[body:] and told[body].startswith("Binary"):
+    lines = git(ws.location, "diff", *plain, *ids).decode("utf-8", "replace").splitlines()
+    body = next((at for at, line in enumerate(lines) if line.startswith(("@@", "Binary files"))), len(lines))
+    if lines[body:] and lines[body].startswith("Binary"):
         return [f"--- {change.path}", "binary files differ"]
-    return [f"--- a/{change.path}", f"+++ b/{change.path}", *told[body:]]
+    return [f"--- a/{change.path}", f"+++ b/{change.path}", *lines[body:]]
 
 
 def _descriptions(ws: Workspace, side: _Side, *actions: Action) -> Mapping[str, Mapping[str, Any]]:

@@ -149,7 +149,7 @@ def _why(ws: Workspace, before: StepRun, after: StepRun) -> str:
     if one is None or two is None:
         return "what it was is not recorded"
     descriptions: dict[str, Any] = {
-        d: told for d in (one.environment, two.environment) if (told := description_or_none(ws.index.environment(d)))
+        d: text for d in (one.environment, two.environment) if (text := description_or_none(ws.index.environment(d)))
     }
     descriptions |= {m: called for m in (one.module, two.module) if m and (called := ws.index.module(m))}
     changes = changes_between(one, two, descriptions)

@@ -59,7 +59,7 @@ class Session:
         """Makes this workspace that of the session: its notices are printed here, and it is closed at the end."""
         workspace.on_many_records = self._on_many_records
         workspace.on_refused = self._tell_of_refused
-        workspace.listen(lambda text: self.warn(safe(text)))
+        workspace.on_repair(lambda text: self.warn(safe(text)))
         self.prepare(workspace.consent)
         self._workspace = workspace
 

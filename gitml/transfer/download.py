@@ -39,12 +39,12 @@ def download(ws: Workspace, choice: RunSelection, emit: Emit, stop: StopSignal) 
     try:
         sources = [source for _, source in remotes.usable(specs)] if absent else []
         with using_store(ws):
-            brought = Downloader(ws.store, sources, remotes.indexes).download(absent, emit, lambda: stop.level > 0)
+            result = Downloader(ws.store, sources, remotes.indexes).download(absent, emit, lambda: stop.level > 0)
     finally:
         remotes.close()
     failures = tuple(DownloadProblem(failure.remote, None, failure.error.message) for failure in remotes.failures)
     return DownloadReport(
-        len(roots) - len(absent), brought.here, brought.lost, (*failures, *brought.problems), brought.bytes
+        len(roots) - len(absent), result.here, result.lost, (*failures, *result.problems), result.bytes
     )
 
 
@@ -60,28 +60,28 @@ def fetch_outputs(ws: Workspace, outputs: Iterable[OutputRef], emit: Emit, stop:
     remotes = Remotes(ws)
     made = [root_of(output) for output in left if output.kind != POINTED]
     pointed = [root_of(output) for output in left if output.kind == POINTED]
-    brought = DownloadResult((), (), (), 0)
+    result = DownloadResult((), (), (), 0)
     try:
         with using_store(ws):
             for roots, specs in ((made, remotes.specs if made else ()), (pointed, remotes.lfs if pointed else ())):
                 sources = [source for _, source in remotes.usable(specs)] if roots else []
                 one = Downloader(ws.store, sources, remotes.indexes).download(roots, emit, lambda: stop.level > 0)
-                brought = DownloadResult(*[ours + theirs for ours, theirs in zip(brought, one, strict=True)])  # type: ignore[operator]
+                result = DownloadResult(*[ours + theirs for ours, theirs in zip(result, one, strict=True)])  # type: ignore[operator]
     finally:
         remotes.close()
     failures = tuple(DownloadProblem(failure.remote, None, failure.error.message) for failure in remotes.failures)
-    return brought._replace(problems=(*failures, *brought.problems))
+    return result._replace(problems=(*failures, *result.problems))
 
 
-def refuse_lost(brought: DownloadResult) -> None:
+def refuse_lost(result: DownloadResult) -> None:
     """RemoteError or IntegrityError when something could not be fetched and it is known what went wrong where."""
-    if not brought.lost or not brought.problems:
+    if not result.lost or not result.problems:
         return
-    told = problem_texts(brought.problems)
-    wrong = all(problem.digest is not None for problem in brought.problems)
+    texts = problem_texts(result.problems)
+    wrong = all(problem.digest is not None for problem in result.problems)
     kind = IntegrityError if wrong else RemoteError
-    names = ", ".join(root.name or root.digest[:19] for root in brought.lost[:3])
-    raise kind(f"{names} can't be brought here: {told[0]}", hint="gitml remotes; or make it again by running its step")
+    names = ", ".join(root.name or root.digest[:19] for root in result.lost[:3])
+    raise kind(f"{names} can't be brought here: {texts[0]}", hint="gitml remotes; or make it again by running its step")
 
 
 def problem_texts(problems: Sequence[DownloadProblem]) -> list[str]:
@@ -120,9 +120,9 @@ def obtainable(ws: Workspace, artifacts: Sequence[Artifact]) -> list[Artifact]:
 
 def fetch_artifacts(ws: Workspace, artifacts: Sequence[Artifact], emit: Emit, stop: StopSignal) -> DownloadResult:
     """Puts artifacts into the Store. RemoteError or IntegrityError when one could not be had and it is known why."""
-    brought = fetch_outputs(ws, [output_of(artifact) for artifact in artifacts], emit, stop)
-    refuse_lost(brought)
-    return brought
+    result = fetch_outputs(ws, [output_of(artifact) for artifact in artifacts], emit, stop)
+    refuse_lost(result)
+    return result
 
 
 def locations(ws: Workspace, outputs: Iterable[OutputRef]) -> dict[Digest, str]:
@@ -131,12 +131,12 @@ def locations(ws: Workspace, outputs: Iterable[OutputRef]) -> dict[Digest, str]:
     absent = {output.digest: output for output in outputs if not here.is_here(output)}
     if not absent:
         return {}
-    remotes, told = here.remotes, here.absence()
+    remotes, absence = here.remotes, here.absence()
     known = [(spec.name, remotes.known(spec)) for spec in remotes.specs]
     found = {}
     for digest in absent:
         names = [name for name, one in known if one.lookup(digest)]
-        asked = "not here: `gitml pull` asks the remote stores" if known else told.removeprefix("is ")
+        asked = "not here: `gitml pull` asks the remote stores" if known else absence.removeprefix("is ")
         found[digest] = f"in {', '.join(names)}, not here" if names else asked
     return found
 

@@ -88,8 +88,8 @@ class Remotes:
         known = {spec.name: spec for spec in self.specs}
         for name in names:
             if name not in known:
-                told = nearest(name, known) if known else ": gitml.yaml names none"
-                raise InputError(f"no remote store {name[:80]!r}{told}", hint="`gitml remotes` lists them")
+                suggestion = nearest(name, known) if known else ": gitml.yaml names none"
+                raise InputError(f"no remote store {name[:80]!r}{suggestion}", hint="`gitml remotes` lists them")
         return [spec for spec in self.specs if not names or spec.name in names]
 
     def known(self, spec: RemoteSpec) -> RemoteCache:
@@ -260,8 +260,8 @@ def _resolved_lfs(ws: Workspace, spec: RemoteSpec) -> RemoteSpec:
     from gitml.git.lfs.endpoint import find_endpoint  # with the client of Git LFS, which few repositories need
 
     endpoint = find_endpoint(ws.location, spec.options.get("remote"))
-    told = {_PLACE: endpoint.shown} | ({FROM: endpoint.source} if endpoint.source else {})
-    return spec._replace(options={**spec.options, **told})
+    found = {_PLACE: endpoint.shown} | ({FROM: endpoint.source} if endpoint.source else {})
+    return spec._replace(options={**spec.options, **found})
 
 
 def _open_lfs(ws: Workspace, spec: RemoteSpec) -> RemoteStore:

@@ -72,18 +72,18 @@ def upload(
 def forecast(ws: Workspace, choice: RunSelection) -> list[Forecast]:
     """What `upload` would do; nothing is moved."""
     remotes = Remotes(ws)
-    told = []
+    forecasts = []
     try:
         for spec, roots, _ in _wanted(ws, remotes, choice, named=False):
             if not roots:
-                told.append(Forecast(spec.name, 0, 0, (), 0))
+                forecasts.append(Forecast(spec.name, 0, 0, (), 0))
                 continue
             work = _sender(ws, remotes, spec).plan(roots)
             needing = (*work.blobs, *(tree.root for tree in work.trees))
-            told.append(Forecast(spec.name, work.transfers, work.bytes, needing, len(work.missing)))
+            forecasts.append(Forecast(spec.name, work.transfers, work.bytes, needing, len(work.missing)))
     finally:
         remotes.close()
-    return told
+    return forecasts
 
 
 def _wanted(

@@ -63,7 +63,7 @@ def all_is_recorded(project: Project, *runs: Run) -> list[str]:
     """What was said on the way; every origin is a recorded run, and fsck has nothing to name."""
     told: list[str] = []
     with project.workspace() as ws:
-        ws.listen(told.append)
+        ws.on_repair(told.append)
         listed = {row.id for row in newest_runs(ws.index, limit=None)}
         assert {step.origin for run in runs for step in run.steps if step.origin is not None} <= listed
         assert {run.id for run in runs} <= listed

@@ -162,8 +162,8 @@ class Attempts:
         return StepEnded(self._unfinished(active, "failed", self._nowhere(step)), None)
 
     def _nowhere(self, step: GraphStep) -> str:
-        asked = self.planner.asked(step).words()
-        return f"no machine that is left of target {self.planner.target(step)} can take it: it asks for {asked}"
+        requested = self.planner.requested(step).words()
+        return f"no machine that is left of target {self.planner.target(step)} can take it: it asks for {requested}"
 
     def handle(self, event: TaskEvent, *, stopped: bool) -> AttemptResult | None:
         """Emits what an event of an executor reports; returns what follows when it ends an attempt.
@@ -212,12 +212,12 @@ class Attempts:
         self.journal.note_start(step.name, active.number, decision.reason, self.ws.now())
         self.emit(StepStarted(step.name, decision.reason, active.number))
         log = self.journal.log_path(name)
-        asked = self.planner.asked(step)
+        requested = self.planner.requested(step)
         shares = self.executors.capabilities(active.target).shares_machine
         lent = {} if shares else passed_on(decision.action, self.ws.environ)
         how = step.settings
         task = Task(
-            *(name, decision.action, environment, asked, how.timeout, how.strict, log, lent, active.stored),
+            *(name, decision.action, environment, requested, how.timeout, how.strict, log, lent, active.stored),
             network=how.network,
         )
         if decision.action.secrets:

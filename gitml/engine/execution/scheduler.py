@@ -182,8 +182,8 @@ class Scheduler:
         step, action = self.graph.steps[name], self.decisions[name].action
         assert action is not None
         prepared = name in self.prefetch or name in self.attempts.again
-        target, asked = self.planner.target(step), self.planner.asked(step)
-        self.ready.push(resource_request(target, asked, step.settings.gang[0], action.environment, prepared), name)
+        target, requested = self.planner.target(step), self.planner.requested(step)
+        self.ready.push(resource_request(target, requested, step.settings.gang[0], action.environment, prepared), name)
 
     def report(self, step: StepRun) -> None:
         """An outcome became known."""
@@ -210,8 +210,8 @@ class Scheduler:
         """Whether there is room for a step, which may be one that was settled meanwhile."""
         if name in self.outcomes.done:
             return True
-        asked = self.planner.asked(self.graph.steps[name])
-        room = self.executors.takes(request.target, asked, request.nodes, request.environment)
+        requested = self.planner.requested(self.graph.steps[name])
+        room = self.executors.takes(request.target, requested, request.nodes, request.environment)
         return room and (request.prepared or self.prefetch.has_room)
 
     def wait_for_room(self) -> None:

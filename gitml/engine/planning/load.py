@@ -135,8 +135,8 @@ def load(
             raise
     if rev is not None and (ambiguous := two_meanings(ws.objects, rev)):
         warnings = (*warnings, ambiguous)
-    told = json.dumps([params, contents], sort_keys=True)
-    graph_memo = hashlib.sha256(f"{memo} {told}".encode()).hexdigest()
+    values = json.dumps([params, contents], sort_keys=True)
+    graph_memo = hashlib.sha256(f"{memo} {values}".encode()).hexdigest()
     kept = ws.index.fact(graph_kind, graph_memo) if parsed is None else None
     if kept is None:
         parsed = parsed or _parse(source, entry, path, config)

@@ -136,7 +136,7 @@ class Planner:
         """The name of the target that a step runs on."""
         return target_name(step, self.on)
 
-    def asked(self, step: GraphStep) -> Resources:
+    def requested(self, step: GraphStep) -> Resources:
         """What a step requests of a machine of its target, with what the target says for those that do not."""
         target, session = self.targets.of(step)
         return session.request(target, step)
@@ -155,7 +155,7 @@ class Planner:
         for name, decision in plan.decisions.items():
             step = self.graph.steps[name]
             if decision.kind != REUSE:
-                needed.setdefault(self.target(step), {})[name] = (self.asked(step), step.settings.gang[0])
+                needed.setdefault(self.target(step), {})[name] = (self.requested(step), step.settings.gang[0])
         for called, requests in needed.items():
             target = self.config.target(called)
             if self.targets.session(target).prepare(target, requests):

@@ -17,7 +17,7 @@ from tests.kit.execution import HOST, action_of
 def attempts(submitted: list[Task]) -> Attempts:
     """Attempts that go nowhere but to `submitted`."""
     planner = SimpleNamespace(
-        target=lambda step: "c", asked=lambda step: None, builder=SimpleNamespace(by_digest={HOST.digest: HOST})
+        target=lambda step: "c", requested=lambda step: None, builder=SimpleNamespace(by_digest={HOST.digest: HOST})
     )
     ws: Any = SimpleNamespace(now=lambda: 1.0, environ={})
     journal: Any = SimpleNamespace(note_start=lambda *_: None, log_path=lambda name: f"/tmp/{name}")
