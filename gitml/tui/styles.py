@@ -6,10 +6,11 @@ alone: each state has a sign of its own, the one that `gitml run` shows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol, runtime_checkable
 
 from rich.style import Style
+from rich.text import Text
 from textual.theme import Theme
 
 DARK = Theme(
@@ -143,3 +144,13 @@ _UNKNOWN = Sign("?", "", "dim")
 def sign_of(state: str) -> Sign:
     """The sign of a state; of one that is not known its own word."""
     return SIGNS.get(state) or _UNKNOWN._replace(word=state)
+
+
+def sign_legend(states: Iterable[str | tuple[str, str]], styles: Mapping[str, Style]) -> Text:
+    """The signs of states, each with its word, or with the text given beside the state."""
+    text = Text(end="")
+    for item in states:
+        state, words = (item, sign_of(item).word) if isinstance(item, str) else item
+        text.append(f" {sign_of(state).mark} ", style=styles[sign_of(state).style])
+        text.append(f"{words} ", style=styles["dim"])
+    return text

@@ -20,7 +20,7 @@ from gitml.history.time_format import ago, moment
 from gitml.maintenance.evict import EvictionPlan
 from gitml.store.index.artifacts import GONE, HERE, RECORD, REMOTE, Artifact
 from gitml.tui.services import Styles, services, styles_of
-from gitml.tui.styles import sign_of
+from gitml.tui.styles import sign_legend, sign_of
 from gitml.tui.text import fitted, plain
 from gitml.tui.widgets.table import TableCell, TableColumn, TableRow
 
@@ -61,14 +61,10 @@ def row_of(artifact: Artifact, now: float) -> TableRow:
 
 def totals_text(totals: Mapping[str, tuple[int, int]], styles: Styles) -> Text:
     """How many there are, and their bytes, by where they are."""
-    text = Text(end="")
-    for where in (HERE, RECORD, REMOTE, GONE):
-        if where in totals:
-            sign = sign_of(where)
-            many, total = totals[where]
-            text.append(f" {sign.mark} ", style=styles[sign.style])
-            text.append(f"{many:,} {sign.word}, {size(total)} ", style=styles["dim"])
-    return text
+    known = [(where, *totals[where]) for where in (HERE, RECORD, REMOTE, GONE) if where in totals]
+    return sign_legend(
+        ((where, f"{many:,} {sign_of(where).word}, {size(total)}") for where, many, total in known), styles
+    )
 
 
 def artifact_text(known: ArtifactDetails, styles: Styles) -> Text:

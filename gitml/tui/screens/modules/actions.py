@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, TypeVar
 
 from textual.binding import Binding, BindingType
 
@@ -22,7 +22,7 @@ from gitml.modules.impact import (
     publish,
 )
 from gitml.modules.registry_types import ModuleVersion
-from gitml.modules.service import folders_with_modules
+from gitml.modules.service import ModuleService, folders_with_modules
 from gitml.tui.page import Page
 from gitml.tui.screens.modules.view import ModuleItem, consequence_lines
 from gitml.tui.text import plain
@@ -30,6 +30,7 @@ from gitml.tui.widgets.dialogs import MenuItem
 
 _VERBS = {"deprecate": "Deprecate", "disable": "Disable", "enable": "Enable", "set-default": "Make it the default"}
 _NO_DEFAULT = "\0"
+Value = TypeVar("Value")
 LANE = "registry"  # another process may hold it for a while
 
 
@@ -56,6 +57,17 @@ class ModuleActionsPage(Page):
     def keep_cursor_on(self, key: str) -> None:
         """Puts the cursor on the item with this key, once it is there."""
 
+    def query_registry(
+        self,
+        key: str,
+        query: Callable[[ModuleService], Value],
+        then: Callable[[Value], None],
+        *,
+        exclusive: bool = False,
+    ) -> None:
+        """Runs a query of the registries; `exclusive`: it changes one."""
+        self.run_query(key, lambda ws: with_modules(ws, query), then, exclusive=exclusive, lane=LANE)
+
     # -- states and the default
 
     def action_change(self, kind: str) -> None:
@@ -68,11 +80,11 @@ class ModuleActionsPage(Page):
             if version is None:
                 self.ui.report("it has no version that could be the default")
                 return
-            self._foresee(ModuleChange(kind, item.registry, item.module.name, version.version))
+            self._show_impact(ModuleChange(kind, item.registry, item.module.name, version.version))
             return
         change = ModuleChange(kind, item.registry, item.module.name, item.version.version if item.version else None)
         if kind == "enable":
-            self._foresee(change)
+            self._show_impact(change)
             return
         title = f"{_VERBS[kind]} {plain(item.title)}: why?"
         self.prompt(
@@ -88,36 +100,33 @@ class ModuleActionsPage(Page):
             self.ui.report_error(InputError("no reason was given", hint="everyone who uses it sees the reason"))
             return
         if change.version is None or change.version != item.module.default:
-            self._foresee(change)
+            self._show_impact(change)
             return
         others = [v.version for v in item.module.versions if v.state == "active" and v.version != change.version]
         choices = [*(MenuItem(version, version) for version in others), MenuItem(_NO_DEFAULT, "no default")]
 
         def then(default: str) -> None:
             none = default == _NO_DEFAULT
-            self._foresee(change._replace(default=None if none else default, clear_default=none))
+            self._show_impact(change._replace(default=None if none else default, clear_default=none))
 
         self.choose(f"{change.version} is the default. Which shall it be instead?", choices, then)
 
-    def _foresee(self, change: ModuleChange) -> None:
+    def _show_impact(self, change: ModuleChange) -> None:
         uses = self._uses()
-        self.run_query(
-            "foresee",
-            lambda ws: with_modules(ws, lambda modules: impact_of_change(modules, change, uses)),
-            lambda prospect: self._confirm(change, prospect),
-            lane=LANE,
+        self.query_registry(
+            "impact", lambda modules: impact_of_change(modules, change, uses), partial(self._confirm, change)
         )
 
-    def _confirm(self, change: ModuleChange, prospect: ChangeImpact) -> None:
+    def _confirm(self, change: ModuleChange, impact: ChangeImpact) -> None:
         name = plain(change.module) + (f"@{plain(change.version)}" if change.version else "")
-        if prospect.idle:
+        if impact.idle:
             self.ui.report(f"{name} is that already")
             return
-        lines = consequence_lines(prospect, self._unread())
+        lines = consequence_lines(impact, self._unread())
         if change.reason:
             lines = [f"Reason: {plain(change.reason)}", "", *lines]
         verb = _VERBS[change.kind]
-        bad = any(item.effect == "refused" for item in prospect.consequences)
+        bad = any(item.effect == "refused" for item in impact.consequences)
         title = f"{verb}: {name}?" if change.kind == "set-default" else f"{verb} {name}?"
         self.confirm(title, lines, partial(self._make, change, name), yes=verb.split(" ", 1)[0], danger=bad)
 
@@ -127,9 +136,7 @@ class ModuleActionsPage(Page):
             self.refresh_data()
 
         self.ui.report("recording …")
-        self.run_query(
-            "make", lambda ws: with_modules(ws, lambda modules: apply_change(modules, change)), then, exclusive=True
-        )
+        self.query_registry("change", lambda modules: apply_change(modules, change), then, exclusive=True)
 
     # -- publishing
 
@@ -143,19 +150,18 @@ class ModuleActionsPage(Page):
                 )
                 return
             choices = [MenuItem(folder, plain(folder)) for folder in folders]
-            self.choose("Publish which folder, as it is committed?", choices, self._foresee_publishing)
+            self.choose("Publish which folder, as it is committed?", choices, self._show_publishing)
 
-        self.run_query("folders", lambda ws: with_modules(ws, folders_with_modules), then, lane=LANE)
+        self.query_registry("folders", folders_with_modules, then)
 
-    def _foresee_publishing(self, folder: str) -> None:
+    def _show_publishing(self, folder: str) -> None:
         uses = self._uses()
         item = self.item
         registry = item.registry if item is not None else ""
-        self.run_query(
-            "foresee",
-            lambda ws: with_modules(ws, lambda m: impact_of_publishing(m, registry, folder, uses)),
-            lambda found: self._confirm_publishing(registry, found),
-            lane=LANE,
+        self.query_registry(
+            "impact",
+            lambda modules: impact_of_publishing(modules, registry, folder, uses),
+            partial(self._confirm_publishing, registry),
         )
 
     def _confirm_publishing(self, registry: str, found: PublishImpact) -> None:
@@ -172,10 +178,10 @@ class ModuleActionsPage(Page):
 
         def then() -> None:
             self.ui.report("publishing …")
-            self.run_query(
+            self.query_registry(
                 "publish",
-                lambda ws: with_modules(ws, lambda modules: publish(modules, registry, found.folder).notes),
-                lambda notes: self._published(registry, found, notes),
+                lambda modules: publish(modules, registry, found.folder).notes,
+                partial(self._published, registry, found),
                 exclusive=True,
             )
 

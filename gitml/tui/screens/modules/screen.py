@@ -211,12 +211,7 @@ class ModulesPage(ModuleActionsPage):
         def then(events: list[Event]) -> None:
             self.show_text(f"History of {item.module.name}", history_text(events, self.ui.text_styles))
 
-        self.run_query(
-            "history",
-            lambda ws: with_modules(ws, lambda m: history(m, item.registry, item.module.name)),
-            then,
-            lane=LANE,
-        )
+        self.query_registry("history", lambda modules: history(modules, item.registry, item.module.name), then)
 
     def action_lineage(self) -> None:
         """What was made with it."""

@@ -14,7 +14,7 @@ from gitml.modules.registry_types import Event, ModuleVersion, RegisteredModule
 from gitml.modules.service import RegistryOverview
 from gitml.tui.errors import error_message
 from gitml.tui.services import Styles
-from gitml.tui.styles import sign_of
+from gitml.tui.styles import sign_legend, sign_of
 from gitml.tui.text import plain
 from gitml.tui.widgets.table import TableCell, TableColumn, TableRow
 
@@ -95,11 +95,7 @@ def row_of(item: ModuleItem, users: Sequence[ModuleUse]) -> TableRow:
 
 def legend(opened: ModuleOverview, styles: Styles) -> Text:
     """What the signs mean, and at which commit uses were looked for."""
-    text = Text(end="")
-    for state in ("active", "deprecated", "disabled"):
-        sign = sign_of(state)
-        text.append(f" {sign.mark} ", style=styles[sign.style])
-        text.append(f"{sign.word} ", style=styles["dim"])
+    text = sign_legend(("active", "deprecated", "disabled"), styles)
     if opened.uses is not None:
         text.append(f"  used at {opened.uses.commit[:8]} ", style=styles["dim"])
     return text

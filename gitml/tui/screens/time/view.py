@@ -12,7 +12,7 @@ from gitml.analysis.timeline import FAILED, RUNNING, TimelineCell, TimelineRow
 from gitml.core.text.format import count
 from gitml.history.time_format import moment
 from gitml.tui.services import Styles
-from gitml.tui.styles import sign_of
+from gitml.tui.styles import sign_legend, sign_of
 from gitml.tui.text import plain
 
 if TYPE_CHECKING:
@@ -31,12 +31,7 @@ class MarkedCell(NamedTuple):
 
 def legend(styles: Styles, *, short: bool) -> Text:
     """What the signs mean; `short`: of those that are seen most."""
-    text = Text(end="")
-    for state in _LEGEND[:4] if short else _LEGEND:
-        sign = sign_of(state)
-        text.append(f" {sign.mark} ", style=styles[sign.style])
-        text.append(f"{sign.word} ", style=styles["dim"])
-    return text
+    return sign_legend(_LEGEND[:4] if short else _LEGEND, styles)
 
 
 def cell_text(row: TimelineRow | None, step: str | None, marked: MarkedCell | None, styles: Styles) -> Text:
