@@ -12,7 +12,7 @@ from gitml.git.command import Location
 from gitml.git.objects.reader import Objects
 from gitml.git.repository import discover
 from gitml.git.revisions import user_ident
-from registry.content import Content, check_content, content_at, write_content
+from registry.content import Content, content_at, write_content
 from registry.interface import interface_as_json
 from registry.log.events import CONTENT, DEPRECATE, DISABLE, ENABLE, PUBLISH, SET_DEFAULT, Event, content_path
 from registry.log.journal import RegistryEntry, RegistryJournal, moment_of, state_at, states_at
@@ -328,10 +328,6 @@ class Registry:
     def check(self, directory: str) -> Content:
         """What publishing the folder at HEAD would take; InputError as `publish` does."""
         return content_at(*self.source, directory, None)
-
-    def check_content(self, version: ModuleVersion) -> tuple[int, int]:
-        """(files, bytes) of a version's content, every tree of it hashed again."""
-        return check_content(self.objects, version.content[len(CONTENT) :], f"{version.module}@{version.version}")
 
     # -- the whole
 

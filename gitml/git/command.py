@@ -23,34 +23,11 @@ from gitml.permissions import permission_hint
 
 # What a caller's git (a hook, an alias, `git rebase --exec`) leaves in the environment and would point ours elsewhere.
 _DROPPED = frozenset(
-    (
-        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-        "GIT_OBJECT_DIRECTORY",
-        "GIT_DIR",
-        "GIT_WORK_TREE",
-        "GIT_IMPLICIT_WORK_TREE",
-        "GIT_GRAFT_FILE",
-        "GIT_INDEX_FILE",
-        "GIT_NO_REPLACE_OBJECTS",
-        "GIT_REPLACE_REFBASE",
-        "GIT_PREFIX",
-        "GIT_SHALLOW_FILE",
-        "GIT_COMMON_DIR",
-        "GIT_NAMESPACE",
-        "GIT_QUARANTINE_PATH",
-        "GIT_LITERAL_PATHSPECS",
-        "GIT_GLOB_PATHSPECS",
-        "GIT_NOGLOB_PATHSPECS",
-        "GIT_ICASE_PATHSPECS",
-        "GIT_EXTERNAL_DIFF",
-        "GIT_DIFF_OPTS",
-        "GIT_FLUSH",
-        "GIT_ATTR_SOURCE",
-        "GIT_REFLOG_ACTION",
-        "GIT_INTERNAL_SUPER_PREFIX",
-        "GIT_CONFIG",
-        "GIT_DEFAULT_HASH",
-    )
+    """GIT_ALTERNATE_OBJECT_DIRECTORIES GIT_OBJECT_DIRECTORY GIT_DIR GIT_WORK_TREE GIT_IMPLICIT_WORK_TREE
+    GIT_GRAFT_FILE GIT_INDEX_FILE GIT_NO_REPLACE_OBJECTS GIT_REPLACE_REFBASE GIT_PREFIX GIT_SHALLOW_FILE
+    GIT_COMMON_DIR GIT_NAMESPACE GIT_QUARANTINE_PATH GIT_LITERAL_PATHSPECS GIT_GLOB_PATHSPECS
+    GIT_NOGLOB_PATHSPECS GIT_ICASE_PATHSPECS GIT_EXTERNAL_DIFF GIT_DIFF_OPTS GIT_FLUSH GIT_ATTR_SOURCE
+    GIT_REFLOG_ACTION GIT_INTERNAL_SUPER_PREFIX GIT_CONFIG GIT_DEFAULT_HASH""".split()
 )
 # Replaced objects would make an id stand for other bytes than its own, and ids stand in keys.
 _FIXED = {

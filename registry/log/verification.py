@@ -117,15 +117,7 @@ def _records(journal: RegistryJournal, tip: str) -> list[str]:
 
 def _rewritten(journal: RegistryJournal, tip: str) -> list[str]:
     """Records that changed or removed what an earlier one held, which none may."""
-    args = (
-        "log",
-        "--first-parent",
-        "--diff-merges=first-parent",
-        "--diff-filter=ad",
-        "--name-only",
-        "-z",
-        "--no-renames",
-    )
+    args = "log --first-parent --diff-merges=first-parent --diff-filter=ad --name-only -z --no-renames".split()
     said = git(journal.location, *args, "--format=%x01%H", tip, "--", FOLDER, MODULES)
     gone = git(journal.location, *args[:3], "--diff-filter=D", *args[4:], "--format=%x01%H", tip, "--", FOLDER, MODULES)
     problems = []

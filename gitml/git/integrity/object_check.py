@@ -243,14 +243,7 @@ def _given(content: bytes) -> Iterator[IO[bytes]]:
 
 
 _FETCH = (
-    "--quiet",
-    "--no-tags",
-    "--no-write-fetch-head",
-    "--no-auto-gc",
-    "--recurse-submodules=no",
-    "--refmap=",
-    "--no-filter",
-    "--stdin",
+    "--quiet --no-tags --no-write-fetch-head --no-auto-gc --recurse-submodules=no --refmap= --no-filter --stdin".split()
 )
 _UNKNOWN = re.compile(rb"not our ref ([0-9a-f]{40,64})")
 _TRIES = 100  # each leaves out one object that the remote does not have

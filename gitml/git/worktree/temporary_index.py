@@ -19,16 +19,7 @@ from gitml.git.repository import sharing_at
 
 _STALE = 86_400.0
 # The copy stands alone: it must not write shared parts of a split index, nor ask a monitor about the real one.
-_CONFIG = (
-    "-c",
-    "core.splitIndex=false",
-    "-c",
-    "core.fsmonitor=false",
-    "-c",
-    "core.safecrlf=false",
-    "-c",
-    "advice.all=false",
-)
+_CONFIG = "-c core.splitIndex=false -c core.fsmonitor=false -c core.safecrlf=false -c advice.all=false".split()
 
 
 class TemporaryIndex:
