@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gitml.core.language.diagnostics import SpecError
 from gitml.core.language.fields import Fields
+from gitml.core.language.keys import TEXT, TRUTH, Key, keys_of, values_in
 from gitml.core.language.yaml_document import Node, read_yaml
-
-_KEYS = frozenset(("sandboxes",))
-_SANDBOX_KEYS = frozenset(("path", "mount"))
 
 
 class Settings(NamedTuple):
@@ -24,29 +22,30 @@ def parse_settings(data: bytes, path: str) -> Settings:
     """The Settings in a `config.yaml`; SpecError with every mistake."""
     root, text = read_yaml(data, path)
     fields = Fields(path, text)
-    top = fields.mapping(root, "config.yaml", _KEYS)
-    found = Settings()
+    top = fields.mapping(root, "config.yaml", ("sandboxes",))
+    found: dict[str, Any] = {}
     if "sandboxes" in top:
-        found = _sandboxes(fields, top["sandboxes"][1])
+        node = top["sandboxes"][1]
+        if node.is_mapping:
+            found = values_in(fields, fields.mapping(node, "sandboxes", _SANDBOX_KEYS), _SANDBOX_KEYS.values())
+        else:
+            found = {"sandboxes": _folder(fields, node, "sandboxes")}
     if fields.diagnostics:
         raise SpecError(fields.diagnostics)
-    return found
-
-
-def _sandboxes(fields: Fields, node: Node) -> Settings:
-    if not node.is_mapping:
-        return Settings(_folder(fields, node, "sandboxes"))
-    pairs = fields.mapping(node, "sandboxes", _SANDBOX_KEYS)
-    folder = _folder(fields, pairs["path"][1], "path") if "path" in pairs else None
-    mount = fields.truth(pairs["mount"][1], "mount") if "mount" in pairs else True
-    return Settings(folder, mount is not False)
+    return Settings(**found)
 
 
 def _folder(fields: Fields, node: Node, what: str) -> str | None:
-    said = fields.text_of(node, what)
-    if said is None:
+    text = fields.text_of(node, what)
+    if text is None:
         return None
-    if not os.path.isabs(said):
-        fields.report(node, f"{what} must be the full path of a folder, such as /scratch/me, not {said[:60]!r}")
+    if not os.path.isabs(text):
+        fields.report(node, f"{what} must be the full path of a folder, such as /scratch/me, not {text[:60]!r}")
         return None
-    return os.path.normpath(said)
+    return os.path.normpath(text)
+
+
+_SANDBOX_KEYS = keys_of(
+    Key("path", "the folder in which sandboxes lie", TEXT, read=_folder, setting="sandboxes"),
+    Key("mount", "`false`: sandboxes are never mounted", TRUTH, read=Fields.truth),
+)

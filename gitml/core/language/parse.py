@@ -25,7 +25,7 @@ from gitml.core.language.keys import (
     settings_in,
 )
 from gitml.core.language.params import TYPES, Param, normalised, problem_with_value, text_of, type_name
-from gitml.core.language.spec import Axes, Pipeline, Port, Position, Step, combinations, label_of
+from gitml.core.language.spec import Axes, Pipeline, Port, Step, combinations, label_of
 from gitml.core.language.step_kinds import COMMAND, STEP_KINDS, is_misspelt, kind_of, step_keys
 from gitml.core.language.validate import check_wiring
 from gitml.core.language.yaml_document import Node, read_yaml
@@ -237,14 +237,13 @@ class PipelineReader(Fields):
 
     def step(self, name: str, key: Node, node: Node) -> Step:
         """A step, read as its kind says."""
-        place = Position(key.line, key.column)
         known = step_keys()
         pairs = self.mapping(node, f"step {name!r}", known, "step")
         if not node.is_mapping:
             if node.value is None:
                 self.report(key, f"step {name!r} is empty: it needs run")
             self.broken.add(name)
-            return Step(name, place, ())
+            return Step(name, key, ())
         kind = kind_of(pairs)
         if kind is None:
             if not is_misspelt(pairs):
@@ -254,7 +253,7 @@ class PipelineReader(Fields):
             if word in known and word not in kind.keys and word not in STEP_KEYS:
                 refusal = kind.refusal(name, word) if kind.refusal else f"{word} is not for steps with {kind.key}"
                 self.report(where, refusal)
-        own = (key for key in (*kind.keys.values(), *STEP_KEYS.values()))
+        own = (*kind.keys.values(), *STEP_KEYS.values())
         settings = settings_in(self, pairs, own, self.usual)
         if settings.network == CUT and settings.gang != ALONE:
             where = next(pairs[word][0] for word in ("network", "processes", "nodes") if word in pairs)
@@ -262,7 +261,7 @@ class PipelineReader(Fields):
         fields: dict[str, Any] = {"words": (), **kind.read(self, name, pairs)}
         return Step(
             name=name,
-            place=place,
+            place=key,
             kind=kind.key,
             settings=settings,
             after=self.after(pairs["after"][1]) if "after" in pairs else (),

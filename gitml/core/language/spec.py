@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from gitml.core.language.expression import Template
 from gitml.core.language.params import Param, text_of
+from gitml.core.language.yaml_document import Node
 from gitml.core.model.action import Scalar
 from gitml.core.model.step_settings import USUAL, StepSettings
 
@@ -22,13 +23,6 @@ class Port(NamedTuple):
     name: str
     kind: str
     path: Template = ()
-
-
-class Position(NamedTuple):
-    """Where something stands in its file; both count from 1."""
-
-    line: int
-    column: int
 
 
 class Use(NamedTuple):
@@ -85,11 +79,12 @@ class ResolvedModule(NamedTuple):
 class Step:
     """One step as written. `words` is the command: one Template a word, or with `shell` the one script.
 
-    `kind` is its key in STEP_KINDS. A step that uses a module has a `use` and neither command nor outputs of its own.
+    `place` is its name in the file, `kind` its key in STEP_KINDS. A step that uses a module has a `use` and neither command nor
+    outputs of its own.
     """
 
     name: str
-    place: Position
+    place: Node
     words: tuple[Template, ...]
     shell: str | None = None
     outputs: tuple[Port, ...] = ()

@@ -2,60 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 from gitml.core.language.diagnostics import nearest
 from gitml.core.language.expression import Ref, Template, refs_in
 from gitml.core.language.params import text_of
 from gitml.core.language.spec import Pipeline, Step, combinations, label_of
-from gitml.core.language.yaml_document import Node
+from gitml.core.language.yaml_document import FIRST
 from gitml.core.model import paths
 
-
-class Reader(Protocol):
-    """What the parser remembers of the file."""
-
-    runs: dict[str, Node]
-    ports: dict[tuple[str, str], Node]
-    broken: set[str]
-
-    def report(self, node: Node, message: str) -> None:
-        """Notes a mistake."""
-
-    def expression_place(self, node: Node, number: int) -> Node:
-        """Where an expression stands."""
+if TYPE_CHECKING:
+    from gitml.core.language.parse import PipelineReader
 
 
-def check_wiring(pipeline: Pipeline, reader: Reader) -> None:
+def check_wiring(pipeline: Pipeline, reader: PipelineReader) -> None:
     """Reports every expression that leads nowhere, every cycle by its full path, every path made twice."""
     for step in pipeline.steps.values():
-        place = _place(step)
-        _check_expressions(step, pipeline, reader, place)
+        _check_expressions(step, pipeline, reader)
         if step.use is not None:
-            _check_use(step, pipeline, reader, place)
+            _check_use(step, pipeline, reader)
         for name in step.after:
             if name not in pipeline.steps:
                 reader.report(
-                    place, f"step {step.name!r} is after {name!r}, which is no step{_near_steps(name, pipeline)}"
+                    step.place, f"step {step.name!r} is after {name!r}, which is no step{_near_steps(name, pipeline)}"
                 )
-        _check_outputs(step, reader, place)
-        _check_ports(step, reader, place)
+        _check_outputs(step, reader)
+        _check_ports(step, reader)
     for name, input_template in pipeline.inputs.items():
         for ref in refs_in((input_template,)):
             if ref.name not in pipeline.params:
-                first = Node("", 1, 1, 0, 0)
                 reader.report(
-                    first, f"input {name!r}: unknown parameter {ref.name!r}{nearest(ref.name, pipeline.params)}"
+                    FIRST, f"input {name!r}: unknown parameter {ref.name!r}{nearest(ref.name, pipeline.params)}"
                 )
             elif _is_secret(ref, pipeline):
-                reader.report(Node("", 1, 1, 0, 0), f"input {name!r}: {NOT_IN_PATHS.format(ref=ref)}")
+                reader.report(FIRST, f"input {name!r}: {NOT_IN_PATHS.format(ref=ref)}")
     _check_cycles(pipeline, reader)
     _check_outputs_in_inputs(pipeline, reader)
     _check_shared_outputs(pipeline, reader)
-
-
-def _place(step: Step) -> Node:
-    return Node("", step.place.line, step.place.column, 0, 0)
 
 
 NOT_IN_WORDS = (
@@ -75,9 +58,9 @@ def parents_of(step: Step) -> list[str]:
     return list(dict.fromkeys([*names, *step.after]))
 
 
-def _check_expressions(step: Step, pipeline: Pipeline, reader: Reader, place: Node) -> None:
+def _check_expressions(step: Step, pipeline: Pipeline, reader: PipelineReader) -> None:
     """Checks those of the command, each reported where it stands, and those of env, code and paths, reported at the step."""
-    run = reader.runs.get(step.name) or place
+    run = reader.runs.get(step.name) or step.place
     for number, ref in enumerate(refs_in(step.words)):
         problem = _problem(ref, step, pipeline)
         if not problem and step.shell is None and _is_secret(ref, pipeline):
@@ -87,29 +70,29 @@ def _check_expressions(step: Step, pipeline: Pipeline, reader: Reader, place: No
     for name, template in step.env:
         for ref in refs_in((template or (),)):
             if ref.space not in ("params", "matrix"):
-                reader.report(place, f"env {name!r} can use params.x and matrix.x, not {ref}")
+                reader.report(step.place, f"env {name!r} can use params.x and matrix.x, not {ref}")
             elif problem := _problem(ref, step, pipeline):
-                reader.report(place, problem)
+                reader.report(step.place, problem)
     for ref in refs_in(step.code + tuple(port.path for port in step.outputs)):
         if ref.space in ("params", "matrix") and (problem := _problem(ref, step, pipeline)):
-            reader.report(place, problem)
+            reader.report(step.place, problem)
         elif _is_secret(ref, pipeline):
-            reader.report(place, NOT_IN_PATHS.format(ref=ref))
+            reader.report(step.place, NOT_IN_PATHS.format(ref=ref))
 
 
-def _check_outputs(step: Step, reader: Reader, place: Node) -> None:
+def _check_outputs(step: Step, reader: PipelineReader) -> None:
     """Each output is written somewhere."""
     used = {ref.name for ref in refs_in(step.words) if ref.space == "outputs"}
     for port in step.outputs:
         if port.name not in used and not port.path and step.name not in reader.broken:
             reader.report(
-                place,
+                step.place,
                 f"step {step.name!r} never says where to write output {port.name!r}: "
                 f"use ${{{{ outputs.{port.name} }}}} in run, or give it a path",
             )
 
 
-def _check_use(step: Step, pipeline: Pipeline, reader: Reader, place: Node) -> None:
+def _check_use(step: Step, pipeline: Pipeline, reader: PipelineReader) -> None:
     assert step.use is not None
     for port, template in step.use.inputs:
         for ref in refs_in((template,)):
@@ -117,14 +100,14 @@ def _check_use(step: Step, pipeline: Pipeline, reader: Reader, place: Node) -> N
             if ref.space not in ("steps", "inputs"):
                 problem = f"input {port!r} takes an input of the pipeline or an output of a step, not {ref}"
             if problem:
-                reader.report(place, problem)
+                reader.report(step.place, problem)
     for name, value in step.use.params:
         for ref in refs_in((value,)) if isinstance(value, tuple) else ():
             problem = _problem(ref, step, pipeline)
             if ref.space not in ("params", "matrix"):
                 problem = f"parameter {name!r} can use params.x and matrix.x, not {ref}"
             if problem:
-                reader.report(place, problem)
+                reader.report(step.place, problem)
 
 
 def used_by(step: Step) -> tuple[Template, ...]:
@@ -193,15 +176,17 @@ def _step_problem(ref: Ref, step: Step, pipeline: Pipeline) -> str | None:
     return None
 
 
-def _check_ports(step: Step, reader: Reader, place: Node) -> None:
+def _check_ports(step: Step, reader: PipelineReader) -> None:
     literal = [(port.name, paths.clean(_skeleton(port.path))) for port in step.outputs if port.path]
     for index, (name, path) in enumerate(literal):
         for other, other_path in literal[:index]:
             if paths.overlaps(path, other_path):
-                reader.report(place, f"outputs {other!r} and {name!r} of step {step.name!r} share the path {path!r}")
+                reader.report(
+                    step.place, f"outputs {other!r} and {name!r} of step {step.name!r} share the path {path!r}"
+                )
 
 
-def _check_shared_outputs(pipeline: Pipeline, reader: Reader) -> None:
+def _check_shared_outputs(pipeline: Pipeline, reader: PipelineReader) -> None:
     made: dict[str, str] = {}  # path -> step
     within: dict[str, str] = {}  # folder -> a step that makes something in it
     for step in pipeline.steps.values():
@@ -213,14 +198,13 @@ def _check_shared_outputs(pipeline: Pipeline, reader: Reader) -> None:
             owners = [made.get(path), within.get(path), *map(made.get, folders)]
             owner = next((owner for owner in owners if owner not in (None, step.name)), None)
             if owner is not None:
-                place = _place(step)
-                reader.report(place, f"steps {owner!r} and {step.name!r} both make {path!r}")
+                reader.report(step.place, f"steps {owner!r} and {step.name!r} both make {path!r}")
             made[path] = step.name
             for folder in folders:
                 within[folder] = step.name
 
 
-def _check_outputs_in_inputs(pipeline: Pipeline, reader: Reader) -> None:
+def _check_outputs_in_inputs(pipeline: Pipeline, reader: PipelineReader) -> None:
     """No output lies in an input of the commit, of whatever step: checked out, it would make the input another one."""
     inputs = {name: paths.clean(_skeleton(template)) for name, template in pipeline.inputs.items() if template}
     for step in pipeline.steps.values():
@@ -228,7 +212,7 @@ def _check_outputs_in_inputs(pipeline: Pipeline, reader: Reader) -> None:
             path = paths.clean(_skeleton(port.path)) if port.path else ""
             for name, place in inputs.items():
                 if path and paths.overlaps(path, place):
-                    node = reader.ports.get((step.name, port.name)) or _place(step)
+                    node = reader.ports.get((step.name, port.name)) or step.place
                     reader.report(node, overlap(step.name, port.name, path, name, place))
                     break
 
@@ -243,7 +227,7 @@ def _skeleton(template: Template) -> str:
     return "".join(part if isinstance(part, str) else f"<{part}>" for part in template)
 
 
-def _check_cycles(pipeline: Pipeline, reader: Reader) -> None:
+def _check_cycles(pipeline: Pipeline, reader: PipelineReader) -> None:
     """Depth first with a stack of its own: a chain may be longer than Python's recursion allows."""
     done: set[str] = set()
     for start in pipeline.steps:
@@ -262,8 +246,7 @@ def _check_cycles(pipeline: Pipeline, reader: Reader) -> None:
             if name in on_trail:
                 cycle = [*trail[trail.index(name) :], name]
                 step = pipeline.steps[name]
-                place = _place(step)
-                reader.report(place, f"steps wait for each other: {' -> '.join(reversed(cycle))}")
+                reader.report(step.place, f"steps wait for each other: {' -> '.join(reversed(cycle))}")
                 done.update(cycle)
                 continue
             if name in done or name not in pipeline.steps:

@@ -56,6 +56,10 @@ class Node(NamedTuple):
         return not isinstance(self.value, (dict, list))
 
 
+FIRST = Node(None, 1, 1, 0, 0)
+"""Nothing, at the beginning of a file."""
+
+
 def read_yaml(data: bytes, path: str) -> tuple[Node, str]:
     """The document in `data` and its text; SpecError with the place of the first thing that makes it unreadable."""
     text = _decode(data, path)
@@ -164,7 +168,7 @@ class _Builder:
                 stack[-1][1].append(node)
             else:
                 root = node
-        return root or Node(None, 1, 1, 0, 0)
+        return root or FIRST
 
     def scalar(self, event: Any) -> Node:
         start = event.start_mark

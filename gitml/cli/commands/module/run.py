@@ -79,7 +79,8 @@ def _load(
     from gitml.core.language.expression import Ref
     from gitml.core.language.module_expansion import with_modules
     from gitml.core.language.params import bind_params
-    from gitml.core.language.spec import Pipeline, Position, ResolvedModule, Step, Use
+    from gitml.core.language.spec import Pipeline, ResolvedModule, Step, Use
+    from gitml.core.language.yaml_document import FIRST
     from gitml.core.model.graph import header_of
     from gitml.engine.planning.load import Loaded, read_config
     from gitml.engine.planning.secret_values import ask_for, seals_of
@@ -100,7 +101,7 @@ def _load(
     params = tuple((param, (Ref("params", param),) if param in secret else value) for param, value in values.items())
     use = Use(name, tuple((port, (Ref("inputs", port),)) for port in inputs), params)
     places = {port: (place,) for port, place in laid.inputs.items()}
-    step = Step(name=name, place=Position(1, 1), words=(), use=use, kind="module")
+    step = Step(name=name, place=FIRST, words=(), use=use, kind="module")
     pipeline = Pipeline(name=name, path=os.path.join(folder, FILE), params=secret, inputs=places, steps={name: step})
     pipeline = with_modules(pipeline, {name: laid.spec})
     graph = build_graph(
