@@ -68,8 +68,8 @@ class GitmlApp(App[None]):
         for route in TABS:
             self.add_mode(route.name, partial(self._page, route.name))
         known = {theme.name for theme in self.available_themes.values()}
-        wanted = str(self.saved.get("theme"))
-        self.theme = wanted if wanted in known else DARK.name
+        chosen = str(self.saved.get("theme"))
+        self.theme = chosen if chosen in known else DARK.name
 
     # -- going places
 
@@ -253,7 +253,7 @@ class GitmlApp(App[None]):
         return found if isinstance(found, dict) else {}
 
     async def action_quit(self) -> None:
-        """Ends, once the pages that were asked for before are open; what runs in the background goes on."""
+        """Ends once the pages that were requested before are open; runs in the background continue."""
         self.call_later(self._leave)
 
     def _leave(self) -> None:

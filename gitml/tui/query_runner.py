@@ -20,7 +20,7 @@ from gitml.workspace import Workspace, open_workspace
 
 Query = Callable[[Workspace], Any]
 Deliver = Callable[[Any, Exception | None], object]
-"""Takes the answer, or what went wrong instead; called in a thread of the feed."""
+"""Takes the result, or the error; called in a thread of the query runner."""
 
 THREADS = 3
 EXCLUSIVE = "exclusive"  # the lane of what moves refs or takes locks: a process holds kernel locks as one

@@ -70,7 +70,7 @@ class WebServer(Server):
         own = {f"{HOST}:{self.port}", f"localhost:{self.port}"}
         origin = request.headers.get("Origin")
         if request.host not in own or (origin is not None and origin.removeprefix("http://") not in own):
-            return _refused("this is not the address that gitml was asked to serve")
+            return _refused("this is not the address that gitml serves")
         given = request.query.get("token")
         if given is not None and request.path == "/":
             if not hmac.compare_digest(given.encode(), self.token.encode()):

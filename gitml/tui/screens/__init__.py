@@ -1,1 +1,5 @@
-"""The screens, one a place; which there are is in gitml.tui.routes."""
+"""The screens, a package each, as `gitml.tui.routes` lists them.
+
+`screen` is the page: its keys, messages and state. `queries` read the repository, `view` holds rows, texts and the widgets of
+this screen alone, `actions` change something.
+"""

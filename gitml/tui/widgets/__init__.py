@@ -1,1 +1,1 @@
-"""What screens are made of."""
+"""The widgets that several screens use: bars of text, tables, the graph of steps, charts, pictures, dialogs, notices."""

@@ -143,7 +143,7 @@ class TextPrompt(ModalScreen[str]):
         self.heading, self.explained, self.value = title, explained, value
 
     def compose(self) -> ComposeResult:
-        """What is asked, and a line to type in."""
+        """The explanation, and a line to type in."""
         with Vertical(classes="dialog") as box:
             box.border_title = Text(self.heading)
             if self.explained:

@@ -22,8 +22,8 @@ from gitml.tui.styles import Sign
 from gitml.tui.text import fitted, plain
 
 _STRONG = Style(bold=True)
-_CANVAS = 10_000  # columns that boxes may take where they were asked for; the arrow keys bring into view what is chosen
-_DRAWN = 200  # steps that are drawn as boxes at most where they were asked for
+_CANVAS = 10_000  # columns that boxes may take where the user chose them; the arrow keys scroll to the chosen one
+_DRAWN = 200  # steps that are drawn as boxes at most where the user chose them
 
 
 class GraphNode(NamedTuple):
@@ -55,7 +55,7 @@ class StepGraph(ScrollView, can_focus=True):
         name: str
 
     class ViewChanged(Message):
-        """Boxes were asked for, or an outline."""
+        """The view changed to boxes or to an outline."""
 
     def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
         super().__init__(id=id, classes=classes)

@@ -158,7 +158,7 @@ class LazyTable(RowView):
         self.lay_out()
 
     def show(self, count: int) -> None:
-        """There are `count` rows now, all to be asked for again; what was known stays seen until they come."""
+        """There are `count` rows now, all to be requested again; the old ones stay shown until then."""
         self._old = {**self._old, **self._rows}
         self._rows, self._requested = {}, set()
         self.count = count
@@ -177,7 +177,7 @@ class LazyTable(RowView):
         self.cursor_moved()
 
     def put(self, first: int, rows: Sequence[TableRow]) -> None:
-        """Rows that were wanted; `first` is as it was asked."""
+        """The answer to `RowsRequested`, with its `first`."""
         for at in range(0, len(rows), CHUNK):
             chunk = (first + at) // CHUNK
             self._rows[chunk] = list(rows[at : at + CHUNK])

@@ -105,7 +105,7 @@ class ArtifactActionsPage(Page):
         self.action_refresh()
 
     def action_free(self) -> None:
-        """Deletes the marked artifacts, or the one under the cursor, once it was said what that means."""
+        """Deletes the marked artifacts, or the one under the cursor, after a confirmation that shows the consequences."""
         chosen = self.chosen
         here = [artifact for artifact in chosen if artifact.where == HERE]
         if not here:

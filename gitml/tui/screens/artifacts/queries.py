@@ -49,7 +49,7 @@ def open_list(ws: Workspace) -> ArtifactListing:
 def fetch_artifacts(ws: Workspace, artifacts: Sequence[Artifact]) -> tuple[int, int]:
     """Fetches artifacts from remote stores: the bytes fetched, and how many artifacts no store has.
 
-    RemoteError when a store that may have one can't be asked.
+    RemoteError when a store that may have one can't be reached.
     """
     from gitml.core.model.stop_signal import StopSignal
     from gitml.transfer.download import fetch_artifacts, obtainable

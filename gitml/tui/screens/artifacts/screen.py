@@ -63,7 +63,7 @@ class ArtifactsPage(ArtifactActionsPage):
 
     def __init__(self) -> None:
         super().__init__()
-        self.wanted = ArtifactQuery()
+        self.list_query = ArtifactQuery()
         self._listing: ArtifactListing | None = None
         self._rows: dict[str, Artifact] = {}  # those shown lately
         self._contents: ArtifactContents | None = None
@@ -85,23 +85,23 @@ class ArtifactsPage(ArtifactActionsPage):
         """Where one was last time."""
         kept = self.ui.saved_page_state(self.route)
         order = kept.get("order") if kept.get("order") in COLUMNS else "used"
-        self.wanted = ArtifactQuery(
+        self.list_query = ArtifactQuery(
             tuple(str(kept.get("filter", "")).split()), str(order), bool(kept.get("descending", True))
         )
         table = self.query_one(LazyTable)
         table.is_marked = self.marked.__contains__
         field = self.query_one(Input)
         with self.prevent(Input.Changed):
-            field.value = " ".join(self.wanted.words)
-        field.display = bool(self.wanted.words)
+            field.value = " ".join(self.list_query.words)
+        field.display = bool(self.list_query.words)
         table.focus()
 
     def page_state(self) -> Mapping[str, Any]:
         """Filter and order."""
         return {
-            "filter": " ".join(self.wanted.words),
-            "order": self.wanted.order,
-            "descending": self.wanted.descending,
+            "filter": " ".join(self.list_query.words),
+            "order": self.list_query.order,
+            "descending": self.list_query.descending,
         }
 
     def open_with(self, **what: Any) -> None:
@@ -155,23 +155,25 @@ class ArtifactsPage(ArtifactActionsPage):
         self._list()
 
     def _list(self) -> None:
-        """Counts what fits, so that the table knows its length; its rows are asked for as they are visible."""
-        listing, wanted = self._listing, self.wanted
+        """Counts what fits, so that the table knows its length; its rows are requested as they are seen."""
+        listing, list_query = self._listing, self.list_query
         if listing is None:
             return
         self.run_query(
-            "count", lambda ws: listing.listing.count(wanted), lambda number: self._counted(listing, wanted, number)
+            "count",
+            lambda ws: listing.listing.count(list_query),
+            lambda number: self._counted(listing, list_query, number),
         )
 
-    def _counted(self, listing: ArtifactListing, wanted: ArtifactQuery, number: int) -> None:
-        if listing is not self._listing or wanted != self.wanted:
+    def _counted(self, listing: ArtifactListing, list_query: ArtifactQuery, number: int) -> None:
+        if listing is not self._listing or list_query != self.list_query:
             return
         table = self.query_one(LazyTable)
-        table.sorted_by = (wanted.order, wanted.descending)
+        table.sorted_by = (list_query.order, list_query.descending)
         table.show(number)
         panel = self.query_one("#artifacts-list")
         every = sum(many for many, _ in listing.totals.values())
-        shown = f"{number:,} of {every:,}" if wanted.words else f"{every:,}"
+        shown = f"{number:,} of {every:,}" if list_query.words else f"{every:,}"
         panel.border_title = f"Artifacts  {shown}" + (f"  {len(self.marked)} marked" if self.marked else "")
         self._total()
         if not number:
@@ -188,12 +190,12 @@ class ArtifactsPage(ArtifactActionsPage):
 
     @on(LazyTable.RowsRequested)
     def _page(self, event: LazyTable.RowsRequested) -> None:
-        listing, wanted = self._listing, self.wanted
+        listing, list_query = self._listing, self.list_query
         if listing is None:
             return
 
         def then(found: list[Artifact]) -> None:
-            if listing is not self._listing or wanted != self.wanted:
+            if listing is not self._listing or list_query != self.list_query:
                 return
             if len(self._rows) > 4000:
                 self._rows.clear()
@@ -204,7 +206,9 @@ class ArtifactsPage(ArtifactActionsPage):
             if contents is None or contents.details.artifact != current:
                 self._schedule_inspection(current)  # it is new, or was fetched, freed or found meanwhile
 
-        self.run_query(f"page {event.first}", lambda ws: listing.listing.page(wanted, event.first, event.count), then)
+        self.run_query(
+            f"page {event.first}", lambda ws: listing.listing.page(list_query, event.first, event.count), then
+        )
 
     def update_ages(self, now: float) -> None:
         """How long ago the artifacts were used."""
@@ -260,7 +264,7 @@ class ArtifactsPage(ArtifactActionsPage):
 
     @on(Input.Changed)
     def _typed(self, event: Input.Changed) -> None:
-        self.wanted = self.wanted._replace(words=tuple(event.value.split()))
+        self.list_query = self.list_query._replace(words=tuple(event.value.split()))
         self._list()
 
     @on(Input.Submitted)
@@ -283,22 +287,22 @@ class ArtifactsPage(ArtifactActionsPage):
     def action_sort(self) -> None:
         """By another column."""
         choices = [MenuItem(order, words) for order, words in _ORDERS.items()]
-        self.choose("Sort by what?", choices, self._sort, self.wanted.order)
+        self.choose("Sort by what?", choices, self._sort, self.list_query.order)
 
     def action_turn(self) -> None:
         """The other way round."""
-        self.wanted = self.wanted._replace(descending=not self.wanted.descending)
+        self.list_query = self.list_query._replace(descending=not self.list_query.descending)
         self._list()
 
     @on(LazyTable.HeaderSelected)
     def _header_selected(self, event: LazyTable.HeaderSelected) -> None:
-        if event.column.key == self.wanted.order:
+        if event.column.key == self.list_query.order:
             self.action_turn()
         else:
             self._sort(event.column.key)
 
     def _sort(self, order: str) -> None:
-        self.wanted = self.wanted._replace(order=order, descending=order in _DOWN)
+        self.list_query = self.list_query._replace(order=order, descending=order in _DOWN)
         self.query_one(LazyTable).move_to(0)
         self._list()
 

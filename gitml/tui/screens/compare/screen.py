@@ -83,9 +83,9 @@ class ComparePage(RunActionsPage):
         self.found = found
         table = self.query_one(LazyTable)
         self.query_one(ContentSwitcher).display = True
-        wanted = _columns(found, self.everything)
-        if table.columns != tuple(wanted):
-            table.set_columns(wanted)
+        columns = _columns(found, self.everything)
+        if table.columns != tuple(columns):
+            table.set_columns(columns)
         rows = _rows(found, self.everything)
         table.fill(rows)
         panel = self.query_one("#compare")

@@ -108,7 +108,7 @@ class LineageTree(Tree[Branch]):
             self.post_message(self.ChildrenRequested(node))
 
     def _has(self, node: TreeNode[Branch]) -> bool:
-        """Whether the node is in this tree, and not in one that was there before: what was said of that may come late."""
+        """Whether the node is in this tree, and not in one that was there before: its messages may come late."""
         top = node
         while top.parent is not None:
             top = top.parent

@@ -1,4 +1,4 @@
-"""Changing modules: what a change needs is asked for, what it would do is shown, and it is made after a yes."""
+"""The actions on modules: a dialog asks for what a change needs, shows its impact, and the change is made after a yes."""
 
 from __future__ import annotations
 

@@ -222,7 +222,7 @@ def consequence_lines(prospect: ChangeImpact, unread: Sequence[tuple[str, str]])
         lines.append(f"{untouched:,} {stay} as before.")
     if not prospect.consequences:
         lines.append("No pipeline at HEAD uses it.")
-    lines += [f"Pipeline {plain(name)} can't be read, so nothing can be said of it." for name, _ in unread]
+    lines += [f"Pipeline {plain(name)} can't be read, so the impact on it is unknown." for name, _ in unread]
     return lines
 
 

@@ -18,7 +18,7 @@ from textual.strip import Strip
 from gitml.history.logs import LogPage
 from gitml.tui.services import styles_of
 
-_NEAR = 50  # rows from the end of the page at which the next is asked for
+_NEAR = 50  # rows from the end of the page at which the next is requested
 _EMPTY = LogPage(0, 0, 0, (), ())
 
 
@@ -76,7 +76,7 @@ class LogView(ScrollView, can_focus=True):
         self.post_message(self.LogScrolled())
 
     def request_done(self) -> None:
-        """Nothing more comes for what was wanted."""
+        """The request failed or had no result."""
         self._requested = False
 
     def clear(self) -> None:
@@ -135,7 +135,7 @@ class LogView(ScrollView, can_focus=True):
         self.post_message(self.SearchRequested(forward))
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Near either end of the page the next one is asked for; scrolling up lets go of the end."""
+        """Near either end of the page the next one is requested; scrolling up lets go of the end."""
         super().watch_scroll_y(old_value, new_value)
         row, height = int(new_value), self.size.height
         if new_value < old_value and row + height < len(self._rows):

@@ -138,7 +138,7 @@ class RunPage(RunActionsPage):
             self.query_one("#parts").display = False
             self.query_one(Notice).show_error(error)
         elif key == "run" and self.view is not None and self.view.target:
-            self.query_one("#graph-panel").border_subtitle = Text(plain(error.message))  # it is asked again
+            self.query_one("#graph-panel").border_subtitle = Text(plain(error.message))  # it is queried again
         elif key == "log":
             self.query_one(LogPane).query_failed(error)
         elif key == "graph":

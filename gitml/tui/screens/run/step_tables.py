@@ -15,7 +15,6 @@ from gitml.history.compare import differences
 from gitml.history.runs import StepProgress, read_run
 from gitml.history.step_details import StepDetails
 from gitml.tui.page import page_of
-from gitml.tui.routes import ROUTES
 from gitml.tui.screens.run.view import MissingOutput
 from gitml.tui.text import plain
 from gitml.tui.widgets.notice import Notice
@@ -57,10 +56,7 @@ class StepFiles(Vertical):
     @on(LazyTable.RowSelected)
     def _open(self, event: LazyTable.RowSelected) -> None:
         event.stop()
-        if "lineage" in ROUTES:
-            page_of(self).ui.go("lineage", thing=event.row.key)
-        else:
-            self.action_copy_digest()
+        page_of(self).ui.go("lineage", thing=event.row.key)
 
     def action_copy_digest(self) -> None:
         """Copies the Digest or Git id under the cursor."""

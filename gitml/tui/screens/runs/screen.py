@@ -219,7 +219,7 @@ class RunsPage(RunActionsPage):
         listed, first, count = self.view, event.first, event.count
 
         def put(rows: list[RunRow]) -> None:
-            if self.view is not listed:  # its rows are others, and are asked for where they are seen
+            if self.view is not listed:  # its rows are others, and are requested where they are seen
                 return
             self.rows.update({row.id: row for row in rows})
             if len(self.rows) > 20_000:

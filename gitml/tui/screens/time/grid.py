@@ -146,7 +146,7 @@ class TimeGrid(RowView):
     # -- what is shown
 
     def show(self, commits: Sequence[str], now: float) -> None:
-        """Another history, or the same one to be asked for again; the cursor stays on its commit where that is still there."""
+        """Another history, or the same one to be queried again; the cursor stays on its commit where that is still there."""
         before = self.commits[self.cursor] if self.cursor < len(self.commits) else None
         known = {row.commit: row for row in self._rows.values()}
         self.commits, self.count, self.now = commits, len(commits), now
@@ -173,7 +173,7 @@ class TimeGrid(RowView):
         self._grid = self._grid._replace(first=0)
 
     def put(self, first: int, rows: Sequence[TimelineRow]) -> None:
-        """Rows that were wanted."""
+        """The answer to `RowsRequested`."""
         at = self.step
         self._rows |= dict(enumerate(rows, first))
         if len(self._rows) > KEPT:

@@ -47,7 +47,7 @@ class TimeHistory(NamedTuple):
 
 
 def open_history(ws: Workspace, query: TimeQuery) -> TimeHistory:
-    """The history that is asked for."""
+    """The history that a query names."""
     pipelines = tuple(list_pipelines(ws, query.rev))
     pipeline = query.pipeline
     if pipeline is None or (pipeline not in pipelines and not newest_runs(ws.index, pipeline=pipeline, limit=1)):
@@ -57,7 +57,7 @@ def open_history(ws: Workspace, query: TimeQuery) -> TimeHistory:
     return TimeHistory(timeline, branch, pipelines, tuple(metric_names(ws.index, pipeline)), ws.now())
 
 
-_BATCH = 12  # rows that are asked for at once: so many are seen before the next are worked out
+_BATCH = 12  # rows of one query: so many are shown before the next are computed
 _LOOK = 3.0  # seconds between looks whether the branch moved
 
 
