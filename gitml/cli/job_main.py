@@ -15,25 +15,25 @@ from gitml.submission.event_stream import JobEnded, JobEvent, event_lines
 
 
 def main() -> int:
-    """Performs the parcel in the current folder; how it ended."""
+    """Performs the run of the job bundle in the current folder; returns the exit code."""
     from gitml.submission.job_main import run_job_bundle
 
     writing = threading.Lock()
 
-    def say(saying: JobEvent) -> None:
+    def emit(event: JobEvent) -> None:
         with writing:
-            sys.stdout.write("".join([f"{line}\n" for line in event_lines(saying)]))
+            sys.stdout.write("".join([f"{line}\n" for line in event_lines(event)]))
             sys.stdout.flush()
 
     with InterruptHandler(quiet=True) as handler:
         try:
-            run = run_job_bundle(os.getcwd(), dict(os.environ), say, handler.stop)
+            run = run_job_bundle(os.getcwd(), dict(os.environ), emit, handler.stop)
         except BaseException as error:
             report = translate(error)
-            say(JobEnded(report.exit_code, error_as_json(report)))
+            emit(JobEnded(report.exit_code, error_as_json(report)))
             return report.exit_code
     code = {"succeeded": DONE, "cancelled": handler.exit_code}.get(run.status, FAILED)
-    say(JobEnded(code, None))
+    emit(JobEnded(code, None))
     return code
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -76,7 +77,7 @@ def write_job_bundle(
                 preimage = decision.action.preimage().decode("ascii")
                 known.write(json.dumps([name, decision.key, preimage, encode_result(decision.result)]) + "\n")
     for digest, source in _lfs_objects(ws, planner, [name for name, d in plan.decisions.items() if d.kind != REUSE]):
-        _copy(source, os.path.join(folder, LFS, hex_of(digest)))
+        shutil.copyfile(source, os.path.join(folder, LFS, hex_of(digest)))
     content = {
         "format": FORMAT,
         "version": __version__,
@@ -135,7 +136,7 @@ def open_job_bundle(folder: str, home: str, environ: Mapping[str, str]) -> tuple
     for name in os.listdir(os.path.join(heavy, LFS)):
         place = os.path.join(home, "lfs/objects", name[:2], name[2:4])
         os.makedirs(place, exist_ok=True)
-        _copy(os.path.join(heavy, LFS, name), os.path.join(place, name))
+        shutil.copyfile(os.path.join(heavy, LFS, name), os.path.join(place, name))
     with open(os.path.join(folder, KNOWN)) as known:
         for line in known:
             step, key, preimage, result = json.loads(line)
@@ -173,8 +174,7 @@ def _take_along(ws: Workspace, planner: Planner, outputs: list[OutputRef], folde
         if os.path.exists(path):
             continue
         with ws.store.open(digest) as source, open(path, "wb") as file:
-            while piece := source.read(_PIECE):
-                file.write(piece)
+            shutil.copyfileobj(source, file, _PIECE)
         if tree:
             todo += [(entry.digest, entry.kind == "d") for entry in decode_tree(ws.store.read(digest))]
 
@@ -200,9 +200,3 @@ def _lfs_objects(ws: Workspace, planner: Planner, steps: Iterable[str]) -> Itera
         if source is None:
             raise InputError("its Git LFS content is not on this machine", where=item.path, hint="git lfs pull")
         yield item.digest, source
-
-
-def _copy(source: str, path: str) -> None:
-    import shutil
-
-    shutil.copyfile(source, path)

@@ -215,7 +215,7 @@ def supervise() -> None:
             return
         said += chunk
     asked = json.loads(said)
-    platform.adopt_orphans("gitml-warden", os.getppid(), 0)
+    platform.adopt_orphans("gitml-ray", os.getppid(), 0)
     signal.signal(signal.SIGTERM, lambda _number, _frame: _end(asked["folder"]))
     try:
         address = _start_head(asked)

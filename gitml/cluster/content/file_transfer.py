@@ -68,9 +68,9 @@ def upload(cluster: Cluster, folder: str, new_folder: Callable[[], str]) -> tupl
 
     place: tuple[str, str] | None = None
     try:
-        place = ray.get(_task(make_folders, "gitml submit", _on_head(), 0)(), timeout=_PATIENCE)
+        place = ray.get(_task(make_folders, "gitml submit", _at(None), 0)(), timeout=_PATIENCE)
         _, root = place
-        write = _task(write_piece, "gitml submit", _on_head(), 2)
+        write = _task(write_piece, "gitml submit", _at(None), 2)
         for _ in results(writes(), _PATIENCE):
             continue
     except ray.exceptions.RayError as error:
@@ -136,31 +136,20 @@ def _task(function: Callable[..., Any], name: str, strategy: Any, retries: int) 
     return call
 
 
-def _on_head() -> Any:
-    """Where the head is."""
-    return _strategy([node for node in _nodes() if _is_head(node)], "the cluster has no head")
+def _at(host: str | None) -> Any:
+    """Where the machine of that host name is, or the head for None; the head, too, where several have the name.
 
-
-def _at(host: str) -> Any:
-    """Where the machine of that host name is, the head where several have it; RemoteError when it is gone."""
-    found = [node for node in _nodes() if node["NodeManagerHostname"] == host]
-    return _strategy(sorted(found, key=_is_head, reverse=True), f"the machine {host} is no longer part of the cluster")
-
-
-def _nodes() -> list[dict[str, Any]]:
+    RemoteError when there is none.
+    """
     import ray
-
-    return [node for node in ray.nodes() if node["Alive"]]
-
-
-def _is_head(node: dict[str, Any]) -> bool:
-    return "node:__internal_head__" in node["Resources"]
-
-
-def _strategy(nodes: list[dict[str, Any]], without: str) -> Any:
-    """Puts a task on the first of `nodes`."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    if not nodes:
-        raise RemoteError(without)
-    return NodeAffinitySchedulingStrategy(nodes[0]["NodeID"], soft=False)
+    def is_head(node: dict[str, Any]) -> bool:
+        return "node:__internal_head__" in node["Resources"]
+
+    alive = [node for node in ray.nodes() if node["Alive"]]
+    found = [node for node in alive if (is_head(node) if host is None else node["NodeManagerHostname"] == host)]
+    if not found:
+        missing = "the cluster has no head" if host is None else f"the machine {host} is no longer part of the cluster"
+        raise RemoteError(missing)
+    return NodeAffinitySchedulingStrategy(max(found, key=is_head)["NodeID"], soft=False)

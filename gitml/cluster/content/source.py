@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from typing import BinaryIO, NamedTuple, Protocol, cast
+from typing import BinaryIO, NamedTuple, cast
 
 from gitml.cluster.content.content_ids import (
     BLOB,
@@ -19,19 +19,13 @@ from gitml.cluster.content.content_ids import (
 from gitml.core.model.digest import digest_of
 from gitml.core.model.tree import decode_tree
 from gitml.errors import GitmlError, IntegrityError
-from gitml.execute.interfaces import GitObjectReader, WorkerServices
+from gitml.execute.interfaces import WorkerServices
 from gitml.execute.sandbox.sandbox import is_pointer, pointed_at
+from gitml.git.objects.reader import Objects
 
 INLINE_EACH = 2**18  # bytes; what is larger travels by itself
 INLINE_TOTAL = 2**21
 _POINTER_LARGEST = 1024
-
-
-class SizedContents(GitObjectReader, Protocol):
-    """Objects of Git whose size is known without reading them."""
-
-    def kind_size(self, oid: str) -> tuple[str, int]:
-        """Kind and size of the object `oid`."""
 
 
 class InputSet(NamedTuple):
@@ -47,7 +41,7 @@ class BlobSource:
 
     def __init__(self, services: WorkerServices) -> None:
         self.store = services.store
-        self.contents = cast(SizedContents, services.git_objects)
+        self.contents = cast(Objects, services.git_objects)  # which the driver has
         self.lfs_object = services.lfs_object
 
     def select(self, roots: Sequence[str], known: set[str]) -> InputSet:

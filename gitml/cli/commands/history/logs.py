@@ -103,13 +103,13 @@ def _print_submitted(session: Session, there: SubmittedRun, step: str | None, fo
     printer = _Printer(session, step is None)
     error = None
     try:
-        for saying in (follow_submitted if follow else past_events)(there.jobs, there.submission):
-            if isinstance(saying, JobLogText) and step in (None, saying.step, saying.step.partition("[")[0]):
-                number = int(saying.attempt.rpartition("-")[2])
-                printer.write(AttemptLog(saying.step, saying.attempt, number, number), saying.content)
+        for event in (follow_submitted if follow else past_events)(there.jobs, there.submission):
+            if isinstance(event, JobLogText) and step in (None, event.step, event.step.partition("[")[0]):
+                number = int(event.attempt.rpartition("-")[2])
+                printer.write(AttemptLog(event.step, event.attempt, number, number), event.content)
                 sys.stdout.flush()
-            elif isinstance(saying, JobEnded):
-                error = saying.error
+            elif isinstance(event, JobEnded):
+                error = event.error
     finally:
         printer.flush()
     if error is not None:

@@ -41,7 +41,7 @@ def command(session: Session, runs: tuple[str, ...], on: str | None, wait: bool,
         _named(collection, runs, on, wait)
     else:
         _all(collection, on, wait)
-    collection.tell()
+    collection.report()
     if collection.failed:
         return collection.failed[0][1].exit_code
     return FAILED if runs and any(outcome.run.status != "succeeded" for outcome in collection.collected) else DONE
@@ -70,7 +70,7 @@ class _Collection:
         self.failed.append((run, translate(error)))
         write_error(self.failed[-1][1], as_json=self.session.json)
 
-    def bring(self, cluster: Cluster, jobs: JobClient, submission: Submission) -> None:
+    def collect(self, cluster: Cluster, jobs: JobClient, submission: Submission) -> None:
         """Collects one run."""
         from gitml.submission.collect import collect
 
@@ -92,7 +92,7 @@ class _Collection:
             hint = "gitml run makes them again; the record is here"
             self.fail(outcome.run.id, IntegrityError(what, where=f"target {submission.target}", hint=hint))
 
-    def tell(self) -> None:
+    def report(self) -> None:
         """All as JSON, or the rest."""
         if self.session.json:
             collected = [
@@ -131,7 +131,7 @@ def _named(collection: _Collection, runs: tuple[str, ...], on: str | None, wait:
                 raise _unknown(text)
             if wait:
                 wait_until_ended(there.jobs, there.submission)
-            collection.bring(there.cluster, there.jobs, there.submission)
+            collection.collect(there.cluster, there.jobs, there.submission)
 
 
 def _all(collection: _Collection, on: str | None, wait: bool) -> None:
@@ -148,7 +148,7 @@ def _all(collection: _Collection, on: str | None, wait: bool) -> None:
                     try:
                         if wait:
                             wait_until_ended(jobs, one)
-                        collection.bring(cluster, jobs, one)
+                        collection.collect(cluster, jobs, one)
                     except StillRunningError:
                         collection.busy.append(one.run)
 
