@@ -133,7 +133,7 @@ class LocalExecutor:
             if sum(1 for worker in self._workers.values() if worker.attempt is not None) >= self._slots:
                 raise ValueError(f"more than {self._slots} tasks at once")
             worker = self._start_worker()
-        devices = self._devices(task.attempt, task.resources.gpus)
+        devices = self._gpus.give(task.attempt, task.resources.gpus)
         digest = task.environment.digest
         from gitml.redaction import registered_secrets  # what only plans does without
 
@@ -201,10 +201,9 @@ class LocalExecutor:
         self.dismiss()
         if self._supervisor:
             pid, self._supervisor = self._supervisor, 0
-            if _wait_for(pid) != 0:
-                self._clear_after(self._retiring)
-            else:
-                self._remove_recent(self._retiring)  # of workers that were killed before they could
+            if _wait_for(pid) != 0 or not platform.ADOPTS_ORPHANS:
+                self._end_strays(self._retiring)  # workers without a supervisor end by themselves
+            self._remove_recent(self._retiring)  # of workers that were killed before they could
             if self._roots is not None:
                 from gitml.execute.sandbox.location import clear_root
 
@@ -254,10 +253,6 @@ class LocalExecutor:
         if pid == 0:
             self._become_supervisor(control, roots)
         return pid
-
-    def _devices(self, attempt: str, count: float) -> str | None:
-        """The GPUs for an attempt, as CUDA_VISIBLE_DEVICES; ValueError when that many are not free."""
-        return self._gpus.give(attempt, count)
 
     def _become_supervisor(self, control: int, roots: SandboxRoots) -> NoReturn:
         try:
@@ -339,11 +334,6 @@ class LocalExecutor:
         """Where the last sandboxes of a worker may lie."""
         roots = [] if self._roots is None else self._roots.roots()
         return [f"{root}/{attempt}" for attempt in worker.recent for root in roots]
-
-    def _clear_after(self, workers: Sequence[_WorkerHandle]) -> None:
-        """Waits for workers without a supervisor to end, and does for each what it did not come to do."""
-        self._end_strays(workers)
-        self._remove_recent(workers)
 
     def _end_strays(self, workers: Sequence[_WorkerHandle]) -> None:
         for worker in workers:

@@ -24,6 +24,9 @@ from tests.kit.patience import PATIENCE
 ROOT = str(Path(__file__).resolve().parents[2])
 
 
+LEAVES_ITS_GROUP = pytest.mark.needs_linux("a process that leaves the process group of its step is ended with it")
+
+
 @pytest.fixture
 def bench(tmp_path: Path) -> Iterator[ExecutionBench]:
     bench = ExecutionBench(tmp_path)
@@ -53,6 +56,7 @@ def wait_for_process(mark: str) -> None:
         time.sleep(0.01)
 
 
+@LEAVES_ITS_GROUP
 def test_a_daemon_left_behind_ends_with_its_step_and_does_not_hold_it_up(bench: ExecutionBench) -> None:
     name = mark()
     begun = time.monotonic()
@@ -65,6 +69,7 @@ def test_a_daemon_left_behind_ends_with_its_step_and_does_not_hold_it_up(bench: 
     assert not processes_with(name)
 
 
+@LEAVES_ITS_GROUP
 def test_a_double_forked_daemon_that_ignores_signals_ends_too(bench: ExecutionBench) -> None:
     name = mark()
     daemon = (
@@ -83,6 +88,7 @@ def test_a_double_forked_daemon_that_ignores_signals_ends_too(bench: ExecutionBe
     assert not processes_with(name)
 
 
+@LEAVES_ITS_GROUP
 def test_a_tree_that_keeps_forking_is_ended(bench: ExecutionBench) -> None:
     name = mark()
     script = f"f() {{ while :; do setsid sleep {name} & sleep 0.005; done; }}; f & f & sleep 0.2; exit 0"
@@ -115,6 +121,7 @@ def test_a_process_a_service_of_the_worker_needs_survives_the_step(bench: Execut
 # Timeouts here leave the shell time to set its trap.
 
 
+@LEAVES_ITS_GROUP
 def test_a_timeout_ends_the_tree_softly_first(bench: ExecutionBench) -> None:
     name = mark()
     finished = bench.shell(f"trap 'echo bye; exit 1' TERM; setsid sleep {name} & sleep {name} & wait", timeout=4)
@@ -163,7 +170,7 @@ def test_cancel_now_does_not_wait_for_outputs_to_be_taken(bench: ExecutionBench)
     executor = bench.executor()
     task = bench.task("sh", "-c", "mkdir d; cd d; seq 4000 | split -l 1 -a 5", outputs=[("d", "d", "directory")])
     start(executor, task)
-    work = f"{bench.live}/{task.attempt}/work/d"
+    work = f"{bench.sandboxes}/{task.attempt}/work/d"
     deadline = time.monotonic() + PATIENCE
     while not (os.path.isdir(work) and len(os.listdir(work)) >= 4000):
         assert time.monotonic() < deadline
@@ -206,6 +213,7 @@ def test_lines_are_shown_a_few_times_a_second_only(bench: ExecutionBench) -> Non
     assert bench.log(finished).count(b"\n") == 40001
 
 
+@LEAVES_ITS_GROUP
 def test_a_killed_worker_is_told_as_lost_and_replaced(bench: ExecutionBench) -> None:
     name = mark()
     executor = bench.executor()
@@ -267,6 +275,7 @@ def test_the_other_worker_goes_on_when_one_is_killed(bench: ExecutionBench) -> N
     assert bench.log(seen[kept.attempt]) == b"kept\n"
 
 
+@LEAVES_ITS_GROUP
 def test_a_killed_supervisor_costs_what_runs_and_no_more(bench: ExecutionBench) -> None:
     name = mark()
     executor = bench.executor()
@@ -281,6 +290,7 @@ def test_a_killed_supervisor_costs_what_runs_and_no_more(bench: ExecutionBench) 
     assert finish(executor, bench.task("true")).outcome == "done"
 
 
+@LEAVES_ITS_GROUP
 @pytest.mark.parametrize("phase", ["process", "outputs"])
 def test_a_killed_gitml_leaves_no_process_and_no_sandbox(tmp_path: Path, phase: str) -> None:
     name = mark()
@@ -461,6 +471,7 @@ def kill(pid: int) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
+@LEAVES_ITS_GROUP
 def test_when_all_of_gitml_is_killed_at_once_its_steps_can_be_found_by_their_place(bench: ExecutionBench) -> None:
     name = mark()
     executor = bench.executor()
