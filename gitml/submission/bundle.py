@@ -1,5 +1,5 @@
-"""A run as it travels to a cluster: a folder with the commit as a Git bundle, what is known of steps that need not run, and
-what was request. Nothing in it names the machine it was made on, and its content names it."""
+"""The job bundle, a run as it is sent to a cluster: a folder with the commit as a Git bundle, the results of steps that need not
+run, and the request. Nothing in it names the machine it was made on, and its content names it."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def results_to_take(planner: Planner, plan: Plan, *, few: bool = False) -> list[
 def write_job_bundle(
     ws: Workspace, planner: Planner, plan: Plan, request: SubmissionRequest, taken: Iterable[OutputRef], folder: str
 ) -> None:
-    """Fills the empty `folder`; of known outputs `taken` go along. InputError for content of Git LFS that is not here.
+    """Fills the empty `folder`; of known outputs it takes in `taken`. InputError for content of Git LFS that is not here.
 
     IntegrityError or RemoteError for an output that is not here and can't be fetched.
     """
@@ -116,8 +116,8 @@ def heavy_part(folder: str) -> str:
         return folder
 
 
-def open_job_bundle(folder: str, home: str, environ: Mapping[str, str]) -> tuple[Workspace, SubmissionRequest]:
-    """A Workspace in the new folder `home` with what the bundle in `folder` holds, and its request."""
+def open_job_bundle(folder: str, repository: str, environ: Mapping[str, str]) -> tuple[Workspace, SubmissionRequest]:
+    """A Workspace in the new folder `repository` with what the bundle in `folder` holds, and its request."""
     heavy = heavy_part(folder)
     with open(os.path.join(folder, REQUEST), "rb") as file:
         content: dict[str, Any] = json.load(file)
@@ -127,14 +127,14 @@ def open_job_bundle(folder: str, home: str, environ: Mapping[str, str]) -> tuple
         )
         raise InputError(f"the run was submitted by gitml {content['version']}, this is {__version__}", hint=hint)
     run = decode_run(json.dumps(content["run"]).encode())
-    commit = open_bundle(os.path.join(heavy, BUNDLE), home)
+    commit = open_bundle(os.path.join(heavy, BUNDLE), repository)
     if commit != run.commit:
         raise IntegrityError("the bundle holds another commit than is asked for", where=commit)
-    ws = open_workspace(home, environ)
+    ws = open_workspace(repository, environ)
     for name in sorted(os.listdir(os.path.join(heavy, OBJECTS))):
         _take_in(ws, os.path.join(heavy, OBJECTS, name), from_hex(name))
     for name in os.listdir(os.path.join(heavy, LFS)):
-        place = os.path.join(home, "lfs/objects", name[:2], name[2:4])
+        place = os.path.join(repository, "lfs/objects", name[:2], name[2:4])
         os.makedirs(place, exist_ok=True)
         shutil.copyfile(os.path.join(heavy, LFS, name), os.path.join(place, name))
     with open(os.path.join(folder, KNOWN)) as known:

@@ -143,7 +143,7 @@ def _has_taken(jobs: JobClient, submission: Submission, error: UnconfirmedError)
 
 
 def _taken(planner: Planner, plan: Plan, cluster: Cluster, most: int) -> list[OutputRef]:
-    """The known outputs that go along. InputError, before anything is read, for more than can travel."""
+    """The known outputs that the bundle takes in. InputError, before anything is read, for more than can be sent."""
     taken = results_to_take(planner, plan)
     if sum(output.size for output in taken) < LIGHT:
         return taken

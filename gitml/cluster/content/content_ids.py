@@ -1,7 +1,7 @@
 """Names of contents that are sent between machines. A name has the kind of the content and the hash that proves it.
 
 ``blob:<hex>`` and ``tree:<hex>`` are a Blob and a Tree's listing of the Store; ``git-blob:<oid>`` and ``git-tree:<oid>`` are
-objects of Git, which travel as Git hashes them: ``<kind> <size>\\0`` and the content. A tree as a root stands for all below it.
+objects of Git, which are sent as Git hashes them: ``<kind> <size>\\0`` and the content. A tree as a root stands for all below it.
 """
 
 from __future__ import annotations

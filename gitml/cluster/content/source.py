@@ -23,7 +23,7 @@ from gitml.execute.interfaces import WorkerServices
 from gitml.execute.sandbox.sandbox import is_pointer, pointed_at
 from gitml.git.objects.reader import Objects
 
-INLINE_EACH = 2**18  # bytes; what is larger travels by itself
+INLINE_EACH = 2**18  # bytes; what is larger is sent by itself
 INLINE_TOTAL = 2**21
 _POINTER_LARGEST = 1024
 
@@ -95,7 +95,7 @@ class BlobSource:
                 yield stored_name(pointed_at(text, id)[0], tree=False)
 
     def read(self, name: str) -> bytes:
-        """A whole content, as it travels."""
+        """A whole content, as it is sent."""
         kind, id = parse_name(name)
         if kind in (GIT_BLOB, GIT_TREE):
             content = self.contents.read(id)

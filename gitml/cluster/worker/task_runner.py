@@ -280,7 +280,7 @@ def _task_of(request: AttemptRequest) -> Task:
 
 
 def _missing_inputs(attempt: str, missing: tuple[Digest, ...], notes: tuple[str, ...]) -> TaskFinished:
-    why = "inputs could not be brought from a remote store"
+    why = "inputs could not be fetched from a remote store"
     return TaskFinished(attempt, "failed", None, why, None, (), {}, Cost(), None, lacking=missing, notes=notes)
 
 
