@@ -176,7 +176,6 @@ class RunActionsPage(Page):
     def explain(self, step: str, pipeline: str, revisions: str | None = None) -> None:
         """Shows what makes a step run again: as the files are, or (``A..B``) from one commit to another."""
         from gitml.analysis.explain import explain
-        from gitml.tui.actions import explained
 
         def show(found: Sequence[Explanation]) -> None:
             self.show_text(f"Explain {plain(step)}", explained(found, self.ui.text_styles))
