@@ -7,14 +7,13 @@ import os
 import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from rich.text import Text
 from textual.app import SuspendNotSupported
 from textual.binding import Binding, BindingType
 
 from gitml import layout
-from gitml.analysis.explain import Explanation
 from gitml.core.model.action import Scalar
 from gitml.core.text.format import safe
 from gitml.errors import GitmlError, InputError
@@ -23,6 +22,9 @@ from gitml.tui.services import Styles
 from gitml.tui.styles import sign_of
 from gitml.tui.text import plain
 from gitml.workspace import Workspace, open_workspace
+
+if TYPE_CHECKING:
+    from gitml.analysis.explain import Explanation  # loads the planner, which the first screen does not need
 
 
 class SelectedRun(NamedTuple):
