@@ -16,7 +16,7 @@ from gitml.consent.questions import Question, question_lines
 from gitml.core.config.places import Place, place_of_ray_target
 from gitml.core.config.project import RayTarget
 from gitml.engine.execution.ray_kind import connect_to
-from gitml.execute.environments.site_packages import hash_of_file, json_of
+from gitml.execute.environments.site_files import hash_of_file, json_of
 from gitml.workspace import open_workspace
 from tests.kit.attacks.canaries import leaves_mark
 from tests.kit.projects.command_line import Project

@@ -14,14 +14,8 @@ from typing import Any, NamedTuple
 from gitml.core.model.digest import digest_of
 from gitml.core.model.protocols import Facts
 from gitml.errors import InputError
-from gitml.execute.environments.site_packages import (
-    EditableInstall,
-    conda_packages,
-    contents_of,
-    digest_of_files,
-    files_below,
-    site_at,
-)
+from gitml.execute.environments.site_files import EditableInstall
+from gitml.execute.environments.site_packages import conda_packages, contents_of, digest_of_files, files_below, site_at
 
 _PROBE = """
 import sys

@@ -6,25 +6,26 @@ remembered by the stats of the folder's entries, so that the steady state costs 
 
 from __future__ import annotations
 
-import errno
-import hashlib
 import json
 import os
 import time
 from collections.abc import Iterable, Mapping
-from stat import S_ISREG
 from typing import Any, NamedTuple
 
 from gitml.core.model.digest import digest_of
 from gitml.core.model.protocols import Facts
+from gitml.execute.environments.site_files import (
+    ABOUT,
+    INFO,
+    LISTS,
+    EditableInstall,
+    SitePackages,
+    hash_of_file,
+    json_of,
+)
 
 FORMAT = 1  # raised whenever the same folder would be described otherwise
 _SETTLED = 2 * 10**9
-INFO = (".dist-info", ".egg-info")
-LISTS = (".pth", ".egg-link")
-# what installers leave that says how or where, not what
-ABOUT = frozenset(("INSTALLER", "REQUESTED", "RECORD", "direct_url.json", "uv_cache.json", "uv_build.json"))
-OWN_NAME = "gitml"
 # where a distribution's packages are, a change of any is written here
 _MANAGERS = (
     "/var/lib/dpkg/status",
@@ -34,35 +35,6 @@ _MANAGERS = (
     "/var/lib/pacman/local",
 )
 _UNWALKED = frozenset(("__pycache__", "node_modules", "build", "dist", "site-packages"))
-
-
-class EditableInstall(NamedTuple):
-    """Where an editable install leads: `kind` is path (a folder for ``sys.path``), module, namespace, link or covered link.
-
-    `owner` is the package it belongs to, `name` that of the module, empty for a path.
-    """
-
-    kind: str
-    owner: str
-    name: str
-    target: str
-
-
-class SitePackages(NamedTuple):
-    """A site folder: `packages` are [name, version, content, origin], `own` the entries of those without a RECORD.
-
-    `loose` are entries that belong to no package, `editable` where others lead; `scripts` are commands of editable packages with
-    their modules; `unread` are [package, folder] of editable installs that are made in a way not known here. `managed` names the
-    state of a folder that only the system's package manager changes.
-    """
-
-    packages: list[list[Any]]
-    own: dict[str, list[str]]
-    loose: list[str]
-    editable: list[EditableInstall]
-    scripts: dict[str, str]
-    unread: list[list[str]]
-    managed: str | None = None
 
 
 class SiteContents(NamedTuple):
@@ -144,24 +116,6 @@ def digest_of_files(files: Mapping[str, str]) -> str:
     )
 
 
-def only_files(path: str, flags: int) -> int:
-    """Opens a file for ``open``; OSError for a device or a pipe, which would never end."""
-    fd = os.open(path, flags | os.O_NONBLOCK)
-    if not S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise OSError(errno.EINVAL, "not a file", path)
-    return fd
-
-
-def hash_of_file(path: str) -> str:
-    """The sha256 of a file in hex; empty for one that can't be read."""
-    try:
-        with open(path, "rb", opener=only_files) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError:
-        return ""
-
-
 def conda_packages(prefix: str, facts: Facts) -> list[list[Any]]:
     """What conda installed below `prefix`, as packages of a Site: of what is not Python's there is no other record."""
     folder = f"{prefix}/conda-meta"
@@ -181,15 +135,6 @@ def conda_packages(prefix: str, facts: Facts) -> list[list[Any]]:
         if time.time_ns() - max(stat.st_mtime_ns, stat.st_ctime_ns) > _SETTLED:
             facts.remember("conda", id, known)
     return known
-
-
-def json_of(path: str) -> dict[str, Any]:
-    try:
-        with open(path, "rb", opener=only_files) as file:
-            raw = json.load(file)
-    except (OSError, ValueError):
-        return {}
-    return raw if isinstance(raw, dict) else {}
 
 
 def _entries(site: str) -> tuple[list[str], list[Any], int] | None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gitml.core.model.digest import digest_of
-from gitml.execute.environments.site_packages import (
+from gitml.execute.environments.site_files import (
     ABOUT,
     INFO,
     LISTS,

@@ -23,7 +23,7 @@ from gitml.core.model.digest import Digest, digest_of, hex_of
 from gitml.core.model.protocols import Download, RemoteObject
 from gitml.errors import GitmlError, IntegrityError, RemoteError, TrustError
 from gitml.store.local import disk
-from gitml.store.remote.backends.kinds import FileSystemKind
+from gitml.store.remote.backends.file_system_kind import FileSystemKind
 from gitml.store.remote.backends.partial_upload import AHEAD, PIECE, STALE, is_temporary, upload_in_parts
 from gitml.store.remote.backends.sftp import upload_over_sftp
 from gitml.store.remote.layout import (
