@@ -12,9 +12,9 @@ from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from gitml.core.model.protocols import Entry
-from gitml.core.model.result import is_ordinary
 from gitml.core.planner.plan import BLOCKED, REUSE
 from gitml.core.records.record import StepRun
+from gitml.core.text.format import is_ordinary
 from gitml.engine.planning.load import UnknownPipelineError, list_pipelines, load
 from gitml.engine.planning.planner import make_plan
 from gitml.errors import GitmlError

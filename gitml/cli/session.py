@@ -122,7 +122,7 @@ class Session:
 
 def _with_words(data: Any) -> Any:
     """`data` with the numbers that JSON lacks as texts."""
-    from gitml.core.model.result import is_ordinary, number_word
+    from gitml.core.text.format import is_ordinary, number_word
 
     if isinstance(data, float):
         return data if is_ordinary(data) else number_word(data)

@@ -7,8 +7,8 @@ from typing import Generic, NamedTuple, TypeVar
 
 from gitml.core.model.action import Action, Scalar
 from gitml.core.model.environment import description_or_none
-from gitml.core.model.result import is_ordinary
 from gitml.core.records.record import Run, StepRun
+from gitml.core.text.format import is_ordinary
 from gitml.errors import InputError
 from gitml.git.objects.source import CommitSource
 from gitml.history.runs import get_run, read_run, run_or_rev

@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from gitml.core.model.result import is_ordinary
+from gitml.core.text.format import is_ordinary
 from gitml.errors import InputError
 from gitml.git.revisions import resolve_commit
 from gitml.history.runs import live_runs

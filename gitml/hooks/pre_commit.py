@@ -12,8 +12,8 @@ from typing import NamedTuple
 from gitml.analysis.lock import resolve_lock
 from gitml.core.config.project import PATH as CONFIG
 from gitml.core.config.project import Config, Hooks, matches
+from gitml.core.kinds.environment_kinds import environment_file
 from gitml.core.language.diagnostics import Diagnostic, SpecError
-from gitml.core.language.environment_kinds import environment_file
 from gitml.core.language.params import Param, bind_params
 from gitml.core.language.parse import parse_pipeline
 from gitml.core.language.spec import Pipeline

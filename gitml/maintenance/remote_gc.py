@@ -7,8 +7,8 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
-from gitml.core.config.remote_kinds import LFS
 from gitml.core.config.remotes import NewerManifestError, StoredObject, decode_manifest
+from gitml.core.kinds.remote_kinds import LFS
 from gitml.core.model.digest import Digest, hex_of
 from gitml.core.model.protocols import SweptRemote
 from gitml.errors import InputError, IntegrityError, RemoteError

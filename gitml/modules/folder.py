@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from gitml import layout
+from gitml.core.kinds.environment_kinds import environment_file
 from gitml.core.language.diagnostics import Diagnostic, SpecError
-from gitml.core.language.environment_kinds import environment_file
 from gitml.core.language.spec import ModuleSpec
 from gitml.core.model.protocols import Source
 from gitml.errors import InputError, machine_error

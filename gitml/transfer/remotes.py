@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 from gitml.core.config.places import Place, place_of_store
 from gitml.core.config.project import PATH
-from gitml.core.config.remote_kinds import LFS, REMOTE_KINDS
 from gitml.core.config.remotes import FROM, RemoteSpec, StoredObject
+from gitml.core.kinds.remote_kinds import LFS, REMOTE_KINDS
 from gitml.core.language.diagnostics import nearest
 from gitml.core.model.digest import Digest
 from gitml.core.model.protocols import RemoteStore

@@ -18,9 +18,9 @@ import pytest
 
 from gitml.core.config import parse as parseconfig
 from gitml.core.config import user_settings
+from gitml.core.kinds.step_kinds import step_keys
 from gitml.core.language import keys, parse
 from gitml.core.language.diagnostics import SpecError
-from gitml.core.language.step_kinds import step_keys
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"

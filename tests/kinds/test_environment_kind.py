@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gitml.core.language import environment_kinds
+from gitml.core.kinds import environment_kinds
 from gitml.core.language.diagnostics import SpecError
 from gitml.core.model.environment import Environment, EnvironmentSource, environment_of
 from gitml.errors import InputError

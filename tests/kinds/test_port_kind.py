@@ -7,9 +7,10 @@ from typing import BinaryIO
 
 import pytest
 
+from gitml.core.kinds.port_kinds import PORT_KINDS, PortKind
 from gitml.core.language.diagnostics import SpecError
 from gitml.core.language.parse import parse_pipeline, pipeline_schema
-from gitml.core.model.port_kinds import PORT_KINDS, ParsedMetrics, PortKind
+from gitml.core.text.metrics_file import ParsedMetrics
 from gitml.errors import InputError
 from gitml.history.files.plots import plots_of
 from gitml.modules.spec import interface_of, parse_module

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from gitml.core.config import remote_kinds
 from gitml.core.config.parse import parse_config, project_schema
-from gitml.core.config.remote_kinds import LFS, RemoteKind, RemoteOption
 from gitml.core.config.remotes import RemoteSpec
+from gitml.core.kinds import remote_kinds
+from gitml.core.kinds.remote_kinds import LFS, RemoteKind, RemoteOption
 from gitml.core.language.diagnostics import SpecError
 from gitml.core.model.digest import Digest, hex_of
 from gitml.core.model.protocols import RemoteStore

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
+from gitml.core.kinds.step_kinds import STEP_KINDS, Pairs, StepKind
 from gitml.core.language.diagnostics import SpecError
 from gitml.core.language.keys import OUTPUTS, TEXT, Key, keys_of
 from gitml.core.language.parse import PipelineReader, parse_pipeline, pipeline_schema
-from gitml.core.language.step_kinds import STEP_KINDS, Pairs, StepKind
 from tests.kit.projects.project import Project, outcomes, reasons
 
 PIPELINE = """\

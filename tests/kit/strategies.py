@@ -13,9 +13,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from gitml.core.kinds.port_kinds import PORT_KINDS
 from gitml.core.model.action import READABLE, Action, ActionInput, ActionOutput, CodeFile, Scalar
 from gitml.core.model.digest import Digest, from_hex
-from gitml.core.model.port_kinds import PORT_KINDS
 from gitml.core.model.result import ActionResult, Cost, OutputRef
 from gitml.core.model.step_settings import StepSettings
 from gitml.core.model.tree import KINDS, TreeEntry

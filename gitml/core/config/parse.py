@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from gitml.core.config.project import LOCAL, PATH, SENT_ON_PUSH, TARGET_PARSERS, Config, Hooks, RayTarget, Target
-from gitml.core.config.remote_kinds import LFS, REMOTE_KINDS
 from gitml.core.config.remotes import RemoteSpec, problem_with_url
+from gitml.core.kinds.remote_kinds import LFS, REMOTE_KINDS
 from gitml.core.language.diagnostics import SpecError, nearest
 from gitml.core.language.expression import NAME
 from gitml.core.language.fields import Fields

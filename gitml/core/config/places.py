@@ -11,8 +11,8 @@ import re
 from typing import NamedTuple
 
 from gitml.core.config.project import LOCAL, PATH, RayTarget
-from gitml.core.config.remote_kinds import LFS, REMOTE_KINDS
 from gitml.core.config.remotes import FROM, RemoteSpec
+from gitml.core.kinds.remote_kinds import LFS, REMOTE_KINDS
 
 STORE, CLUSTER, REGISTRY = "remote store", "cluster", "registry"
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from gitml.core.config.remote_kinds import LFS, REMOTE_KINDS, URL
+from gitml.core.kinds.remote_kinds import LFS, REMOTE_KINDS, URL
 from gitml.core.model.digest import Digest, from_hex, hex_of
 from gitml.core.model.result import size_from_json
 

@@ -12,18 +12,18 @@ import re
 from collections.abc import Mapping
 from typing import NoReturn
 
+from gitml.core.kinds.port_kinds import is_directory
+from gitml.core.kinds.step_kinds import STEP_KINDS
 from gitml.core.language.diagnostics import Diagnostic, SpecError
 from gitml.core.language.expression import Ref, Template, refs_in
 from gitml.core.language.module_expansion import words_without
 from gitml.core.language.params import Param, normalised, problem_with_value, text_of
 from gitml.core.language.shell import script_with_variables
 from gitml.core.language.spec import ModuleSpec, Pipeline, ResolvedModule, Step, combinations, label_of
-from gitml.core.language.step_kinds import STEP_KINDS
 from gitml.core.language.validate import overlap, parents_of
 from gitml.core.model import paths
 from gitml.core.model.action import ActionOutput, Scalar
 from gitml.core.model.graph import IN, OUT, Binding, Graph, GraphStep
-from gitml.core.model.port_kinds import is_directory
 from gitml.errors import InputError
 
 

@@ -6,8 +6,8 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from gitml.core.kinds.environment_kinds import parse_environment
 from gitml.core.language.diagnostics import Diagnostic, nearest
-from gitml.core.language.environment_kinds import parse_environment
 from gitml.core.language.expression import NAME, ExpressionError, Template, parse_template
 from gitml.core.language.yaml_document import Node
 from gitml.core.model.guarantees import NETWORKS, Network, network_of

@@ -10,13 +10,13 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from gitml.core.kinds.port_kinds import PORT_KINDS
 from gitml.core.language import fields as values
 from gitml.core.language.expression import NAME
 from gitml.core.language.fields import Fields
 from gitml.core.language.params import TYPES
 from gitml.core.language.yaml_document import Node
 from gitml.core.model.guarantees import NETWORKS
-from gitml.core.model.port_kinds import PORT_KINDS
 from gitml.core.model.step_settings import USUAL, StepSettings
 
 Schema = Mapping[str, Any]
@@ -211,7 +211,7 @@ STEP_KEYS = keys_of(
     NETWORK,
     HELP,
 )
-"""What a step of every kind may have; `core.language.step_kinds` has the keys of each kind."""
+"""What a step of every kind may have; `core.kinds.step_kinds` has the keys of each kind."""
 PIPELINE_KEYS = keys_of(
     Key("steps", "the steps, by name; at least one", {}),
     Key("params", "parameters, by name", PARAMS),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from gitml.core.kinds.port_kinds import is_directory
 from gitml.core.language.diagnostics import Diagnostic, SpecError, nearest
 from gitml.core.language.expression import Ref, Template, refs_in
 from gitml.core.language.params import Param, problem_with_value
@@ -12,7 +13,6 @@ from gitml.core.language.spec import ModuleSpec, Pipeline, Step
 from gitml.core.language.validate import used_by
 from gitml.core.model.action import Scalar
 from gitml.core.model.guarantees import CUT, stricter
-from gitml.core.model.port_kinds import is_directory
 from gitml.core.model.step_settings import ALONE
 
 

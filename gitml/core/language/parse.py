@@ -8,10 +8,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from gitml import layout
+from gitml.core.kinds.port_kinds import PORT_KINDS
+from gitml.core.kinds.step_kinds import COMMAND, STEP_KINDS, StepReader, is_misspelt, kind_of, step_keys
 from gitml.core.language.command import words_of
 from gitml.core.language.diagnostics import SpecError
 from gitml.core.language.expression import Ref, Template
-from gitml.core.language.fields import Fields
 from gitml.core.language.keys import (
     PARAM_KEYS,
     PIPELINE_KEYS,
@@ -26,13 +27,11 @@ from gitml.core.language.keys import (
 )
 from gitml.core.language.params import TYPES, Param, normalised, problem_with_value, text_of, type_name
 from gitml.core.language.spec import Axes, Pipeline, Port, Step, combinations, label_of
-from gitml.core.language.step_kinds import COMMAND, STEP_KINDS, is_misspelt, kind_of, step_keys
 from gitml.core.language.validate import check_wiring
 from gitml.core.language.yaml_document import Node, read_yaml
 from gitml.core.model import paths
 from gitml.core.model.action import Scalar
 from gitml.core.model.guarantees import CUT
-from gitml.core.model.port_kinds import PORT_KINDS
 from gitml.core.model.step_settings import ALONE, USUAL, StepSettings
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
@@ -69,17 +68,13 @@ def parse_pipeline(data: bytes, path: str, defaults: StepSettings = USUAL) -> Pi
     return pipeline
 
 
-class PipelineReader(Fields):
+class PipelineReader(StepReader):
     """Reads a pipeline file, or what shares its keys, into values, noting every mistake."""
 
     def __init__(self, path: str, text: str, usual: StepSettings = USUAL) -> None:
         super().__init__(path, text)
         self.usual = usual
         self.env: tuple[tuple[str, Template | None], ...] = ()
-        self.code: tuple[Template, ...] = ()
-        self.runs: dict[str, Node] = {}
-        self.ports: dict[tuple[str, str], Node] = {}  # where the path of a step's output stands
-        self.broken: set[str] = set()  # steps whose command could not be read whole
 
     def pipeline(self, root: Node) -> Pipeline:
         top = self.mapping(root, "the pipeline", PIPELINE_KEYS, "pipeline")

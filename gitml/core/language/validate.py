@@ -12,10 +12,10 @@ from gitml.core.language.yaml_document import FIRST
 from gitml.core.model import paths
 
 if TYPE_CHECKING:
-    from gitml.core.language.parse import PipelineReader
+    from gitml.core.kinds.step_kinds import StepReader
 
 
-def check_wiring(pipeline: Pipeline, reader: PipelineReader) -> None:
+def check_wiring(pipeline: Pipeline, reader: StepReader) -> None:
     """Reports every expression that leads nowhere, every cycle by its full path, every path made twice."""
     for step in pipeline.steps.values():
         _check_expressions(step, pipeline, reader)
@@ -58,7 +58,7 @@ def parents_of(step: Step) -> list[str]:
     return list(dict.fromkeys([*names, *step.after]))
 
 
-def _check_expressions(step: Step, pipeline: Pipeline, reader: PipelineReader) -> None:
+def _check_expressions(step: Step, pipeline: Pipeline, reader: StepReader) -> None:
     """Checks those of the command, each reported where it stands, and those of env, code and paths, reported at the step."""
     run = reader.runs.get(step.name) or step.place
     for number, ref in enumerate(refs_in(step.words)):
@@ -80,7 +80,7 @@ def _check_expressions(step: Step, pipeline: Pipeline, reader: PipelineReader) -
             reader.report(step.place, NOT_IN_PATHS.format(ref=ref))
 
 
-def _check_outputs(step: Step, reader: PipelineReader) -> None:
+def _check_outputs(step: Step, reader: StepReader) -> None:
     """Each output is written somewhere."""
     used = {ref.name for ref in refs_in(step.words) if ref.space == "outputs"}
     for port in step.outputs:
@@ -92,7 +92,7 @@ def _check_outputs(step: Step, reader: PipelineReader) -> None:
             )
 
 
-def _check_use(step: Step, pipeline: Pipeline, reader: PipelineReader) -> None:
+def _check_use(step: Step, pipeline: Pipeline, reader: StepReader) -> None:
     assert step.use is not None
     for port, template in step.use.inputs:
         for ref in refs_in((template,)):
@@ -176,7 +176,7 @@ def _step_problem(ref: Ref, step: Step, pipeline: Pipeline) -> str | None:
     return None
 
 
-def _check_ports(step: Step, reader: PipelineReader) -> None:
+def _check_ports(step: Step, reader: StepReader) -> None:
     literal = [(port.name, paths.clean(_skeleton(port.path))) for port in step.outputs if port.path]
     for index, (name, path) in enumerate(literal):
         for other, other_path in literal[:index]:
@@ -186,7 +186,7 @@ def _check_ports(step: Step, reader: PipelineReader) -> None:
                 )
 
 
-def _check_shared_outputs(pipeline: Pipeline, reader: PipelineReader) -> None:
+def _check_shared_outputs(pipeline: Pipeline, reader: StepReader) -> None:
     made: dict[str, str] = {}  # path -> step
     within: dict[str, str] = {}  # folder -> a step that makes something in it
     for step in pipeline.steps.values():
@@ -204,7 +204,7 @@ def _check_shared_outputs(pipeline: Pipeline, reader: PipelineReader) -> None:
                 within[folder] = step.name
 
 
-def _check_outputs_in_inputs(pipeline: Pipeline, reader: PipelineReader) -> None:
+def _check_outputs_in_inputs(pipeline: Pipeline, reader: StepReader) -> None:
     """No output lies in an input of the commit, of whatever step: checked out, it would make the input another one."""
     inputs = {name: paths.clean(_skeleton(template)) for name, template in pipeline.inputs.items() if template}
     for step in pipeline.steps.values():
@@ -227,7 +227,7 @@ def _skeleton(template: Template) -> str:
     return "".join(part if isinstance(part, str) else f"<{part}>" for part in template)
 
 
-def _check_cycles(pipeline: Pipeline, reader: PipelineReader) -> None:
+def _check_cycles(pipeline: Pipeline, reader: StepReader) -> None:
     """Depth first with a stack of its own: a chain may be longer than Python's recursion allows."""
     done: set[str] = set()
     for start in pipeline.steps:

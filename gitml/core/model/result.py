@@ -6,12 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from gitml.core.kinds.port_kinds import is_directory
 from gitml.core.model.digest import Digest, parse_digest
-from gitml.core.model.port_kinds import is_directory
+from gitml.core.text.format import NUMBER_WORDS, is_ordinary, number_word
 
 MAX_SIZE = 1 << 63
-NUMBER_WORDS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
-"""The numbers that JSON lacks, by the texts that stand for them in records, the index and ``--json``."""
 _new = tuple.__new__
 
 
@@ -58,16 +57,6 @@ class ActionResult(NamedTuple):
     def same_content(self, other: ActionResult) -> bool:
         """Whether both made the same bytes for the same ports."""
         return sorted(self.outputs) == sorted(other.outputs)
-
-
-def is_ordinary(value: float) -> bool:
-    """Whether a metric is a finite number: any other is recorded and shown, and is never compared as better or worse."""
-    return value - value == 0
-
-
-def number_word(value: float) -> str:
-    """The text that stands for a number that JSON lacks."""
-    return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"
 
 
 def encode_result(result: ActionResult) -> str:

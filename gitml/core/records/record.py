@@ -13,15 +13,8 @@ from typing import Any, NamedTuple
 
 from gitml.core.model.action import Scalar
 from gitml.core.model.digest import Digest, parse_digest
-from gitml.core.model.result import (
-    NUMBER_WORDS,
-    Cost,
-    OutputRef,
-    number_word,
-    outputs_as_json,
-    outputs_from_json,
-    size_from_json,
-)
+from gitml.core.model.result import Cost, OutputRef, outputs_as_json, outputs_from_json, size_from_json
+from gitml.core.text.format import NUMBER_WORDS, number_word
 
 FORMATS = (1, 2)
 """Those that are read. Format 2 has numbers that JSON lacks as text, and may keep its steps in files beside it (`steprows`)."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from gitml.core.secrets.seals import seals_shown
 
+NUMBER_WORDS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
+"""The numbers that JSON lacks, by the texts that stand for them in records, the index and ``--json``."""
+
 
 def safe(text: str) -> str:
     """`text` as one line on which nothing acts: control, bidirectional and invisible characters and stray bytes are escaped."""
@@ -126,3 +129,13 @@ def _escaped(char: str) -> str:
     if code <= 0xFF:
         return f"\\x{code:02x}"
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def is_ordinary(value: float) -> bool:
+    """Whether a metric is a finite number: any other is recorded and shown, and is never compared as better or worse."""
+    return value - value == 0
+
+
+def number_word(value: float) -> str:
+    """The text that stands for a number that JSON lacks."""
+    return "NaN" if value != value else "Infinity" if value > 0 else "-Infinity"

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from typing import Any, BinaryIO
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, BinaryIO, NamedTuple
 
-from gitml.core.model.port_kinds import ParsedMetrics
-from gitml.core.model.result import NUMBER_WORDS, number_word
-from gitml.core.text.format import safe
+from gitml.core.text.format import NUMBER_WORDS, number_word, safe
 from gitml.errors import InputError
 
 METRICS_LARGEST = 2**20
+
+
+class ParsedMetrics(NamedTuple):
+    """The metrics of an attempt by dotted name, and what a person should know of them."""
+
+    numbers: Mapping[str, float] = MappingProxyType({})
+    remarks: tuple[str, ...] = ()
 
 
 def read_metrics(file: BinaryIO, mount: str) -> ParsedMetrics:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gitml.core.language.environment_kinds import environment_file
+from gitml.core.kinds.environment_kinds import environment_file
 from gitml.core.model.action import ActionInput, CodeFile
 from gitml.core.model.environment import Environment, EnvironmentSource
 from gitml.core.model.graph import Binding, GraphStep

@@ -1,6 +1,6 @@
 """Environments: what the programs of a step are, identified by content for its key, and realized on the machine where it runs.
 
-What differs between kinds of environments is in ENVIRONMENT_PROVIDERS, one for each of `core.language.environment_kinds`.
+What differs between kinds of environments is in ENVIRONMENT_PROVIDERS, one for each of `core.kinds.environment_kinds`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from gitml.core.language.environment_kinds import REQUIREMENTS, environment_kind
+from gitml.core.kinds.environment_kinds import REQUIREMENTS, environment_kind
 from gitml.core.model.digest import Digest, digest_of
 from gitml.core.model.environment import FORMAT, Environment, EnvironmentSource, encode_description, environment_of
 from gitml.core.model.protocols import Facts
@@ -317,7 +317,7 @@ class RequirementsProvider:
 
 
 ENVIRONMENT_PROVIDERS: dict[str, EnvironmentProvider] = {HOST: HostProvider(), REQUIREMENTS: RequirementsProvider()}
-"""By the names of `core.language.environment_kinds.ENVIRONMENT_KINDS`."""
+"""By the names of `core.kinds.environment_kinds.ENVIRONMENT_KINDS`."""
 
 
 def _provider_of(environment: Environment) -> EnvironmentProvider:

@@ -6,7 +6,7 @@ import codecs
 import re
 from typing import NamedTuple
 
-from gitml.core.language.environment_kinds import lock_command, unsupported_content
+from gitml.core.kinds.environment_kinds import lock_command, unsupported_content
 from gitml.errors import InputError
 
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"

@@ -12,11 +12,12 @@ import stat
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from gitml.core.kinds.port_kinds import PORT_KINDS, is_directory
 from gitml.core.model.action import ActionOutput
 from gitml.core.model.paths import is_git_name
-from gitml.core.model.port_kinds import PORT_KINDS, ParsedMetrics, is_directory
 from gitml.core.model.result import OutputRef
 from gitml.core.model.tree import link_stays_inside
+from gitml.core.text.metrics_file import ParsedMetrics
 from gitml.errors import GitmlError, InputError
 from gitml.execute.interfaces import SandboxStore
 from gitml.execute.log_text import neutral

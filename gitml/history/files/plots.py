@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from gitml.core.model.port_kinds import PORT_KINDS
+from gitml.core.kinds.port_kinds import PORT_KINDS
 from gitml.core.model.result import OutputRef
 from gitml.core.records.record import Run
 from gitml.core.text.plot_data import Plot, parse_plot

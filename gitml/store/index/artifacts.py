@@ -8,8 +8,8 @@ from array import array
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+from gitml.core.kinds.port_kinds import is_directory
 from gitml.core.model.digest import Digest
-from gitml.core.model.port_kinds import is_directory
 from gitml.store.index.index import Index
 
 

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 from gitml.core.model.digest import Digest
-from gitml.core.model.result import NUMBER_WORDS, ActionResult
+from gitml.core.model.result import ActionResult
 from gitml.core.records.record import Run, StepRun, metrics_as_json
+from gitml.core.text.format import NUMBER_WORDS
 from gitml.store.index.index import Index
 from gitml.store.index.results import Preimage, StepResult, put_actions, put_results, settle_runs
 

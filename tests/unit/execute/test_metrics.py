@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from gitml.core.model.port_kinds import ParsedMetrics
-from gitml.core.text.metrics_file import read_metrics
+from gitml.core.text.metrics_file import ParsedMetrics, read_metrics
 from gitml.errors import InputError
 
 

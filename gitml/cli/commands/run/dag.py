@@ -58,7 +58,7 @@ def command(
 
 
 def _drawn(parents: Parents, labels: dict[str, str], as_tree: bool) -> list[str]:
-    from gitml.core.text.graph_drawing import ascii_only, layered
+    from gitml.core.text.graph_diagram import ascii_only, layered
     from gitml.core.text.graph_outline import tree
 
     room = width(sys.stdout)

@@ -8,8 +8,8 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from gitml.core.config.remote_kinds import REMOTE_KINDS
 from gitml.core.config.remotes import RemoteSpec
+from gitml.core.kinds.remote_kinds import REMOTE_KINDS
 from gitml.core.model.protocols import SweptRemote
 from gitml.errors import InputError
 from gitml.store.remote.backends.file_system_kind import FileSystemKind

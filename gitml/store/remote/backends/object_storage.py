@@ -17,8 +17,8 @@ from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
-from gitml.core.config.remote_kinds import REMOTE_KINDS
 from gitml.core.config.remotes import MANIFEST_LARGEST, RemoteSpec, StoredObject
+from gitml.core.kinds.remote_kinds import REMOTE_KINDS
 from gitml.core.model.digest import Digest, digest_of, hex_of
 from gitml.core.model.protocols import Download, RemoteObject
 from gitml.errors import GitmlError, IntegrityError, RemoteError, TrustError

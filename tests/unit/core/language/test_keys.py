@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from gitml.core.config.parse import parse_config, project_schema
+from gitml.core.kinds.port_kinds import PORT_KINDS
+from gitml.core.kinds.step_kinds import COMMAND, STEP_KEYS
 from gitml.core.language.diagnostics import SpecError
 from gitml.core.language.keys import MACHINE_KEYS, PARAM_KEYS, PIPELINE_KEYS
 from gitml.core.language.parse import parse_pipeline, pipeline_schema
-from gitml.core.language.step_kinds import COMMAND, STEP_KEYS
 from gitml.core.language.yaml_document import Node, read_yaml
-from gitml.core.model.port_kinds import PORT_KINDS
 from gitml.core.model.step_settings import StepSettings
 from gitml.modules.spec import module_schema, parse_module
 

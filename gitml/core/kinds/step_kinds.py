@@ -5,24 +5,65 @@ A step is of the kind whose key it has. The reader of pipeline files and the ren
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from gitml.core.language import foreign_syntax
 from gitml.core.language.diagnostics import nearest
 from gitml.core.language.expression import Ref, Template
+from gitml.core.language.fields import Fields
 from gitml.core.language.keys import COMMAND_KEYS, SCALAR, SHELLS, STEP_KEYS, WORD, Key, Pairs, by_name, keys_of
 from gitml.core.language.params import type_name
-from gitml.core.language.spec import Step, Use
+from gitml.core.language.spec import Port, ResolvedModule, Step, Use
+from gitml.core.language.yaml_document import Node
 from gitml.core.model.action import Scalar
 
 if TYPE_CHECKING:
-    from gitml.core.language.expand import Renderer
-    from gitml.core.language.parse import PipelineReader
     from gitml.core.model.graph import GraphStep
 
 
-def render_command(renderer: Renderer, step: Step, values: tuple[Scalar, ...], name: str) -> GraphStep:
+class StepReader(Fields, ABC):
+    """What a kind reads the keys of its steps with: Fields, and what several kinds have in common."""
+
+    def __init__(self, path: str, text: str) -> None:
+        super().__init__(path, text)
+        self.code: tuple[Template, ...] = ()  # that of all steps
+        self.runs: dict[str, Node] = {}  # where the command of each step is
+        self.ports: dict[tuple[str, str], Node] = {}  # where the path of a step's output is
+        self.broken: set[str] = set()  # steps whose command could not be read whole
+
+    @abstractmethod
+    def command(self, name: str, node: Node, shell: str | None) -> tuple[Template, ...]:
+        """The words of a command, or with `shell` its script."""
+
+    @abstractmethod
+    def code_of(self, node: Node) -> tuple[Template, ...]:
+        """The paths of `code`."""
+
+    @abstractmethod
+    def env_in(self, pairs: Pairs) -> tuple[tuple[str, Template | None], ...]:
+        """The environment variables of a step: the pipeline's, and its own over them."""
+
+    @abstractmethod
+    def outputs_in(self, step: str, pairs: Pairs) -> tuple[Port, ...]:
+        """The output ports of a step."""
+
+
+class StepRenderer(Protocol):
+    """What a kind makes a step of the Graph with. `modules` are those that the pipeline uses, by the text of the use."""
+
+    @property
+    def modules(self) -> Mapping[str, ResolvedModule]:
+        """See above."""
+
+    def command(
+        self, step: Step, values: tuple[Scalar, ...], name: str, module: ResolvedModule | None = None
+    ) -> GraphStep:
+        """One combination of a step that runs a command: its own, or that of `module`."""
+
+
+def render_command(renderer: StepRenderer, step: Step, values: tuple[Scalar, ...], name: str) -> GraphStep:
     """A step whose `words` are its command, as one combination of its matrix."""
     return renderer.command(step, values, name)
 
@@ -36,12 +77,12 @@ class StepKind(NamedTuple):
 
     key: str
     keys: Mapping[str, Key]
-    read: Callable[[PipelineReader, str, Pairs], Mapping[str, Any]]
-    render: Callable[[Renderer, Step, tuple[Scalar, ...], str], GraphStep] = render_command
+    read: Callable[[StepReader, str, Pairs], Mapping[str, Any]]
+    render: Callable[[StepRenderer, Step, tuple[Scalar, ...], str], GraphStep] = render_command
     refusal: Callable[[str, str], str] | None = None
 
 
-def _read_command(reader: PipelineReader, name: str, pairs: Pairs) -> dict[str, Any]:
+def _read_command(reader: StepReader, name: str, pairs: Pairs) -> dict[str, Any]:
     """A command, or with `shell` a script."""
     shell = reader.one_of(pairs["shell"][1], "shell", SHELLS) if "shell" in pairs else None
     words: tuple[Template, ...] = ()
@@ -62,7 +103,7 @@ def _read_command(reader: PipelineReader, name: str, pairs: Pairs) -> dict[str, 
     }
 
 
-def _read_use(reader: PipelineReader, name: str, pairs: Pairs) -> dict[str, Any]:
+def _read_use(reader: StepReader, name: str, pairs: Pairs) -> dict[str, Any]:
     """The use of a module, which has a command and outputs of its own."""
     reader.broken.add(name)
     module = reader.text_of(pairs["module"][1], "module") or ""
@@ -86,7 +127,7 @@ def _read_use(reader: PipelineReader, name: str, pairs: Pairs) -> dict[str, Any]
     return {"use": Use(module, tuple(inputs), tuple(params), own_resources="resources" in pairs)}
 
 
-def _render_use(renderer: Renderer, step: Step, values: tuple[Scalar, ...], name: str) -> GraphStep:
+def _render_use(renderer: StepRenderer, step: Step, values: tuple[Scalar, ...], name: str) -> GraphStep:
     assert step.use is not None
     return renderer.command(step, values, name, renderer.modules[step.use.module])
 

@@ -6,17 +6,13 @@ what shows outputs which of them are drawn.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import BinaryIO, NamedTuple
+from collections.abc import Callable
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 from gitml.errors import InputError
 
-
-class ParsedMetrics(NamedTuple):
-    """The metrics of an attempt by dotted name, and what a person should know of them."""
-
-    numbers: Mapping[str, float] = {}
-    remarks: tuple[str, ...] = ()
+if TYPE_CHECKING:
+    from gitml.core.text.metrics_file import ParsedMetrics
 
 
 class PortKind(NamedTuple):
@@ -42,6 +38,7 @@ def _read_metrics(file: BinaryIO, name: str, mount: str) -> ParsedMetrics:
 
 def _check_plot(file: BinaryIO, name: str, mount: str) -> ParsedMetrics:
     """InputError unless the file can be shown as a plot."""
+    from gitml.core.text.metrics_file import ParsedMetrics
     from gitml.core.text.plot_data import LOOKED_AT, can_be_plot
 
     head = file.read(LOOKED_AT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gitml.core.text.graph_drawing import ascii_only, layered
+from gitml.core.text.graph_diagram import ascii_only, layered
 from gitml.core.text.graph_outline import tree
 
 Parents = dict[str, list[str]]
