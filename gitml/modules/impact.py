@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from gitml.core.language.spec import ModuleSpec
 from gitml.errors import GitmlError, InputError
-from gitml.modules.folder import load_spec
+from gitml.modules.folder import load_spec, publish_folder
 from gitml.modules.registry_places import MODULE_FILE
 from gitml.modules.service import ModuleService
 from gitml.modules.spec import manifest_of
@@ -162,26 +162,18 @@ def impact_of_publishing(
     return PublishImpact(folder, spec.name, wanted, _impact(before, after, registry, uses, verdict.notes))
 
 
-def publish(
-    modules: ModuleService,
-    registry: str,
-    folder: str,
-    *,
-    version: str | None = None,
-    default: bool = False,
-    message: str = "",
-) -> Publication:
+def publish(modules: ModuleService, registry: str, folder: str, *, default: bool = False) -> Publication:
     """Publishes a folder (from the root of the repository) as it is at HEAD."""
-    content, spec = _content(modules, folder)
-    return modules.registry(registry or None).publish(
-        content, manifest_of(spec), version=version, default=default, message=message
-    )
+    return publish_folder(modules, _place(modules, folder), registry=registry or None, default=default)
+
+
+def _place(modules: ModuleService, folder: str) -> str:
+    root = modules.location.worktree
+    return folder if root is None else os.path.join(root, folder)
 
 
 def _content(modules: ModuleService, folder: str) -> tuple[Content, ModuleSpec]:
-    root = modules.location.worktree
-    place = folder if root is None else os.path.join(root, folder)
-    content = content_at(modules.location, modules.objects, place, None)
+    content = content_at(modules.location, modules.objects, _place(modules, folder), None)
     return content, load_spec(
         modules.objects, content.tree, f"{content.path}/{MODULE_FILE}" if content.path else MODULE_FILE
     )

@@ -1,4 +1,4 @@
-"""The registry's own values, for the rooms above, which don't know where they come from."""
+"""The registry's values for the packages above, of which only `gitml.modules` may import the registry (pyproject.toml)."""
 
 from registry.log.events import Event
 from registry.log.share import ShareResult
