@@ -29,7 +29,7 @@ CONTROL_SOCKET: int = 1  # SOCK_STREAM: `socket` takes a while to be imported
 ADOPTS_ORPHANS = False
 SPAWNS_SESSIONS = False
 
-_PATIENCE = 1.0  # what ended stays in its group until it is reaped, by a process that may not be this one
+_PATIENCE = 0.2  # what ended stays in its group until it is reaped, by a process that may not be this one
 _LOOK = 0.5  # seconds between looks at the parent
 _GROUP = "group"  # the file in a sandbox that has the process group of its step
 _NO_ISOLATION = "this system has neither Landlock nor namespaces, as Linux has"

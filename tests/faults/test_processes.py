@@ -334,6 +334,7 @@ def test_a_killed_gitml_leaves_no_process_and_no_sandbox(tmp_path: Path, phase: 
         assert [path for path in os.listdir(live) if not path.endswith(".log")] == []
 
 
+@LEAVES_ITS_GROUP
 def test_close_ends_what_runs(bench: ExecutionBench) -> None:
     name = mark()
     executor = bench.executor()
@@ -414,6 +415,7 @@ def test_a_worker_that_cannot_begin_fails_its_task(tmp_path: Path) -> None:
         bench.close()
 
 
+@LEAVES_ITS_GROUP
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2])
 def test_whatever_is_killed_or_cancelled_each_task_ends_once_and_nothing_stays(

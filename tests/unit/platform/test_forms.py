@@ -39,6 +39,13 @@ def is_alive(group: int) -> bool:
     return False
 
 
+def wait_until_dead(group: int) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while is_alive(group):
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
 @pytest.mark.parametrize("form", [linux, posix])
 def test_a_form_has_all_that_is_asked_of_a_platform(form: Platform) -> None:
     names = [name for name in (*Platform.__annotations__, *vars(Platform)) if not name.startswith("_")]
@@ -65,7 +72,7 @@ def test_the_processes_of_a_step_are_ended_by_their_group() -> None:
     started = group_of_sleepers()
     assert is_alive(started.pid)
     posix.end_all(groups=(started.pid,))
-    assert not is_alive(started.pid)
+    wait_until_dead(started.pid)
     started.communicate()
 
 
@@ -73,7 +80,7 @@ def test_what_a_killed_worker_left_is_ended_by_the_group_that_its_sandbox_names(
     started = group_of_sleepers()
     posix.note_group(str(tmp_path), started.pid)
     assert posix.end_strays(str(tmp_path)) == 1
-    assert not is_alive(started.pid)
+    wait_until_dead(started.pid)
     started.communicate()
     assert posix.end_strays(str(tmp_path / "missing")) == 0
 
