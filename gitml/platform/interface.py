@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-import resource
 from collections.abc import Callable, Collection
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    import resource
 
 LOOK = 0.01
 """Seconds between looks at a process where no descriptor becomes readable at its end."""

@@ -9,15 +9,18 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import resource
 import select
 import signal
 import sys
 import time
 from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING
 
-from gitml.platform import kernel
 from gitml.platform.interface import Usage, send
+
+if TYPE_CHECKING:
+    import ctypes
+    import resource
 
 LACKS: tuple[str, ...] = ()
 CONTROL_SOCKET: int = 5  # SOCK_SEQPACKET: `socket` takes a while to be imported
@@ -37,7 +40,18 @@ _SAFELY_SYNCED = (0xEF53, 0x58465342, 0x9123683E, 0xF2F52010, 0x01021994)  # ext
 _REPORTS_FAILURES = (5, 8)  # the kernel whose syncfs tells of data that could not be written
 _STATFS_BYTES = 256  # more than struct statfs has anywhere; it begins with the kind, a long
 
-deny_inspection = kernel.deny_inspection
+
+def _libc() -> ctypes.CDLL:
+    from gitml.platform.kernel import libc  # most commands do without
+
+    return libc()
+
+
+def deny_inspection() -> None:
+    """See `Platform.deny_inspection`."""
+    from gitml.platform import kernel
+
+    kernel.deny_inspection()
 
 
 def adopt_orphans(name: str, parent: int, death_signal: int) -> None:
@@ -45,7 +59,7 @@ def adopt_orphans(name: str, parent: int, death_signal: int) -> None:
     import ctypes
 
     set_name, set_death_signal, set_subreaper = 15, 1, 36
-    libc = kernel.libc()
+    libc = _libc()
     libc.prctl(set_name, name.encode(), 0, 0, 0)
     libc.prctl(set_death_signal, death_signal, 0, 0, 0)
     if libc.prctl(set_subreaper, 1, 0, 0, 0) != 0:
@@ -347,7 +361,7 @@ def start_writing(fd: int) -> None:
     import ctypes
 
     at = ctypes.c_int64(0)
-    kernel.libc().sync_file_range(ctypes.c_int(fd), at, at, ctypes.c_uint(_SYNC_FILE_RANGE_WRITE))
+    _libc().sync_file_range(ctypes.c_int(fd), at, at, ctypes.c_uint(_SYNC_FILE_RANGE_WRITE))
 
 
 def sync_file_system(path: str) -> bool:
@@ -356,7 +370,7 @@ def sync_file_system(path: str) -> bool:
 
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        if kernel.libc().syncfs(fd):
+        if _libc().syncfs(fd):
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number), path)
     finally:
@@ -383,7 +397,7 @@ def file_system_kind(folder: str) -> int:
     import ctypes
 
     found = ctypes.create_string_buffer(_STATFS_BYTES)
-    if kernel.libc().statfs(os.fsencode(folder), found):
+    if _libc().statfs(os.fsencode(folder), found):
         return 0
     return ctypes.c_ulong.from_buffer(found).value
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
@@ -52,6 +51,8 @@ def damaged_packs(location: Location, *, deep: bool) -> Iterator[PackFault]:
 
 def repair_pack(location: Location, fault: PackFault) -> str:
     """Moves what is damaged aside and makes it again: an index whole, of a pack the objects that can be read. What was done."""
+    import shutil  # which loads what packs archives
+
     base = fault.path.removesuffix(".pack")
     for ending in _DERIVED:
         move_aside(location, base + ending, os.path.basename(base + ending))

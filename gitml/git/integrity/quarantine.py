@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 
 from gitml import layout
 from gitml.errors import MachineError, machine_error
@@ -30,6 +29,8 @@ def copy_aside(location: Location, path: str, name: str) -> str:
     """Copies a file that is about to be replaced into the quarantine, as `move_aside` would move it; where the copy is."""
     try:
         target = _place(location, name)
+        import shutil  # which loads what packs archives
+
         shutil.copyfile(path, target)
     except OSError as error:
         raise machine_error(error, path, "can't copy it aside") from error

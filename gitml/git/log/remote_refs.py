@@ -10,7 +10,6 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Mapping
-from urllib.parse import unquote
 
 from gitml import layout
 from gitml.errors import InputError
@@ -262,6 +261,8 @@ def refuse_inner_place(location: Location, url: str, what: str, *, follow: bool 
 def local_path(location: Location, url: str) -> str | None:
     """The path of this machine that git takes `url` for; None for another machine."""
     if url.startswith("file://"):
+        from urllib.parse import unquote
+
         return "/" + unquote(url.removeprefix("file://")).lstrip("/")
     if _SCHEME.match(url):
         return None
