@@ -12,7 +12,7 @@ from gitml.tui.screens.run.log_pane import EVERY, LogPane
 from gitml.tui.widgets.table import LazyTable
 from tests.kit.projects.command_line import Project, wait_until
 from tests.kit.screen import Held, Ui, shown
-from tests.tui.test_runs import fake_runs
+from tests.tui.screens.test_runs import fake_runs
 
 
 async def to(ui: Ui, tree: LineageTree, name: str) -> None:
