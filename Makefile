@@ -5,6 +5,7 @@
 #   make test-campaigns   the tests of many tries, files or records: several minutes
 #   make test-attack      hostile files, records, clones and stores at length    (COUNT=n executions of each parser: 200,000; SEED=n)
 #   make test-lowest      the unit tests with the lowest versions of dependencies that pyproject.toml allows
+#   make test-portable    the tests in the portable form of the platform, without what only Linux has
 #   make test-shuffled    the tests in random order     (SEED=n repeats one)
 #   make test-clusters   the tests that start Ray clusters, on machines of their own: as root, one at a time, many minutes
 #   make check   format, lint, types, layers, unit tests    (what a commit must pass; under two minutes)
