@@ -57,8 +57,8 @@ class AttemptAction(Enum):
 
     BOOK = auto()  # count its resources on the node where it is
     REPORT_STARTED = auto()  # report the start to the scheduler, unless that was done
-    INTERRUPT = auto()  # ask it to end by a signal; it has its grace until it is overdue
-    STOP = auto()  # the same, and have its node stop it at once
+    INTERRUPT = auto()  # ask it to end, by a signal and by a message; it has its grace until it is overdue
+    STOP = auto()  # the same, at once
     FORCE = auto()  # have Ray kill its process
     EXPECT_LOSS = auto()  # give Ray a few seconds to report the loss itself
     RESUBMIT = auto()
@@ -83,7 +83,8 @@ _ROWS: tuple[tuple[AttemptEvent, tuple[AttemptState, ...], AttemptState | None, 
     (_E.PLACED, _ON_A_NODE, None, _A.BOOK),  # once it has ended its node counts as free again
     (_E.STARTED, _WANTED, _S.RUNNING, _A.REPORT_STARTED),
     (_E.STARTED, (_S.MOVING, _S.CANCELLING, *_ENDED), None, _A.REPORT_STARTED),
-    (_E.CANCEL, UNDER_WAY, _S.CANCELLING, _A.INTERRUPT),  # once the step has ended it only waits for what it made
+    # once: a second signal would end it without its grace. When the step has ended it only waits for its outputs
+    (_E.CANCEL, (*_WANTED, _S.MOVING), _S.CANCELLING, _A.INTERRUPT),
     (_E.KILL, UNDER_WAY, _S.CANCELLING, _A.STOP),
     (_E.KILL, _ENDED, _S.FINISHED, _A.ABANDON),
     (_E.UNDELIVERED, (_S.SUBMITTED, _S.MOVING, _S.CANCELLING), _S.CANCELLING, _A.STOP),  # one that runs has its inputs
@@ -121,7 +122,11 @@ class RayCall:
         self._ref = ref
 
     def cancel(self, *, force: bool) -> None:
-        """Asks it to end, by a signal that it handles; with `force` its process is killed."""
+        """Asks it to end, by a signal; with `force` its process is killed.
+
+        The signal may be lost: as Ray has sent the task to a worker that does not run it yet, or as a KeyboardInterrupt in code
+        that ignores it, before the task has its own handler. A message through the hub is to go with it.
+        """
         import ray
 
         # not what it began: that is its call to the hub, and the messages of that call would be lost
@@ -245,7 +250,11 @@ def loss_reason(error: BaseException) -> str:
 def transfer_failure(attempt: TaskAttempt, error: GitmlError) -> tuple[str, str]:
     """(outcome, error) of an attempt whose inputs or outputs could not be transferred."""
     made = attempt.report is not None and attempt.report.finished.outcome == "done"
-    what = "what it made could not be brought home" if made else "what it needs could not be brought to its machine"
+    what = (
+        "its outputs could not be fetched to the driver"
+        if made
+        else "its inputs could not be transferred to its machine"
+    )
     return "lost" if isinstance(error, RemoteError) else "failed", f"{what}: {error.message}"
 
 

@@ -53,6 +53,7 @@ class DriverState:
             self.report(TaskStarted(name))
         elif action is AttemptAction.INTERRUPT:
             attempt.call.cancel(force=False)
+            self._session.hub.send(name, "cancel")  # the signal may be lost; this waits until the attempt begins
             attempt.kill_at = now + self._session.grace + 5.0
         elif action is AttemptAction.STOP:
             attempt.call.cancel(force=False)

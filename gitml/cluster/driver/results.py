@@ -137,7 +137,7 @@ class ResultHandler:
         if attempt.state is AttemptState.FINISHED:
             return
         self._state.release(attempt)
-        if attempt.uses_hub:
+        if attempt.uses_hub or attempt.kill_at:  # it has left messages there, or was sent one
             self._session.hub.forget(attempt.task.attempt)
         try:
             data, contents = future.result()

@@ -1,7 +1,7 @@
 """What a Ray task does for one attempt: it fetches contents, hands the step to the process that performs steps, and reports.
 
-It runs in a Ray worker process, which serves one attempt at a time and is used again for the next. Ray's cancel asks it by a
-signal; everything else it learns through the MessageHub.
+It runs in a Ray worker process, which serves one attempt at a time and is used again for the next. Ray's cancel is a signal, and
+lost when it comes before the attempt handles it. The MessageHub passes on the cancellation as well, as all else for it.
 """
 
 from __future__ import annotations
@@ -28,10 +28,12 @@ from gitml.core.text.format import size as size_text
 from gitml.errors import GitmlError, InputError
 from gitml.execute.messages import decode_task
 
-TICK = 0.1  # seconds between looks at what was asked
+TICK = 0.1  # seconds between checks for messages and signals
 KILL_WAIT = 5.0  # seconds for the processes of a step to be killed
 INLINE_LIMIT = 2**20  # bytes of outputs that come with the report
 LOG_PIECE = 2**20
+WITH_GRACE, AT_ONCE = 1, 2  # how urgently an attempt is to end
+URGENCY = {"cancel": WITH_GRACE, "stop": AT_ONCE}  # by message
 
 _STATES: dict[FolderSpec, WorkerState] = {}
 
@@ -86,8 +88,8 @@ class TaskRunner:
         self.state = state
         self.request = request
         self.hub = hub
-        self.interrupts = 0
-        self.interrupts_handled = 0
+        self.signals = 0
+        self.requested = 0  # the urgency of the messages and of a lost connection
         self.notes: tuple[str, ...] = ()
         self.user = f"{request.run}-{request.attempt}"
         self.log = os.path.join(state.live, self.user + ".log")
@@ -107,7 +109,7 @@ class TaskRunner:
             state.folder.put(contents)
             try:
                 missing = self._fetch_stored()
-                if missing and not self.interrupts:
+                if missing and not self.urgency:
                     return self._report(_missing_inputs(self.request.attempt, missing, self.notes))
                 complete = self._wait_for_contents(roots)
             except ConnectionError:  # the run is gone, or out of reach: no fault of this machine
@@ -132,7 +134,18 @@ class TaskRunner:
                 state.folder.gc.unpin(self.user, pin)
 
     def _on_interrupt(self, *_: Any) -> None:
-        self.interrupts += 1
+        self.signals += 1
+
+    @property
+    def urgency(self) -> int:
+        """How urgently the attempt is to end; 0 when it is not. A signal and the message of the same cancellation count once."""
+        return max(self.signals, self.requested)
+
+    def _exchange(self) -> list[Any]:
+        """The messages from the hub; a request to end counts from here on, whatever the attempt waits for."""
+        messages = self.hub.exchange()
+        self.requested = max([self.requested, *[URGENCY.get(message[0], 0) for message in messages]])
+        return messages
 
     def _fetch_stored(self) -> tuple[Digest, ...]:
         """Fetches inputs from remote stores; returns those that neither they nor the driver have."""
@@ -146,9 +159,9 @@ class TaskRunner:
             fetch = RemoteFetch(request.place, want.outputs, stores)
             try:
                 while not fetch.ended(TICK):
-                    if self.interrupts:
+                    if self.urgency:
                         fetch.stop()
-                    self.hub.exchange()
+                    self._exchange()
             finally:
                 fetch.stop()
             self.state.stores.back_off(fetch.problems)
@@ -164,15 +177,15 @@ class TaskRunner:
         unavailable: set[str] = set()
         asked_for: list[str] = []
         while True:
+            if self.urgency:
+                return False
             missing = [name for name in self.state.folder.missing(roots) if name not in unavailable]
             if not missing:
                 return True
-            if self.interrupts:
-                return False
             if missing != asked_for:
                 asked_for = missing
                 self.hub.outbox.append(("lacks", self.state.node, missing))
-            for message in self.hub.exchange():
+            for message in self._exchange():
                 if message[0] == "without":
                     unavailable.update(message[1])
                 elif message[0] == "keep":
@@ -193,7 +206,7 @@ class TaskRunner:
 
     def _follow(self) -> TaskFinished:
         """Waits for the end, passing on messages both ways."""
-        executor = self.state.executor
+        executor, handled = self.state.executor, 0
         quiet_until = time.monotonic() + TICK  # the report of a step that ends before holds all
         while True:
             for event in executor.wait(TICK):
@@ -207,18 +220,15 @@ class TaskRunner:
                     self.hub.outbox.append(("line", event.line))
                 elif isinstance(event, TaskStarted):
                     self.hub.outbox.append(("started",))
-            if self.interrupts > self.interrupts_handled:
-                self.interrupts_handled = self.interrupts
-                executor.cancel(self.user, now=self.interrupts > 1)
-            if time.monotonic() < quiet_until:
-                continue
-            try:
-                self._send_log()
-                for message in self.hub.exchange():
-                    if message[0] == "stop":
-                        executor.cancel(self.user, now=True)
-            except ConnectionError:
-                executor.cancel(self.user, now=True)
+            if time.monotonic() >= quiet_until:
+                try:
+                    self._send_log()
+                    self._exchange()
+                except ConnectionError:
+                    self.requested = AT_ONCE
+            if self.urgency > handled:
+                handled = self.urgency
+                executor.cancel(self.user, now=handled >= AT_ONCE)
 
     def _kill(self) -> None:
         """Kills what is left of the attempt when nothing will wait for it."""

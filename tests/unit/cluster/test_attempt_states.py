@@ -18,7 +18,7 @@ UNDER_WAY = """
               PENDING                SUBMITTED           RUNNING          MOVING          CANCELLING
 PLACED        BOOK>SUB               BOOK                BOOK             BOOK            BOOK
 STARTED       REPORT_STARTED>RUN     REPORT_STARTED>RUN  REPORT_STARTED   REPORT_STARTED  REPORT_STARTED
-CANCEL        INTERRUPT>CAN          INTERRUPT>CAN       INTERRUPT>CAN    INTERRUPT>CAN   INTERRUPT
+CANCEL        INTERRUPT>CAN          INTERRUPT>CAN       INTERRUPT>CAN    INTERRUPT>CAN   .
 KILL          STOP>CAN               STOP>CAN            STOP>CAN         STOP>CAN        STOP
 UNDELIVERED   .                      STOP>CAN            .                STOP>CAN        STOP
 NO_ROOM       .                      STOP>MOV            .                .               .

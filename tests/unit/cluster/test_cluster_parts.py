@@ -194,11 +194,14 @@ def test_contents_that_did_not_come_through_say_in_which_direction(tmp_path: Pat
     bench = SessionBench(tmp_path)
     attempt = bench.attempt()
     cut, bad = RemoteError("the network was cut"), IntegrityError("other bytes arrived")
-    there = "what it needs could not be brought to its machine"
+    there = "its inputs could not be transferred to its machine"
     assert transfer_failure(attempt, cut) == ("lost", f"{there}: the network was cut")
     assert transfer_failure(attempt, bad) == ("failed", f"{there}: other bytes arrived")
     attempt.report = AttemptReport("a", "node-a", done(attempt))
-    assert transfer_failure(attempt, cut) == ("lost", "what it made could not be brought home: the network was cut")
+    assert transfer_failure(attempt, cut) == (
+        "lost",
+        "its outputs could not be fetched to the driver: the network was cut",
+    )
     assert submission_failure(attempt.task, cut).outcome == "lost"
     never = submission_failure(attempt.task, MachineError("no way", hint="mend it"))
     assert (never.attempt, never.outcome, never.error, never.hint) == (

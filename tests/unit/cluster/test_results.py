@@ -77,7 +77,7 @@ def test_an_attempt_whose_machine_is_gone_with_what_it_made_is_lost(
     bench.transfers.ends.pop()(RemoteError("the machine is gone"))
     finished = bench.finished()
     assert (finished.outcome, finished.outputs) == ("lost", ())
-    assert finished.error == "what it made could not be brought home: the machine is gone"
+    assert finished.error == "its outputs could not be fetched to the driver: the machine is gone"
 
 
 def test_bytes_that_are_not_what_a_report_says_are_no_result(bench: SessionBench, results: ResultHandler) -> None:
@@ -289,6 +289,10 @@ def test_a_cancelled_attempt_is_killed_by_its_machine_and_by_ray(bench: SessionB
     attempt = bench.attempt()
     assert isinstance(attempt.call, RecordedCall)
     results.cancel(attempt, now=False)
+    assert attempt.call.cancels == [False]
+    assert bench.messages(attempt) == [("cancel",)], "Ray may lose its signal"
+    results.cancel(attempt, now=False)
+    assert attempt.call.cancels == [False], "a second signal would end it without its grace"
     assert bench.messages(attempt) == []
     results.cancel(attempt, now=True)
     assert bench.messages(attempt) == [("stop",)]
@@ -296,6 +300,23 @@ def test_a_cancelled_attempt_is_killed_by_its_machine_and_by_ray(bench: SessionB
     assert attempt.kill_at > 0, "should it not end, its process is killed"
     results.task_ended(attempt, reported(done(attempt, outcome="failed", exit_code=None, error="interrupted")))
     assert bench.finished().outcome == "cancelled"
+
+
+def test_a_cancellation_waits_for_an_attempt_that_has_not_begun_and_goes_with_its_end(
+    bench: SessionBench, results: ResultHandler
+) -> None:
+    attempt = bench.attempt()
+    results.cancel(attempt, now=False)
+    name, hub = attempt.task.attempt, bench.hubs[0]
+    answer = hub.call("exchange", name, [("on", "a", "node-a")]).result(10)
+    assert answer == [("cancel",)], "in the first call of an attempt that the signal has missed"
+    never = bench.attempt()
+    results.cancel(never, now=False)
+    failed: Future[Any] = Future()
+    failed.set_exception(RuntimeError("it was cancelled before it began"))
+    results.task_ended(never, failed)
+    assert bench.finished().outcome == "cancelled"
+    assert bench.messages(never) == []
 
 
 def test_an_attempt_on_a_silent_machine_counts_as_lost_soon(
