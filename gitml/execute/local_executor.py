@@ -133,7 +133,7 @@ class LocalExecutor:
             if sum(1 for worker in self._workers.values() if worker.attempt is not None) >= self._slots:
                 raise ValueError(f"more than {self._slots} tasks at once")
             worker = self._start_worker()
-        devices = self._gpus.give(task.attempt, task.resources.gpus)
+        devices = self._devices(task.attempt, task.resources.gpus)
         digest = task.environment.digest
         from gitml.redaction import registered_secrets  # what only plans does without
 
@@ -208,6 +208,10 @@ class LocalExecutor:
                 from gitml.execute.sandbox.location import clear_root
 
                 clear_root(self._roots)
+
+    def _devices(self, attempt: str, count: float) -> str | None:
+        """The GPUs of an attempt as CUDA_VISIBLE_DEVICES; None for none. ValueError when they are not free."""
+        return self._gpus.give(attempt, count)
 
     def _start_worker(self) -> _WorkerHandle:
         import socket

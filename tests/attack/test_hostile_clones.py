@@ -83,6 +83,7 @@ WORDS: dict[str, list[list[str]]] = {
     "hooks status": [[]],
     "hooks uninstall": [[]],
     "completion": [["bash"]],
+    "schema": [["pipeline"]],
 }
 # What reaches the user's own Git remote, or makes a repository of its own, needs nothing of what the files name.
 OWN = {"fetch", "clone", "demo", "init", "hooks install", "hooks uninstall", "module init", "module rebuild", "gc"}
