@@ -223,7 +223,7 @@ def test_a_machine_of_a_cluster_describes_itself_in_the_same_way(machine, monkey
         here = ws.environments.identify(ON_HOST, ("python",))
         place = place_of(ws, RayTarget("big", "auto"))._replace(root=str(tmp_path / "worker"))
     assert here.description["repository"]["imports"] == [["", "lib"]]
-    answer = describe(__version__, FolderSpec(*json.loads(json.dumps(place))), "host", None, ("python",))
+    answer = describe(__version__, FolderSpec(*json.loads(json.dumps(place))), ON_HOST, ("python",))
     assert answer == ("is", encode_description(here.description).decode())
     services = place.open(dict(os.environ)).services()
     redirect = services.environments.realize(here).redirect
