@@ -60,6 +60,7 @@ WORDS: dict[str, list[list[str]]] = {
     "doctor": [["doctor"]],
     "config": [["config"]],
     "completion": [["completion", "bash"]],
+    "schema": [["schema", "pipeline"]],
     "trust list": [["trust"]],
     "metrics show": [["metrics", "show"]],
     "metrics diff": [["metrics", "diff"]],
