@@ -7,7 +7,7 @@ import os
 
 from gitml.permissions import permission_hint
 
-FREE_SPACE = "free some space: `gitml du` tells what gitml takes, `gitml gc` what it can do without"
+FREE_SPACE = "free some space: `gitml du` shows what gitml uses, `gitml gc` removes what it can do without"
 _HINTS = {
     errno.ENOSPC: FREE_SPACE,
     errno.EDQUOT: FREE_SPACE,

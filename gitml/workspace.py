@@ -135,7 +135,7 @@ class Workspace:
         self.make_folders()
         index = Index(os.path.join(self.root, layout.INDEX), self.sharing, read_only=self.read_only)
         if index.aside is not None:
-            repairs.announce(f"the index could not be used and is made anew from the records; it is {index.aside} now")
+            repairs.announce(f"the index could not be used and is rebuilt from the records; it is {index.aside} now")
         try:
             self._level(index)
         except MachineError:
@@ -213,7 +213,7 @@ class Workspace:
             return
         runs = recover_lost(*log, layout.RUNS_REF, ahead, self.on_many_records)
         back = f"{runs} run{'s' * (runs != 1)} put back" if runs else "they are put back"
-        did = "the index is made anew" if runs is None else back
+        did = "the index is rebuilt" if runs is None else back
         repairs.announce(f"{layout.RUNS_REF} had lost records that the index knows: {did}")
 
     def _tip(self) -> str | None:

@@ -135,7 +135,7 @@ Body = Callable[..., Any]
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-ALWAYS, WHEN_TOLD = "always", "when told"
+ALWAYS, WHEN_ASKED = "always", "when asked to"
 """Whether a command may use places that the repository's files name: always, or when an option asks for it (`Session.reach`)."""
 
 

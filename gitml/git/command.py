@@ -276,7 +276,7 @@ _MEANINGS: tuple[tuple[str, type[GitmlError], str | None], ...] = (
     (
         r"Unable to create '.*\.lock'|cannot lock ref|File exists",
         BusyError,
-        "another git holds it, or one left its lock behind: gitml doctor tells",
+        "another git holds it, or one left its lock behind: see gitml doctor",
     ),
     (
         r"corrupt|inflate|bad object|unable to (read|unpack)|missing (blob|tree|commit|object)|invalid object|is garbage"
@@ -284,9 +284,9 @@ _MEANINGS: tuple[tuple[str, type[GitmlError], str | None], ...] = (
         r"|could not parse|not a valid (object|commit)|Can't load (tree|object)"
         r"|(unexpected|unterminated) line in",
         IntegrityError,
-        "gitml fsck --repair mends what the work tree or a Git remote has; else fetch it again from a clone",
+        "gitml fsck --repair repairs what the work tree or a Git remote has; else fetch it again from a clone",
     ),
-    (r"clean filter|external filter", InputError, "the filter that .gitattributes asks for fails: mend or install it"),
+    (r"clean filter|external filter", InputError, "the filter that .gitattributes asks for fails: fix or install it"),
     (r"dies? of signal|Out of memory|malloc", MachineError, None),
 )
 

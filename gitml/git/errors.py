@@ -13,10 +13,15 @@ from gitml.git.log.remote_refs import configured, without_secrets
 
 _SAME = "the same command goes on where it stopped"
 _ASK = "see whether git {what} {remote} works"
-# Ordered: the first that matches all that git said decides. `{told}` is git's own first complaint.
+# Ordered: the first that matches all that git said decides. `{answer}` is git's own first complaint.
 _MEANINGS: tuple[tuple[str, type[GitmlError], str, str], ...] = (
-    (r"already exists and is not an empty directory", InputError, "{told}", "name another folder: gitml clone URL DIR"),
-    (r"Remote branch .* not found", InputError, "{told}", "git ls-remote --heads shows the branches"),
+    (
+        r"already exists and is not an empty directory",
+        InputError,
+        "{answer}",
+        "name another folder: gitml clone URL DIR",
+    ),
+    (r"Remote branch .* not found", InputError, "{answer}", "git ls-remote --heads shows the branches"),
     (
         r"Host key verification failed|REMOTE HOST IDENTIFICATION",
         TrustError,
@@ -26,13 +31,13 @@ _MEANINGS: tuple[tuple[str, type[GitmlError], str, str], ...] = (
     (
         r"detected dubious ownership",
         TrustError,
-        "git does not trust a folder of another user: {told}",
+        "git does not trust a folder of another user: {answer}",
         "where it is yours or your team's: git config --global --add safe.directory FOLDER",
     ),
     (
         r"insufficient permission for adding",
         TrustError,
-        "files of the repository belong to another user: {told}",
+        "files of the repository belong to another user: {answer}",
         "one that several users write to needs git config core.sharedRepository group, and files that their group may write",
     ),
     (
@@ -40,19 +45,19 @@ _MEANINGS: tuple[tuple[str, type[GitmlError], str, str], ...] = (
         r"|requested URL returned error: 40[13]|Invalid username or|Permission to \S+ denied|not authorized|Access denied"
         r"|unable to read askpass",
         TrustError,
-        "the remote does not let you in: {told}",
+        "the remote does not let you in: {answer}",
         "https needs a credential helper (git help credentials), ssh a key the host knows; " + _ASK,
     ),
     (
         r"SSL certificate|certificate verif|CAfile|server certificate",
         TrustError,
-        "the host's certificate is not trusted: {told}",
+        "the host's certificate is not trusted: {answer}",
         "git config http.sslCAInfo names a certificate to trust",
     ),
     (
         r"transport '.*' not allowed|protocol .* not allowed",
         TrustError,
-        "{told}",
+        "{answer}",
         "gitml speaks file, git, http, https and ssh with a place that a file names, and what you allow by its name:"
         " git config --global protocol.NAME.allow always (ext and fd never)",
     ),
@@ -60,7 +65,7 @@ _MEANINGS: tuple[tuple[str, type[GitmlError], str, str], ...] = (
         r"Could not resolve|Name or service not known|Temporary failure in name resolution|Connection refused|timed out|No route"
         r"|Network is unreachable|Failed to connect|Couldn't connect",
         RemoteError,
-        "the remote can't be reached: {told}",
+        "the remote can't be reached: {answer}",
         f"see whether the network is there; {_SAME}",
     ),
     (
@@ -72,28 +77,33 @@ _MEANINGS: tuple[tuple[str, type[GitmlError], str, str], ...] = (
     (
         r"remote: .*(No space left|quota)|unpacker error|unpack.*failed|remote unpack",
         RemoteError,
-        "the remote could not take it: {told}",
+        "the remote could not take it: {answer}",
         f"see whether its disk is full; {_SAME}",
     ),
     (
         r"Unable to create '.*\.lock'",
         BusyError,
-        "{told}",
+        "{answer}",
         "another git is at work; when none is, one that was killed left that file: remove it",
     ),
-    (r"No space left|Disk quota", MachineError, "{told}", f"free some space; {_SAME}"),
-    (r"mismatched algorithms|object format", RemoteError, "{told}", "both sides must use the same kind of object ids"),
+    (r"No space left|Disk quota", MachineError, "{answer}", f"free some space; {_SAME}"),
+    (
+        r"mismatched algorithms|object format",
+        RemoteError,
+        "{answer}",
+        "both sides must use the same kind of object ids",
+    ),
     (
         r"fsck error|did not send all necessary objects|bad object|missing (blob|tree|commit)|inflate|corrupt",
         IntegrityError,
-        "what was transferred is not whole: {told}",
+        "what was transferred is not whole: {answer}",
         "git fsck, here and there, names what is broken",
     ),
     (
         r"early EOF|hung up|RPC failed|Connection (reset|closed)|Broken pipe|unexpected disconnect|Could not read from remote"
         r"|unable to access|remote error",
         RemoteError,
-        "the connection broke: {told}",
+        "the connection broke: {answer}",
         _SAME,
     ),
 )
@@ -117,16 +127,16 @@ def explain(location: Location, what: str, remote: str, text: str) -> GitmlError
             return InputError(
                 f"no remote {where!r}{nearest(where, known)}", where=location.folder, hint=f"git remote add {where} URL"
             )
-    told = _told(text)
+    answer = _message(text)
     here = "\n".join(line for line in text.splitlines() if not _THERE.search(line))
     if _DISK.search(here):  # whatever else git makes of it: fetching, it unpacks here
         return MachineError(
-            f"git {what}: {_told(here)}", where=location.folder, hint=f"free or repair this disk; {_SAME}"
+            f"git {what}: {_message(here)}", where=location.folder, hint=f"free or repair this disk; {_SAME}"
         )
     for pattern, kind, message, hint in _MEANINGS:
         if re.search(pattern, text):
-            return kind(message.format(told=told), where=where, hint=hint.format(what=what, remote=where))
-    return RemoteError(f"git {what}: {told}", where=where, hint=_ASK.format(what=what, remote=where))
+            return kind(message.format(answer=answer), where=where, hint=hint.format(what=what, remote=where))
+    return RemoteError(f"git {what}: {answer}", where=where, hint=_ASK.format(what=what, remote=where))
 
 
 def refusal_of_ref(remote: str, ref: str, why: str) -> RemoteError:
@@ -138,7 +148,7 @@ def refusal_of_ref(remote: str, ref: str, why: str) -> RemoteError:
     )
 
 
-def _told(text: str) -> str:
+def _message(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     for start in ("fatal: ", "error: ", "remote: ", "ssh: ", "! "):
         for line in lines:

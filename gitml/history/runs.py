@@ -86,7 +86,7 @@ def get_run(ws: Workspace, id: str) -> FoundRun:
         if last_known is not None:
             return FoundRun(last_known.run, last_known)
         if there is not None:
-            hint = f"gitml logs {id[:8]} -f follows it, gitml collect {id[:8]} brings it home"
+            hint = f"gitml logs {id[:8]} -f follows it, gitml collect {id[:8]} downloads it"
             raise InputError(f"run {id[:8]} was handed to {there.target} and is not here yet", hint=hint)
     return FoundRun(read_run(ws, id))
 

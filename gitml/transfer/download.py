@@ -81,7 +81,9 @@ def refuse_lost(result: DownloadResult) -> None:
     wrong = all(problem.digest is not None for problem in result.problems)
     kind = IntegrityError if wrong else RemoteError
     names = ", ".join(root.name or root.digest[:19] for root in result.lost[:3])
-    raise kind(f"{names} can't be brought here: {texts[0]}", hint="gitml remotes; or make it again by running its step")
+    raise kind(
+        f"{names} can't be downloaded here: {texts[0]}", hint="gitml remotes; or make it again by running its step"
+    )
 
 
 def problem_texts(problems: Sequence[DownloadProblem]) -> list[str]:

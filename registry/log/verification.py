@@ -46,7 +46,7 @@ def verify(journal: RegistryJournal) -> Verification:
         apply(state, event)
         if microseconds(event.at) > microseconds(journal.now()) + _DAY:
             problems.append(f"{event.file}: its time lies in the future: a clock is wrong")
-    problems += [f"{path}: no event tells of it" for path in _content_paths(journal, tip) if path not in named]
+    problems += [f"{path}: no event names it" for path in _content_paths(journal, tip) if path not in named]
     records = _records(journal, tip)
     problems += _rewritten(journal, tip)
     problems += diverged_remotes(journal.location)

@@ -16,24 +16,15 @@ PARAPHRASES = (
     r"tell|tells|told|telling|bring|brings|brought|bringing|wish|wishes|wished|whoever|heed\w*|afar|haul\w*|muster\w*"
 )
 # A graph has cycles; what is broken is repaired or fixed; an index is rebuilt. "home" is the folder of a user.
-REPLACED = r"circle|circles|mend|mends|mended|mending|anew|home(?! folder)|errand|berth|depot|porter"
+REPLACED = r"circle|circles|mend|mends|mended|mending|anew|home(?! folder| End)|errand|berth|depot|porter"
 FORBIDDEN = re.compile(rf"\b(?!HOME\b)(?i:{PARAPHRASES}|{REPLACED})\b")
 
 
 def texts(source: str) -> Iterator[tuple[int, str]]:
-    """(line, text) of every docstring, of what errors are made of, and of the help of commands and options."""
+    """(line, text) of every string of several words: docstrings, errors, hints, help, notices."""
     for node in ast.walk(ast.parse(source)):
-        if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
-            docstring = ast.get_docstring(node)
-            if docstring:
-                yield getattr(node, "lineno", 1), docstring
-        elif isinstance(node, ast.Call):
-            called = ast.unparse(node.func)
-            if called.endswith(("Error", "Entry")) or called.startswith("click."):
-                for given in [*node.args, *[keyword.value for keyword in node.keywords]]:
-                    for part in ast.walk(given):
-                        if isinstance(part, ast.Constant) and isinstance(part.value, str):
-                            yield node.lineno, part.value
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value.strip():
+            yield node.lineno, node.value
 
 
 def offences(source: str) -> list[str]:

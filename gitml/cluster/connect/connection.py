@@ -82,7 +82,7 @@ def open_connection(target: RayTarget, environ: Mapping[str, str]) -> Connection
     answer = _probe(address, method, request)
     if answer == "welcome":
         if not (target.insecure or is_loopback(address)):
-            message = "the cluster lets anybody in: whoever reaches it can run programs on it and read what runs"
+            message = "the cluster lets anybody in: who reaches it can run programs on it and read what runs"
             hint = (
                 "start it with RAY_AUTH_MODE=token; or say insecure: true of the target, where nobody else can reach it"
             )

@@ -160,7 +160,7 @@ class PipelineReader(StepReader):
             elif key == "type" and node.value != "str":
                 self.report(node, f"parameter {name!r} is secret, so it is text: type str")
             elif key in ("min", "max", "choices"):
-                self.report(place, f"parameter {name!r} is secret: {key} would tell of its value")
+                self.report(place, f"parameter {name!r} is secret: {key} would reveal its value")
         return Param(name, "str", None, help=self.help_of(pairs), secret=True)
 
     def checked(self, node: Node, param: Param) -> Param:

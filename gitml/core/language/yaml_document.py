@@ -110,7 +110,7 @@ def _mend(what: str, lines: list[str], column: int) -> str:
     if what.startswith("did not find expected alphabetic"):
         return ": put quotes around text that starts with * or &"
     if what.startswith("mapping values are not allowed"):
-        return ": put quotes around text that holds ': ', or mend the indentation"
+        return ": put quotes around text that holds ': ', or fix the indentation"
     return ""
 
 

@@ -72,7 +72,7 @@ def _ignored_hint(source: Source, candidates: Sequence[str]) -> str | None:
             if restore:
                 return f"{candidate}: {restore}"
             if paths.problem_with(candidate) is None and source.ignored(candidate):
-                return f"{candidate} is there, but Git ignores it, so no step gets it: mend .gitignore or git add -f it"
+                return f"{candidate} is there, but Git ignores it, so no step gets it: fix .gitignore or git add -f it"
     return None
 
 

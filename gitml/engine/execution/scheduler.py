@@ -296,7 +296,7 @@ class Scheduler:
         made = inputs_made(self.graph.steps[name], self.outcomes.results)
         if result.lost.isdisjoint(output.digest for _, output in made):
             if result.lost:  # content of Git LFS: the step will say what it lacks
-                self.emit(Note("warning", f"content of Git LFS can't be brought: {'; '.join(result.problems)}"))
+                self.emit(Note("warning", f"content of Git LFS can't be downloaded: {'; '.join(result.problems)}"))
             self.prefetch.mark_ready(name, decision)
             self.enqueue(name)
             return
@@ -311,7 +311,9 @@ class Scheduler:
                 continue
             self.planner.availability.lost(output)
             why = "; ".join(result.problems) or "no remote has it any more"
-            self.emit(Note("warning", f"{parent}.{output.name} can't be brought here, so {parent} runs again: {why}"))
+            self.emit(
+                Note("warning", f"{parent}.{output.name} can't be downloaded here, so {parent} runs again: {why}")
+            )
             lost.append(parent)
         self.rerun(lost, name)
 

@@ -172,7 +172,7 @@ class ActionBuilder:
             self.imports[key] = (
                 PartProblem(
                     f"a package is installed editable from {ignored[0]}, which Git ignores: no commit holds its code",
-                    "install it without -e, or mend .gitignore",
+                    "install it without -e, or fix .gitignore",
                 )
                 if ignored
                 else imports_from(repository)
@@ -243,7 +243,7 @@ class ActionBuilder:
 
     def _why_missing(self, path: str) -> str:
         if isinstance(self.source, (WorkTree, WorkTreeFolder)) and self.source.ignored(path):
-            return "it is there but Git ignores it, so no commit can hold it: mend .gitignore or git add -f it"
+            return "it is there but Git ignores it, so no commit can hold it: fix .gitignore or git add -f it"
         restore = self.source.how_to_restore(path) if isinstance(self.source, (WorkTree, WorkTreeFolder)) else None
         if restore:
             return restore

@@ -368,7 +368,7 @@ def _candidates(name: str, here: str) -> list[str]:
 
 def _why_unseen(source: Source, candidates: Sequence[str]) -> str | None:
     if isinstance(source, WorkTree) and any(source.ignored(path) for path in candidates):
-        return "the file is there but Git ignores it: mend .gitignore"
+        return "the file is there but Git ignores it: fix .gitignore"
     if isinstance(source, WorkTree):
         return next(filter(None, map(source.how_to_restore, candidates)), None)
     return None

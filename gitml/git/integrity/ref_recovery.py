@@ -33,7 +33,9 @@ class RecoveredRef(NamedTuple):
 
     def words(self) -> str:
         """What was done, for people."""
-        done = f"was restored to {self.tip[:12]}" if self.tip else "was taken away, for the next fetch to bring it anew"
+        done = (
+            f"was restored to {self.tip[:12]}" if self.tip else "was taken away, for the next fetch to write it again"
+        )
         return f"{self.ref} {done}: {self.wrong}"
 
 

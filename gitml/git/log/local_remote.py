@@ -72,7 +72,7 @@ class LocalRemote:
         if len(oid) == length and git_status(self.location, "cat-file", "-e", f"{oid}^{{tree}}")[2] == 0:
             return False
         aside = move_aside(self.location, path, ref.replace("/", "-"))
-        announce(f"the remote's {ref} was broken, as by a power cut; it is sent anew, and the broken one is {aside}")
+        announce(f"the remote's {ref} was broken, as by a power cut; it is sent again, and the broken one is {aside}")
         return True
 
 

@@ -211,7 +211,7 @@ class PushBackoff:
         elif now - self._since > _BLOCKED:
             hint = (
                 "on its host, when no git is at work there, remove that file, then push again: nothing is lost."
-                " A remote in a folder is mended by gitml push a minute later"
+                " A remote in a folder is repaired by gitml push a minute later"
             )
             raise BusyError(f"the remote can't take records: {blocked}", hint=hint)
         if now > self._until:

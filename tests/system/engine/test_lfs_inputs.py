@@ -87,7 +87,7 @@ def test_it_is_fetched_from_a_server_without_a_word_in_gitml_yaml(tmp_path: Path
     bob = team.person("bob")
     bob.repo.git("config", "lfs.url", url)
     failed = bob.do("run", "sum", code=1)
-    assert "content of Git LFS can't be brought" in failed.err
+    assert "content of Git LFS can't be downloaded" in failed.err
     assert "git lfs pull --include=data/raw.bin" in failed.err
 
 

@@ -207,7 +207,7 @@ def test_reproduce_asks_again_and_says_when_the_digest_differs(project: Project)
     [
         ("params: {token: {secret: true, default: x}}", "has no default"),
         ("params: {token: {secret: true, type: int}}", "it is text"),
-        ("params: {token: {secret: true, choices: [a, b]}}", "would tell of its value"),
+        ("params: {token: {secret: true, choices: [a, b]}}", "would reveal its value"),
         ("params: {token: {secret: 1}}", "must be true or false"),
     ],
 )

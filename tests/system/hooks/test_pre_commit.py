@@ -86,7 +86,7 @@ def test_removing_a_file_that_a_pipeline_reads_is_a_mistake_and_others_that_were
     hooked.git("commit", "-q", "-m", "nothing reads it")
     hooked.git("rm", "-q", "data/raw.txt")
     assert refused(hooked) == [
-        "pipelines/words.yaml:2:15: input 'raw' 'data/raw.txt' is not in the commit: mend the path, or add the file"
+        "pipelines/words.yaml:2:15: input 'raw' 'data/raw.txt' is not in the commit: fix the path, or add the file"
     ]
 
 

@@ -6,13 +6,13 @@ import click
 
 from gitml.cli.options import cluster_option
 from gitml.cli.pipeline_arguments import recover_killed
-from gitml.cli.session import WHEN_TOLD, Session, verb
+from gitml.cli.session import WHEN_ASKED, Session, verb
 from gitml.cli.text.format import ago, columns
 from gitml.cli.text.terminal import safe
 from gitml.submission.lookup import connected
 
 
-@verb("log", json=True, reaches=WHEN_TOLD)
+@verb("log", json=True, reaches=WHEN_ASKED)
 @click.option("-p", "--pipeline", metavar="NAME", help="Only runs of this pipeline.")
 @click.option("--experiment", metavar="NAME", help="Only runs of this experiment.")
 @click.option(

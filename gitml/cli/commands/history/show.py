@@ -9,7 +9,7 @@ import click
 
 from gitml.cli.options import cluster_option
 from gitml.cli.pipeline_arguments import recover_killed
-from gitml.cli.session import WHEN_TOLD, Session, verb
+from gitml.cli.session import WHEN_ASKED, Session, verb
 from gitml.cli.text.terminal import safe
 from gitml.submission.lookup import find_submitted_run
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gitml.history.runs import StepProgress
 
 
-@verb("show", json=True, reaches=WHEN_TOLD)
+@verb("show", json=True, reaches=WHEN_ASKED)
 @click.argument("run", required=False, default="latest")
 @cluster_option
 def command(session: Session, run: str, on: str | None) -> int:

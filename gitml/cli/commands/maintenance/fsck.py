@@ -8,13 +8,13 @@ import click
 
 from gitml.cli.errors import DONE
 from gitml.cli.pipeline_arguments import recover_killed
-from gitml.cli.session import WHEN_TOLD, Session, verb
+from gitml.cli.session import WHEN_ASKED, Session, verb
 from gitml.cli.text.format import count
 from gitml.cli.text.terminal import paint, safe
 from gitml.errors import IntegrityError
 
 
-@verb("fsck", json=True, reaches=WHEN_TOLD)
+@verb("fsck", json=True, reaches=WHEN_ASKED)
 @click.option("--deep", is_flag=True, help="Hash every object, large ones too.")
 @click.option("--repair", is_flag=True, help="Set bad copies aside and make them again; rebuild the index.")
 @click.option("--remote", metavar="NAME", help="Check this remote store instead of what is here.")

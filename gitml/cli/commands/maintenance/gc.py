@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gitml.cli.session import WHEN_TOLD, Session, verb
+from gitml.cli.session import WHEN_ASKED, Session, verb
 from gitml.cli.text.format import count, size
 from gitml.cli.text.terminal import safe
 from gitml.errors import InputError
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gitml.maintenance.gc import KeepPolicy
 
 
-@verb("gc", json=True, reaches=WHEN_TOLD)
+@verb("gc", json=True, reaches=WHEN_ASKED)
 @click.option("-n", "--dry-run", is_flag=True, help="Show what would be removed, and remove nothing.")
 @click.option(
     "--keep-last", type=click.IntRange(0), metavar="N", help="Keep the outputs of the newest N runs of each pipeline."

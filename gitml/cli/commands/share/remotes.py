@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from gitml.cli.errors import DONE
-from gitml.cli.session import WHEN_TOLD, Session, verb
+from gitml.cli.session import WHEN_ASKED, Session, verb
 from gitml.cli.text.format import columns
 from gitml.cli.text.terminal import paint, safe
 from gitml.core.config.remotes import FROM
@@ -17,7 +17,7 @@ from gitml.errors import GitmlError, RemoteError, TrustError
 _SHOWN = ("endpoint", "account", "remote", FROM)
 
 
-@verb("remotes", json=True, reaches=WHEN_TOLD)
+@verb("remotes", json=True, reaches=WHEN_ASKED)
 @click.option("--check", is_flag=True, help="Ask each whether it answers and lets us in.")
 def command(session: Session, check: bool) -> int:
     """List the remote stores that `gitml.yaml` names, in the order in which they are asked.

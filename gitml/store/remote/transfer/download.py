@@ -195,7 +195,7 @@ class _Fetching:
             try:
                 entries = decode_tree(bytes(listings[digest]))
             except (KeyError, ValueError):
-                self._wrong(root.digest, root.digest, "its manifest does not bring all its listings")
+                self._wrong(root.digest, root.digest, "its manifest does not have all its listings")
                 return None
             for entry in entries:
                 if entry.kind == "d":
@@ -278,7 +278,7 @@ class _Fetching:
         for data in tree.listings.values():
             for entry in decode_tree(bytes(data)):
                 if entry.kind != "d" and not self.store.is_intact(entry.digest, entry.size):
-                    self._wrong(root.digest, entry.digest, "its manifest does not bring all its files")
+                    self._wrong(root.digest, entry.digest, "its manifest does not have all its files")
                     return
         last = {root.digest: tree.listings[root.digest]}
         for contents in ({d: c for d, c in tree.listings.items() if d != root.digest}, last):

@@ -77,7 +77,7 @@ def test_numbers_keep_their_size_up_to_a_bound() -> None:
         ("a: [1, 2", "f.yaml:2:1: not YAML: did not find expected ',' or ']'"),
         ("a: 'x", "f.yaml:1:6: not YAML: found unexpected end of stream"),
         ("a: 1\n b: 2\n", "f.yaml:2:3: not YAML: mapping values are not allowed in this context: "
-            "put quotes around text that holds ': ', or mend the indentation"),
+            "put quotes around text that holds ': ', or fix the indentation"),
         ("a: &x [*x]", "f.yaml:1:8: unknown alias 'x': put quotes around text that starts with *"),
     ],
 )  # fmt: skip
@@ -198,7 +198,7 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
         ("a: @x\n", "put quotes around text that starts with @"),
         ("a: *.py\n", "put quotes around text that starts with * or &"),
         ("a: *py\n", "put quotes around text that starts with *"),
-        ("a: x: y\n", "put quotes around text that holds ': ', or mend the indentation"),
+        ("a: x: y\n", "put quotes around text that holds ': ', or fix the indentation"),
     ],
 )
 def test_the_usual_mistakes_of_yaml_are_told_with_the_mend(text: str, mend: str) -> None:
