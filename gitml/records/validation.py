@@ -260,7 +260,7 @@ class _Record:
 def _run(folder: str, content: bytes, oid_length: int, read: ReadRows) -> Run:
     run = decode_run(content, read)
     if run.id != folder[-16:]:
-        raise ValueError(f"it names run {run.id[:32]!r}")
+        raise ValueError(f"it is about run {run.id[:32]!r}")
     try:
         place = record_folder(run.id, run.started)
     except (OverflowError, OSError) as error:

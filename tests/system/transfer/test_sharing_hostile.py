@@ -37,7 +37,7 @@ def other_action(files: Files) -> Files:
 
 
 LIES: dict[str, tuple[Callable[[Files], Files], str]] = {
-    "another run": (changed(run="1234567890abcdef"), "tells of run"),
+    "another run": (changed(run="1234567890abcdef"), "is about run"),
     "another day": (changed(started=1.0), "another day"),
     "no time": (changed(started=1e300), "time that is none"),
     "no JSON": (lambda files: {**files, "run.json": b"{"}, "Expecting"),
