@@ -54,9 +54,9 @@ class ClusterProject:
         return result
 
     def environ(self) -> dict[str, str]:
-        """Who commits."""
+        """Who commits, and what the repository may do: it is a clone in some tests."""
         names = {f"GIT_{who}_{what}": "a@b" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-        return {**names, "XDG_CACHE_HOME": f"{self[1].home}/drivers-cache"}
+        return {**names, "GITML_TRUST": "places,run", "XDG_CACHE_HOME": f"{self[1].home}/drivers-cache"}
 
     def worker(self, number: int) -> Path:
         """The folder of contents of a machine."""

@@ -44,7 +44,7 @@ class MachineProject:
     ) -> None:
         self.machine = machine
         self.path = f"{machine.home}/{name}"
-        self.env = {**_WHO, "GIT_CONFIG_NOSYSTEM": "1", **env}
+        self.env = {**_WHO, "GIT_CONFIG_NOSYSTEM": "1", "GITML_TRUST": "places,run", **env}
         machine.do("git", "init", "-q", "-b", "main", self.path)
         self.commit(files)
 
