@@ -169,6 +169,8 @@ class ObjectFolder:
             if found is not None and found.st_size > disk.SMALL:
                 self.stats.note(digest, found)
             return True
+        if self.check(digest) is None:
+            return True  # another process has put a good one in its place since: that one stays
         self.quarantine(digest, why)
         return False
 

@@ -214,3 +214,15 @@ def test_what_gets_its_name_while_it_is_opened_again_is_no_refusal(
     with pytest.raises(PermissionError):
         disk.reopen(str(tmp_path / "part"))
     tmp_path.chmod(0o755)
+
+
+def test_a_good_object_that_took_the_place_of_a_bad_one_meanwhile_is_not_set_aside(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = store.put(b"content")
+    examine = store._examine
+    answers = iter([("its content is another one", None)])
+    monkeypatch.setattr(store, "_examine", lambda digest: next(answers, None) or examine(digest))
+    assert store.verify(digest)
+    assert store.holds(digest, 7)
+    assert not store.is_quarantined(digest)
