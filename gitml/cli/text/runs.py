@@ -6,7 +6,6 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gitml.cli.reporters.plain import checkout_hint
 from gitml.cli.text.format import ago, cells, clipped, columns, cost, duration, moment, number, size
 from gitml.cli.text.terminal import paint, safe, width
 from gitml.history.runs import RUNNING, WAITING
@@ -137,6 +136,8 @@ def in_progress_as_json(run: Run, standings: Sequence[StepProgress]) -> dict[str
 def partial_lines(run: Run, step: StepRun) -> list[str]:
     """What failed attempts of a step left, and how to have it."""
     lines = [f"{safe(ref.name)}  {ref.kind}  {size(ref.size)}  {ref.digest[:19]}" for ref in step.partial().values()]
+    from gitml.cli.reporters.plain import checkout_hint  # for the steps that left something
+
     return [*lines, checkout_hint(run, step)]
 
 

@@ -13,9 +13,8 @@ import shlex
 from typing import Protocol
 
 from gitml.core.model import paths
-from gitml.core.model.step_settings import HOST
+from gitml.core.model.step_settings import HOST, REQUIREMENTS
 
-REQUIREMENTS = "requirements"
 LOCK = "requirements.txt"
 
 _PIN = r"^\s*[A-Za-z0-9][A-Za-z0-9._-]*\s*(\[[^\]]*\])?\s*(===?|@)|^\s*--?[a-z]"

@@ -13,6 +13,7 @@ from gitml.core.model.guarantees import FULL, Network
 from gitml.core.model.resources import ONE_CPU, Resources
 
 HOST = "host"
+REQUIREMENTS = "requirements"
 ALONE = (1, 1)
 
 

@@ -12,11 +12,10 @@ from collections.abc import Callable, Iterable, Mapping
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from gitml.core.kinds.environment_kinds import REQUIREMENTS, environment_kind
 from gitml.core.model.digest import Digest, digest_of
 from gitml.core.model.environment import FORMAT, Environment, EnvironmentSource, encode_description, environment_of
 from gitml.core.model.protocols import Facts
-from gitml.core.model.step_settings import HOST
+from gitml.core.model.step_settings import HOST, REQUIREMENTS
 from gitml.errors import InputError
 from gitml.execute.environments.import_redirect import Redirect
 from gitml.execute.environments.interpreters import Packages, PythonInterpreter, interpreter_at, packages_of
@@ -88,6 +87,8 @@ class Environments:
         key = (source, programs, path)
         known = self._identified.get(key)
         if known is None:
+            from gitml.core.kinds.environment_kinds import environment_kind  # what only lists does without
+
             provider = ENVIRONMENT_PROVIDERS[environment_kind(source.name)]
             known = self._identified[key] = provider.identify(self, source, programs, path)
         return known
