@@ -250,7 +250,7 @@ def test_none_is_found_after_every_command(hoard: Hoard) -> None:
         ("module", "run", "mod", "--out", str(hoard.folder / "out")), ("module", "pull"), ("remotes",), ("remotes", "--json"), ("trust", "list"), ("trust", "list", "--json"), ("trust", "allow", "places"),
         ("du",), ("gc", "-n"), ("gc",), ("fsck",), ("fsck", "--deep"), ("fsck", "--repair"), ("fsck", "--remote", "file"), ("init",), ("init", "--remote", "far"), ("init", "--remote", url),
         ("clone", url, str(hoard.folder / "no")), ("clone", str(hoard.bare), str(clone)), ("doctor",), ("doctor", "--json"), ("config",), ("config", "--json"),
-        ("hooks", "status"), ("hooks", "install"), ("hooks", "run", "pre-commit"), ("hooks", "run", "post-merge", "0"), ("hooks", "uninstall"), ("completion", "bash"),
+        ("hooks", "status"), ("hooks", "install"), ("hooks", "run", "pre-commit"), ("hooks", "run", "post-merge", "0"), ("hooks", "uninstall"), ("completion", "bash"), ("schema", "pipeline"),
         ("demo", str(hoard.folder / "demo")), ("-v", "nonsense"), ("nonsense", "--json"),
     )  # fmt: skip
     for words in commands:

@@ -30,7 +30,7 @@ head = ws.objects.resolve("HEAD")
 for number in range(int(times)):
     at = 1_700_000_000.0 + number
     run = Run(f"{int(who):04x}{number:012x}", "p", "pipelines/p.yaml", "p", "succeeded", head, at, at, "x", "h", "0")
-    record_run(ws, run, Evidence({}, {}), Config())
+    record_run(ws, run, Provenance({}, {}), Config())
     moved = push(ws)
     assert moved.runs_sent >= 1 and not moved.refused, moved
 ws.close()
