@@ -8,7 +8,7 @@ from array import array
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from gitml.core.text.format import is_ordinary
+from gitml.core.text.format import is_number, is_ordinary
 from gitml.errors import InputError
 from gitml.git.revisions import resolve_commit
 from gitml.history.runs import live_runs
@@ -146,7 +146,7 @@ def conditions_of(text: str, now: float) -> list[RunCondition]:
             conditions.append(RunCondition("since", parse_time(value, now)))
         elif colon and not value and key in (*_FIELDS, "tag", "commit", "since"):
             continue  # being typed
-        elif metric and _is_number(metric[3]):
+        elif metric and is_number(metric[3]):
             conditions.append(RunCondition("metric", float(metric[3]), metric[1], metric[2]))
         else:
             conditions.append(RunCondition("text", word))
@@ -220,11 +220,3 @@ def _compares(one: float, sign: str, other: float) -> bool:
     if not is_ordinary(one):
         return False
     return {"<": one < other, "<=": one <= other, ">": one > other, ">=": one >= other, "=": one == other}[sign]
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

@@ -127,8 +127,3 @@ REMOTE_KINDS: dict[str, RemoteKind] = {
     # its url is no more than "lfs": the Git remote says where it is
     LFS: RemoteKind(lambda _: None, {"remote": RemoteOption("the Git remote of lfs", _git_remote_problem)}),
 }
-
-
-def kind_of_option(option: str) -> str | None:
-    """The kind of remote that has this option, None for no option of any."""
-    return next((name for name, kind in REMOTE_KINDS.items() if option in kind.options), None)

@@ -131,6 +131,15 @@ def _escaped(char: str) -> str:
     return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
 
 
+def is_number(text: str) -> bool:
+    """Whether a text is a number as Python writes one."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
 def is_ordinary(value: float) -> bool:
     """Whether a metric is a finite number: any other is recorded and shown, and is never compared as better or worse."""
     return value - value == 0

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from gitml import layout
 from gitml.core.model.digest import Digest, digest_of
 from gitml.core.model.environment import FORMAT, Environment, EnvironmentSource, encode_description, environment_of
 from gitml.core.model.protocols import Facts
@@ -196,7 +197,9 @@ class Environments:
         # programs of the machine and the format are part of its name, not of what is built
         of_the_name = ("programs", "format")
         built = {name: value for name, value in environment.description.items() if name not in of_the_name}
-        return os.path.join(self._cache_dir, "envs", hashlib.sha256(encode_description(built)).hexdigest()[:32])
+        return os.path.join(
+            self._cache_dir, layout.ENVIRONMENTS, hashlib.sha256(encode_description(built)).hexdigest()[:32]
+        )
 
     def _default_on_path(self) -> str | None:
         path = search_path(self.machine)

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from gitml.core.model.digest import Digest
+from gitml.core.text.format import is_number
 from gitml.core.text.format import size as size_in_words
 from gitml.core.text.image_header import Picture, picture_of
 from gitml.history.files import contents
@@ -164,15 +165,7 @@ def _table(text: str, cut: bool, delimiter: str | None, total: int) -> ContentPr
 
 def _names_columns(rows: Sequence[Sequence[str]]) -> bool:
     """Whether the first row has the names of the columns: no name is a number, or empty throughout."""
-    return len(rows) > 1 and any(rows[0]) and not any(_is_number(cell) for cell in rows[0])
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return len(rows) > 1 and any(rows[0]) and not any(is_number(cell) for cell in rows[0])
 
 
 def _json(text: str, total: int) -> ContentPreview | None:
