@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from types import TracebackType
 
 from gitml.permissions import permission_hint
 
@@ -81,6 +82,23 @@ def machine_error(error: OSError, path: str, what: str = "the disk refused") -> 
     said = error.strerror or str(error)
     hint = how_to_mend(error, path) or "see that the disk is mounted and healthy, then run again"
     return MachineError(f"{what}: {said}", where=path, hint=hint)
+
+
+class Guard:
+    """``with Guard(path, what):`` turns an OSError into the MachineError for it."""
+
+    __slots__ = ("_path", "_what")
+
+    def __init__(self, path: str, what: str = "the disk refused") -> None:
+        self._path = path
+        self._what = what
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        if isinstance(error, OSError):
+            raise machine_error(error, self._path, self._what) from error
 
 
 def how_to_mend(error: OSError, path: str) -> str | None:

@@ -1,8 +1,24 @@
-"""Writing to files: the calls of the operating system that every package needs and Python has not."""
+"""Open files by their descriptors: what every package needs of the operating system and Python has not."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+
+@contextmanager
+def closing_fd(fd: int) -> Iterator[int]:
+    """The open file `fd`, closed at the end."""
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
+def opened(path: str, flags: int = os.O_RDONLY, mode: int = 0o777) -> AbstractContextManager[int]:
+    """``with opened(path, flags) as fd:``: as `os.open`, closed at the end."""
+    return closing_fd(os.open(path, flags | os.O_CLOEXEC, mode))
 
 
 def write_all(fd: int, content: bytes | memoryview) -> None:

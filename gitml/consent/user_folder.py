@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from gitml import layout
-from gitml.errors import InputError, machine_error
+from gitml.errors import Guard, InputError, machine_error
 from gitml.store.local import disk
 
 _PLACE_KEYS = ("token", "endpoint", "account")
@@ -116,7 +116,7 @@ class TrustFile:
             if len(text) >= _LARGEST_TRUST:  # else nothing could read it again
                 what = f"what is allowed would take more than {_LARGEST_TRUST >> 20} MiB"
                 raise InputError(what, where=self.path, hint="allow fewer places, or revoke others")
-            with disk.Guard(self.path):
+            with Guard(self.path):
                 disk.write_whole(self.path, text.encode() + b"\n", durable=True, mode=0o600)
         finally:
             os.close(lock)

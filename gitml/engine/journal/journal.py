@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 
 from gitml.core.records.record import Run, encode_run
-from gitml.errors import MachineError
+from gitml.errors import Guard, MachineError
 from gitml.execute.sandbox.removal import remove_tree
 from gitml.git.integrity.durability import sync_objects
 from gitml.store.local import disk
@@ -59,7 +59,7 @@ class Journal:
             self._is_synced = True
             make_durable(self._ws, self.folder)
             return
-        with disk.Guard(self.folder):
+        with Guard(self.folder):
             os.fsync(self.events.fileno())
 
     def note_start(self, name: str, number: int, reason: str, at: float) -> None:
@@ -82,7 +82,7 @@ class Journal:
 
 def make_durable(ws: Workspace, folder: str) -> None:
     """Syncs what a journal holds, so that after a power cut its run is recorded with the steps that had finished."""
-    with disk.Guard(folder):
+    with Guard(folder):
         disk.sync_paths([os.path.join(folder, name) for name in _FILES])
         disk.sync_paths([os.path.realpath(place) for place in (folder, ws.live, ws.root, ws.location.common_dir)])
         sync_objects(ws.location)  # what is recorded of the run names its commit

@@ -11,7 +11,7 @@ import shlex
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gitml.errors import InputError, machine_error
+from gitml.errors import Guard, InputError
 from gitml.git.command import Location
 from gitml.git.hooks.script import BEFORE, HOOKS, HookInterpreter, forwarder, is_ours, script_for
 from gitml.git.hooks.settings import HookFolder, find_hook_folder, redirect, redirected_folder, undo_redirect
@@ -66,14 +66,12 @@ def install(
         raise InputError(off, where=location.folder, hint=f"git config {place.flag()} --unset-all core.hooksPath")
     if not place.is_own(location) and not redirected:
         raise _not_ours(place, names[0])
-    try:
+    with Guard(place.folder, "can't write hooks"):
         if not place.is_own(location):
             place = _redirect(location, place)
         os.makedirs(place.folder, exist_ok=True)
         done = [_install(location, place, name, started_by) for name in names]
         _link_siblings(place.folder)
-    except OSError as error:
-        raise machine_error(error, place.folder, "can't write hooks") from error
     return done
 
 
@@ -82,7 +80,7 @@ def uninstall(location: Location, names: Sequence[str]) -> list[Hook]:
     place = find_hook_folder(location)
     led = place.is_redirected(location)
     gone = []
-    try:
+    with Guard(place.folder, "can't take hooks away"):
         for name in names:
             path, aside = os.path.join(place.folder, name), _aside(place.folder, name)
             for suffix in _PUT_ASIDE:
@@ -104,8 +102,6 @@ def uninstall(location: Location, names: Sequence[str]) -> list[Hook]:
         if led and not any(_has_part(_content(os.path.join(place.folder, name))) for name in HOOKS):
             undo_redirect(location, place)
             _clear(place.folder)
-    except OSError as error:
-        raise machine_error(error, place.folder, "can't take hooks away") from error
     return gone
 
 

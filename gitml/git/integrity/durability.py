@@ -8,9 +8,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 
 from gitml import layout
-from gitml.errors import machine_error
+from gitml.errors import Guard
+from gitml.files import opened
 from gitml.git.command import DURABLE, Location, git_status, translate
 from gitml.git.integrity.repairs import boot_time
 from gitml.git.repository import sharing_at
@@ -32,7 +34,7 @@ def sync_objects(location: Location) -> None:
     if location.scratch:
         return  # what git wrote there goes with this process
     objects = os.path.join(location.common_dir, "objects")
-    try:
+    with Guard(objects, "can't write to disk"):
         fresh, begun = _begin(location)
         since = max(_mark(location) - _SLACK, boot_time() - _SLACK, begun - _WRITTEN)
         files, folders = _newer(objects, since)
@@ -43,8 +45,6 @@ def sync_objects(location: Location) -> None:
         _sync(objects)
         if fresh:
             os.rename(fresh, _mark_path(location))
-    except OSError as error:
-        raise machine_error(error, objects, "can't write to disk") from error
 
 
 def sync_refs(location: Location, refs: Iterable[str]) -> None:
@@ -57,12 +57,10 @@ def sync_refs(location: Location, refs: Iterable[str]) -> None:
         while above:
             folders[above] = None
             above = os.path.dirname(above)
-    try:
+    with Guard(location.common_dir, "can't write to disk"):
         for folder in sorted(folders, key=len, reverse=True):
             _sync(os.path.join(location.common_dir, folder))
         _sync(location.common_dir)
-    except OSError as error:
-        raise machine_error(error, location.common_dir, "can't write to disk") from error
 
 
 def move_refs(location: Location, commands: Sequence[str], refs: Sequence[str]) -> None:
@@ -82,10 +80,8 @@ def move_refs(location: Location, commands: Sequence[str], refs: Sequence[str]) 
 
 def sync_path(path: str) -> None:
     """Has one file or folder written to the disk. MachineError when that fails."""
-    try:
+    with Guard(path, "can't write to disk"):
         _sync(path)
-    except OSError as error:
-        raise machine_error(error, path, "can't write to disk") from error
 
 
 def sync_tree(path: str) -> None:
@@ -93,13 +89,11 @@ def sync_tree(path: str) -> None:
     waiting = [path]
     for place, folders, names in os.walk(path):
         waiting += [os.path.join(place, name) for name in (*folders, *names)]
-    try:
+    with Guard(path, "can't write to disk"):
         if len(waiting) < _MANY or not platform.sync_file_system(path):
             for one in waiting:
                 if not os.path.islink(one):
                     _sync(one)
-    except OSError as error:
-        raise machine_error(error, path, "can't write to disk") from error
 
 
 def _mark_path(location: Location) -> str:
@@ -117,18 +111,14 @@ def _mark(location: Location) -> float:
 def _begin(location: Location) -> tuple[str, float]:
     """A file that becomes the mark once everything is synced, and its time; no file where none may be made."""
     fresh = f"{_mark_path(location)}.{os.getpid()}-{os.urandom(3).hex()}.new"
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    folder = os.path.dirname(fresh)
+    if not os.path.isdir(folder):
+        sharing_at(location, os.environ).make_folder(folder)
     try:
-        descriptor = os.open(fresh, flags, 0o666)
-    except FileNotFoundError:
-        sharing_at(location, os.environ).make_folder(os.path.dirname(fresh))
-        descriptor = os.open(fresh, flags, 0o666)
+        with opened(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666) as fd:
+            return fresh, os.fstat(fd).st_mtime
     except PermissionError:
         return "", time.time()
-    try:
-        return fresh, os.fstat(descriptor).st_mtime
-    finally:
-        os.close(descriptor)
 
 
 def _newer(objects: str, since: float) -> tuple[list[str], list[str]]:
@@ -152,11 +142,5 @@ def _newer(objects: str, since: float) -> tuple[list[str], list[str]]:
 
 
 def _sync(path: str) -> None:
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except (FileNotFoundError, PermissionError):
-        return  # packed or removed meanwhile; or another user's, who alone can sync it
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with suppress(FileNotFoundError, PermissionError), opened(path) as fd:
+        os.fsync(fd)  # else packed or removed meanwhile; or another user's, who alone can sync it

@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
-from gitml.errors import machine_error
+from gitml.errors import Guard
 from gitml.git.command import Location, git, popen
 from gitml.git.integrity.durability import sync_objects, sync_path
 from gitml.git.integrity.quarantine import move_aside
@@ -39,12 +39,9 @@ def damaged_packs(location: Location, *, deep: bool) -> Iterator[PackFault]:
         for name in sorted(os.listdir(folder)):
             if name.startswith("pack-") and name.endswith(".pack"):
                 path = os.path.join(folder, name)
-                try:
-                    fault = _fault(path, location.object_format, deep)
-                except FileNotFoundError:
-                    continue  # a git joined it with others meanwhile
-                except OSError as error:
-                    raise machine_error(error, path, "can't read it") from error
+                fault = None
+                with Guard(path, "can't read it"), contextlib.suppress(FileNotFoundError):
+                    fault = _fault(path, location.object_format, deep)  # unless a git joined it with others meanwhile
                 if fault is not None:
                     yield fault
 
@@ -151,18 +148,14 @@ def remove_stale_files(location: Location, *, dry_run: bool = False) -> Removed:
     expiry = int(said) if said.strip().isdigit() else 0
     files = size = 0
     for path in _temporaries(os.path.join(location.common_dir, "objects")):
-        try:
+        with Guard(path, "can't remove it"), contextlib.suppress(FileNotFoundError):
             found = os.lstat(path)
             if found.st_mtime > expiry:
                 continue
             if not dry_run:
                 os.unlink(path)
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise machine_error(error, path, "can't remove it") from error
-        files += 1
-        size += found.st_size
+            files += 1
+            size += found.st_size
     return Removed(files, size)
 
 

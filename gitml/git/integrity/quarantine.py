@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 from gitml import layout
-from gitml.errors import MachineError, machine_error
+from gitml.errors import Guard, MachineError
+from gitml.files import opened
 from gitml.git.command import Location
 from gitml.git.integrity.durability import sync_path
 from gitml.git.repository import sharing_at
@@ -13,13 +15,12 @@ from gitml.git.repository import sharing_at
 
 def move_aside(location: Location, path: str, name: str) -> str | None:
     """Moves a file or folder into the quarantine as ``git-NAME.<number>``, durably; where it is now, None when there was none."""
-    try:
+    with Guard(path, "can't move it aside"):
         target = _place(location, name)
-        os.rename(path, target)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise machine_error(error, path, "can't move it aside") from error
+        try:
+            os.rename(path, target)
+        except FileNotFoundError:
+            return None
     sync_path(os.path.dirname(target))
     sync_path(os.path.dirname(path))
     return target
@@ -27,13 +28,11 @@ def move_aside(location: Location, path: str, name: str) -> str | None:
 
 def copy_aside(location: Location, path: str, name: str) -> str:
     """Copies a file that is about to be replaced into the quarantine, as `move_aside` would move it; where the copy is."""
-    try:
+    with Guard(path, "can't copy it aside"):
         target = _place(location, name)
         import shutil  # which loads what packs archives
 
         shutil.copyfile(path, target)
-    except OSError as error:
-        raise machine_error(error, path, "can't copy it aside") from error
     sync_path(target)
     sync_path(os.path.dirname(target))
     return target
@@ -51,15 +50,10 @@ def _place(location: Location, name: str) -> str:
 
 def looks_empty(location: Location, oid: str) -> bool:
     """Whether the loose object `oid` has lost its beginning or its end, found without reading it: what a power cut does."""
-    try:
-        descriptor = os.open(loose_path(location, oid), os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        size = os.fstat(descriptor).st_size
-        return size < 8 or os.pread(descriptor, 1, 0) != b"\x78" or not any(os.pread(descriptor, 64, max(size - 64, 0)))
-    finally:
-        os.close(descriptor)
+    with suppress(OSError), opened(loose_path(location, oid)) as fd:
+        size = os.fstat(fd).st_size
+        return size < 8 or os.pread(fd, 1, 0) != b"\x78" or not any(os.pread(fd, 64, max(size - 64, 0)))
+    return False
 
 
 def quarantine_object(location: Location, oid: str) -> str:

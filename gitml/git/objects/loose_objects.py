@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from gitml.core.model.protocols import Entry
-from gitml.errors import IntegrityError, machine_error
+from gitml.errors import Guard, IntegrityError
 from gitml.files import write_all
 from gitml.git.objects.reader import parse_tree
 
@@ -129,10 +129,8 @@ class LooseObjectWriter:
     def write(self, piece: bytes | memoryview) -> None:
         """Adds the next piece; MachineError when the disk refuses."""
         self._hash.update(piece)
-        try:
+        with Guard(self._shelf.root):
             write_all(self._fd, piece)
-        except OSError as error:
-            raise machine_error(error, self._shelf.root) from error
         self.position += len(piece)
 
     def commit(self) -> None:

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 from gitml import layout
 from gitml.core.model.protocols import Entry
-from gitml.errors import InputError, machine_error
+from gitml.errors import Guard, InputError
 from gitml.git.command import Location, config_value, git
 from gitml.git.integrity.quarantine import looks_empty, quarantine_object
 from gitml.git.integrity.repairs import announce
@@ -29,14 +29,12 @@ class TemporaryIndex:
         self._location = location
         folder = location.scratch or layout.own_folder(location.common_dir, layout.TMP)
         self._path = os.path.join(folder, f"index-{os.getpid()}-{os.urandom(6).hex()}")
-        try:
+        with Guard(folder, "can't copy Git's index"):
             if not os.path.isdir(folder):
                 sharing_at(location, os.environ).make_folder(folder)
             _clear_stale(folder)
             if not empty:
                 self._copy(index or os.path.join(location.git_dir, "index"))
-        except OSError as error:
-            raise machine_error(error, folder, "can't copy Git's index") from error
 
     def _copy(self, index: str) -> None:
         if not os.path.exists(index):
@@ -116,13 +114,11 @@ class Hasher:
     def entry(self, path: str) -> Entry:
         """The Entry for the file or link at `path`. InputError when it is neither, or its filter fails."""
         full = os.path.join(self._root, path)
-        try:
+        with Guard(path, "can't read it"):
             mode = os.lstat(full).st_mode
             if stat.S_ISLNK(mode):
                 target = os.fsencode(os.readlink(full))
                 return Entry("120000", self._whole(path, lambda: self._written_link(target)))
-        except OSError as error:
-            raise machine_error(error, path, "can't read it") from error
         if not stat.S_ISREG(mode):
             raise InputError("neither a file nor a link", where=path)
         oid = self._whole(path, lambda: self._written(path))

@@ -16,9 +16,9 @@ from gitml.core.model.action import Action, decode_action
 from gitml.core.model.digest import Digest
 from gitml.core.model.protocols import Failure
 from gitml.core.model.result import ActionResult, decode_result
-from gitml.errors import BusyError, GitmlError, IntegrityError, MachineError, how_to_mend_database
+from gitml.errors import BusyError, GitmlError, Guard, IntegrityError, MachineError, how_to_mend_database
+from gitml.files import opened
 from gitml.permissions import ALONE, SharedMode
-from gitml.store.local.disk import Guard
 
 VERSION = 2
 """Raised with any change below; a database of another version is set aside and a new one begun."""
@@ -432,10 +432,7 @@ def _opening(path: str, sharing: SharedMode) -> Iterator[None]:
     import fcntl
 
     sharing.make_folder(os.path.dirname(path) or ".")
-    fd = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    sharing.open_up(f"{path}.lock")
-    try:
+    with opened(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o666) as fd:
+        sharing.open_up(f"{path}.lock")
         fcntl.flock(fd, fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(fd)

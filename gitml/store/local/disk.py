@@ -11,11 +11,9 @@ import hashlib
 import os
 import stat
 from collections.abc import Callable, Sequence
-from types import TracebackType
 
 from gitml.core.model.digest import PREFIX, Digest
-from gitml.errors import machine_error
-from gitml.files import write_all
+from gitml.files import opened, write_all
 from gitml.platform.current import platform
 
 CANONICAL_SECONDS = 946_684_800  # 2000-01-01 UTC: the zip format can't hold times before 1980
@@ -26,7 +24,7 @@ BIG = 8 << 20  # bytes; from here writing to the disk goes on while the hash is 
 CHUNK = 1 << 20
 
 _REGULAR_OR_WRITABLE = 0o170222
-_LOOK = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+LOOK = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _UNNOTED = getattr(os, "O_NOATIME", 0)
 FEW = 64  # files up to which each is synced by itself
 _UNWRITTEN_EACH = (
@@ -34,22 +32,6 @@ _UNWRITTEN_EACH = (
 )  # unwritten bytes for each file to be synced, up to which a sync of the file system is faster
 _THREADS = 8
 _MANY = 6  # paths from which on threads are worth starting
-
-
-class Guard:
-    """``with Guard(path):`` turns an OSError into a MachineError that names the path."""
-
-    __slots__ = ("_path",)
-
-    def __init__(self, path: str) -> None:
-        self._path = path
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        if isinstance(error, OSError):
-            raise machine_error(error, self._path) from error
 
 
 def is_untouched(found: os.stat_result) -> bool:
@@ -87,9 +69,9 @@ def open_to_read(path: str, folder: int | None = None) -> int:
     That it was read is not noted in it, where this user may ask for that: the note would be a write for each file.
     """
     try:
-        return os.open(path, _LOOK | _UNNOTED, dir_fd=folder)
+        return os.open(path, LOOK | _UNNOTED, dir_fd=folder)
     except PermissionError:
-        return os.open(path, _LOOK, dir_fd=folder)  # another user's
+        return os.open(path, LOOK, dir_fd=folder)  # another user's
 
 
 def make_canonical(fd: int) -> None:
@@ -196,26 +178,20 @@ def reopen(path: str) -> int | None:
         if owner != os.geteuid():
             raise
     try:
-        fd = os.open(path, os.O_RDONLY | flags)
-        try:
+        with opened(path, os.O_RDONLY | flags) as fd:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not is_at(path, fd):  # it has its name now, under which it stays read-only
                 return None
             os.fchmod(fd, 0o600)
             return os.open(path, os.O_RDWR | flags)
-        finally:
-            os.close(fd)
     except (BlockingIOError, FileNotFoundError):
         return None
 
 
 def sync_path(path: str) -> None:
     """Has the file or folder at `path` written to the disk."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
+    with opened(path, os.O_RDONLY | os.O_NOFOLLOW) as fd:
         os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def sync_paths(paths: Sequence[str]) -> None:

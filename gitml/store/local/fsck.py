@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from gitml.core.model.digest import PREFIX, Digest, from_hex, parse_digest
 from gitml.core.model.tree import decode_tree, tree_size
+from gitml.errors import Guard
 from gitml.store.local import disk
-from gitml.store.local.disk import Guard
 from gitml.store.local.object_folder import MAX_DEPTH, ObjectFolder, is_object_name
 
 

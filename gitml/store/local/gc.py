@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Set
+from contextlib import suppress
 from typing import NamedTuple
 
 from gitml.core.model.digest import Digest
 from gitml.core.model.tree import HEADER, decode_tree
-from gitml.errors import IntegrityError
-from gitml.store.local.disk import Guard, is_untouched
+from gitml.errors import Guard, IntegrityError
+from gitml.files import opened
+from gitml.store.local.disk import LOOK, is_untouched
 from gitml.store.local.object_folder import ObjectFolder
 
 
@@ -90,12 +92,6 @@ def reachable(store: ObjectFolder, roots: Set[Digest]) -> set[Digest]:
 
 def _may_be_tree(path: str) -> bool:
     """Whether an object begins like a listing, or was touched, so that this is not known."""
-    with Guard(path):
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return False
-        try:
-            return not is_untouched(os.fstat(fd)) or os.read(fd, len(HEADER)) == HEADER
-        finally:
-            os.close(fd)
+    with Guard(path), suppress(FileNotFoundError), opened(path, LOOK) as fd:
+        return not is_untouched(os.fstat(fd)) or os.read(fd, len(HEADER)) == HEADER
+    return False

@@ -16,10 +16,10 @@ from gitml.childprocess import ChildProcess, can_fork
 from gitml.core.model.digest import Digest, digest_of
 from gitml.core.model.paths import is_git_name
 from gitml.core.model.tree import TreeEntry, encode_tree, link_stays_inside, tree_size
-from gitml.errors import InputError, machine_error
+from gitml.errors import Guard, InputError, machine_error
+from gitml.files import closing_fd, opened
 from gitml.platform.current import platform
 from gitml.store.local import disk
-from gitml.store.local.disk import Guard
 from gitml.store.local.object_folder import MAX_DEPTH
 from gitml.store.local.object_writer import STILL_RUNS, ObjectWriter, PendingObject
 
@@ -60,7 +60,7 @@ def ingest_tree(store: ObjectWriter, path: str, leave: bool = False) -> tuple[Di
     intake = _Intake(store, path, leave=True)  # what is left is removed below
     with Guard(path):
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            fd = os.open(path, _FOLDER_FLAGS)
         except FileNotFoundError:
             raise InputError("there is no such directory", where=path, hint="let the step make it there") from None
         except NotADirectoryError:
@@ -70,10 +70,8 @@ def ingest_tree(store: ObjectWriter, path: str, leave: bool = False) -> tuple[Di
                 hint="let the step make a directory",
             ) from None
     with intake:
-        try:
+        with closing_fd(fd):
             digest, size = intake.directory(fd, "")
-        finally:
-            os.close(fd)
         intake.flush()
         intake.flush_listings(root=digest)
     if leave:
@@ -126,12 +124,8 @@ class _Intake:
             if isinstance(error, PermissionError):
                 raise _unreadable(shown) from error
             raise machine_error(error, path) from error
-        try:
+        with Guard(path), closing_fd(fd):
             return self._noted(fd, path, shown, beside)
-        except OSError as error:
-            raise machine_error(error, path) from error
-        finally:
-            os.close(fd)
 
     def _noted(self, fd: int, path: str, shown: str, beside: int) -> tuple[Digest, int, bool]:
         store = self.store
@@ -273,10 +267,8 @@ class _Intake:
             raise _unreadable(inside) from error
         except OSError as error:
             raise machine_error(error, f"{self.root}/{inside}") from error
-        try:
+        with closing_fd(fd):
             return TreeEntry(os.fsencode(name), "d", *self.directory(fd, inside, depth + 1))
-        finally:
-            os.close(fd)
 
     def flush(self) -> None:
         """Publishes the files noted so far."""
@@ -325,8 +317,7 @@ class _Intake:
 
     def _copied(self, fd: int, found: os.stat_result) -> PendingObject:
         self.copying = temporary = self.store.new_temporary()
-        target = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
+        with opened(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600) as target:
             if found.st_dev == self.device and platform.clone(fd, target):
                 digest = disk.digest_fd(target, found.st_size)
             else:
@@ -334,8 +325,6 @@ class _Intake:
             disk.make_canonical(target)
             copied = os.fstat(target)
             return PendingObject(digest, temporary, copied.st_ino, disk.changed_if_large(copied))
-        finally:
-            os.close(target)
 
 
 def _bytes_of(item: os.DirEntry[str]) -> bytes:

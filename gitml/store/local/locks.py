@@ -18,9 +18,8 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from gitml.errors import BusyError, MachineError, machine_error
+from gitml.errors import BusyError, Guard, MachineError, machine_error
 from gitml.permissions import ALONE, SharedMode, permission_hint
-from gitml.store.local.disk import Guard
 
 _FIRST_NAMED = 1 << 32
 _NAMED = 1 << 62

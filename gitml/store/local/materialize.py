@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import AbstractContextManager
 
 from gitml.core.model.digest import Digest
 from gitml.core.model.paths import is_git_name
-from gitml.errors import InputError, IntegrityError, MachineError
-from gitml.files import write_all
+from gitml.errors import Guard, InputError, IntegrityError, MachineError
+from gitml.files import opened, write_all
 from gitml.platform.current import platform
 from gitml.store.local import disk
-from gitml.store.local.disk import Guard
 from gitml.store.local.ingest import is_safe_link
 from gitml.store.local.object_folder import MAX_DEPTH, MOST_NAMES, LinkedObject, ObjectFolder
 
@@ -175,10 +175,8 @@ def _link(store: ObjectFolder, digest: Digest, path: str, found: os.stat_result)
 
 def _clone(store: ObjectFolder, digest: Digest, path: str) -> bool:
     """Reflinks the object; False, and not tried again on this store, where the file system can't."""
-    source = os.open(store.path_of(digest), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        target = _new(path)
-        done = False
+    done = False
+    with opened(store.path_of(digest), os.O_RDONLY | os.O_NOFOLLOW) as source, _new(path) as target:
         try:
             done = platform.clone(source, target)
             if done:
@@ -186,39 +184,31 @@ def _clone(store: ObjectFolder, digest: Digest, path: str) -> bool:
             elif os.fstat(source).st_dev == os.fstat(target).st_dev:
                 store.clones = False
         finally:
-            os.close(target)
             if not done:
                 os.unlink(path)
-    finally:
-        os.close(source)
     return done
 
 
 def _copy(store: ObjectFolder, digest: Digest, path: str, small: bytes | None, mode: int) -> None:
-    target = _new(path)
-    try:
-        if small is not None:
-            write_all(target, small)
-        else:
-            source = os.open(store.path_of(digest), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                if store.clones is False or not platform.clone(source, target):
-                    disk.copy(source, target)
-            finally:
-                os.close(source)
-        disk.make_canonical(target)
-        if mode != disk.OBJECT_MODE:
-            os.fchmod(target, mode)
-    except BaseException:
-        os.unlink(path)
-        raise
-    finally:
-        os.close(target)
+    with _new(path) as target:
+        try:
+            if small is not None:
+                write_all(target, small)
+            else:
+                with opened(store.path_of(digest), os.O_RDONLY | os.O_NOFOLLOW) as source:
+                    if store.clones is False or not platform.clone(source, target):
+                        disk.copy(source, target)
+            disk.make_canonical(target)
+            if mode != disk.OBJECT_MODE:
+                os.fchmod(target, mode)
+        except BaseException:
+            os.unlink(path)
+            raise
 
 
-def _new(path: str) -> int:
+def _new(path: str) -> AbstractContextManager[int]:
     try:
-        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        return opened(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
     except FileExistsError:
         raise _occupied(path) from None
 

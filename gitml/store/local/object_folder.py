@@ -11,23 +11,25 @@ put back the other time, but not this one.
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import BinaryIO, NamedTuple, cast
 
 from gitml import layout
 from gitml.core.model.digest import Digest, digest_of, from_hex, hex_of
 from gitml.core.model.tree import TreeEntry, decode_tree, tree_size
-from gitml.errors import IntegrityError
-from gitml.files import write_all
+from gitml.errors import Guard, IntegrityError
+from gitml.files import opened, write_all
 from gitml.permissions import ALONE, SharedMode
 from gitml.store.local import disk
-from gitml.store.local.disk import Guard
 from gitml.store.local.stat_cache import StatCache
 
 MOST_NAMES = 10_000_000  # files and folders of a directory
 MAX_DEPTH = 256  # folders in folders; deeper ones exhaust descriptors before they serve anyone
+_NO_FILE = "not a regular file"
 _DAMAGED = "what was there is damaged and is quarantined now"
 
 
@@ -91,12 +93,12 @@ class ObjectFolder:
         count, height = self._bounds(digest, 0)
         return count <= MOST_NAMES and height <= MAX_DEPTH
 
-    def _bounds(self, digest: Digest, depth: int) -> tuple[int, int]:
+    def _bounds(self, digest: Digest, depth: int, entries: Sequence[TreeEntry] | None = None) -> tuple[int, int]:
         """(names, folders in folders) below a Tree."""
         known = self.tree_bounds.get(digest)
         if known is not None or depth > MAX_DEPTH:
             return known or (0, MAX_DEPTH + 1)
-        entries = self.listing(digest)
+        entries = self.listing(digest) if entries is None else entries
         count, height = len(entries), 0
         for entry in entries:
             if entry.kind == "d":
@@ -121,15 +123,8 @@ class ObjectFolder:
                     return False
             elif not self.is_intact(entry.digest, entry.size):
                 return False
+        self._bounds(digest, depth, entries)  # while they are at hand
         self.sound_trees[digest] = tree_size(entries)
-        below = [
-            self.tree_bounds[entry.digest] for entry in entries if entry.kind == "d"
-        ]  # all were looked at just now, or before
-        count, height = (
-            len(entries) + sum([names for names, _ in below]),
-            max([deep + 1 for _, deep in below], default=0),
-        )
-        self.tree_bounds[digest] = count, height
         return self.sound_trees[digest] == size
 
     def is_intact(self, digest: Digest, size: int | None = None) -> bool:
@@ -147,11 +142,9 @@ class ObjectFolder:
     def size_of(self, digest: Digest) -> int | None:
         """The bytes of an object by its stat, None when it is not here."""
         path = self.path_of(digest)
-        with Guard(path):
-            try:
-                return os.lstat(path).st_size
-            except FileNotFoundError:
-                return None
+        with Guard(path), suppress(FileNotFoundError):
+            return os.lstat(path).st_size
+        return None
 
     def verify(self, digest: Digest) -> bool:
         """Hashes an object in doubt. Good: its mode and time are restored, True. Bad: it is quarantined, False."""
@@ -183,21 +176,18 @@ class ObjectFolder:
         path = self.path_of(digest)
         with Guard(path):
             try:
-                fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+                with opened(path, disk.LOOK) as fd:
+                    before = os.fstat(fd)
+                    if not disk.is_regular(before):
+                        return _NO_FILE, None
+                    found = disk.digest_fd(fd, before.st_size)
+                    after = os.fstat(fd)
             except FileNotFoundError:
                 return "missing", None
             except OSError:
                 if os.path.islink(path):
-                    return "not a regular file", None
+                    return _NO_FILE, None
                 raise
-            try:
-                before = os.fstat(fd)
-                if not disk.is_regular(before):
-                    return "not a regular file", None
-                found = disk.digest_fd(fd, before.st_size)
-                after = os.fstat(fd)
-            finally:
-                os.close(fd)
         if found != digest:
             return f"its content is {found}", None
         if (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
@@ -224,20 +214,17 @@ class ObjectFolder:
         path = self.path_of(digest)
         with Guard(path):
             try:
-                fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+                with opened(path, disk.LOOK) as fd:
+                    found = os.fstat(fd)
+                    content = disk.read_all(fd, found.st_size) if disk.is_regular(found) else None
             except FileNotFoundError:
                 raise self.missing(digest) from None
             except OSError:
                 if not os.path.islink(path):
                     raise
-                raise self.lost(digest, "not a regular file") from None
-            try:
-                found = os.fstat(fd)
-                content = disk.read_all(fd, found.st_size) if disk.is_regular(found) else None
-            finally:
-                os.close(fd)
+                content = None
         if content is None:
-            raise self.lost(digest, "not a regular file")
+            raise self.lost(digest, _NO_FILE)
         if digest_of(content) != digest:
             raise self.lost(digest, f"its content is {digest_of(content)}")
         return content
@@ -303,19 +290,15 @@ class ObjectFolder:
         """Moves whatever is at `path` to ``quarantine/<name>.<n>`` with a note beside it."""
         with Guard(path):
             self.sharing.make_folder(self.quarantined)
-            n = 1
-            while True:
-                aside = os.path.join(self.quarantined, f"{name}.{n}")
-                try:
-                    fd = os.open(f"{aside}.txt", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+            when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            for number in itertools.count(1):
+                aside = os.path.join(self.quarantined, f"{name}.{number}")
+                with (
+                    suppress(FileExistsError),
+                    opened(f"{aside}.txt", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644) as fd,
+                ):
+                    write_all(fd, f"{path}\n{why}\n{when}\n".encode("utf-8", "surrogateescape"))
                     break
-                except FileExistsError:
-                    n += 1
-            try:
-                when = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-                write_all(fd, f"{path}\n{why}\n{when}\n".encode("utf-8", "surrogateescape"))
-            finally:
-                os.close(fd)
             self.sharing.open_up(f"{aside}.txt")
             try:
                 os.rename(path, aside)
@@ -350,11 +333,8 @@ class ObjectFolder:
         self.sound_trees.clear()
         self.stats.forget(digest)
         path = self.path_of(digest)
-        with Guard(path):
-            try:
-                os.unlink(path)
-            except FileNotFoundError:
-                return
+        with Guard(path), suppress(FileNotFoundError):
+            os.unlink(path)
 
     def usage(self) -> StoreUsage:
         """What the store holds."""
@@ -379,13 +359,10 @@ class ObjectFolder:
         edge = time.time() - older_than
         for path, size, changed in _files_in(self.temporaries):
             if changed <= edge:
-                with Guard(path):
-                    try:
-                        os.unlink(path)
-                    except FileNotFoundError:
-                        continue
-                count += 1
-                total += size
+                with Guard(path), suppress(FileNotFoundError):
+                    os.unlink(path)
+                    count += 1
+                    total += size
         return count, total
 
 
@@ -402,11 +379,9 @@ def _files_in(folder: str) -> list[tuple[str, int, float]]:
             return []
         with os.scandir(folder) as entries:
             for entry in entries:
-                try:
+                with suppress(FileNotFoundError):
                     if entry.is_file(follow_symlinks=False):
                         seen = entry.stat(follow_symlinks=False)
                         # The change time: the time of last writing is the canonical one already.
                         found.append((entry.path, seen.st_size, seen.st_ctime))
-                except FileNotFoundError:
-                    continue
     return found

@@ -9,15 +9,15 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from gitml.core.model.digest import PREFIX, Digest, digest_of, hex_of
-from gitml.errors import InputError, IntegrityError, MachineError, machine_error
-from gitml.files import write_all
+from gitml.errors import Guard, InputError, IntegrityError, MachineError
+from gitml.files import closing_fd, opened, write_all
 from gitml.permissions import ALONE, SharedMode
 from gitml.platform.current import platform
 from gitml.store.local import disk
-from gitml.store.local.disk import Guard
 from gitml.store.local.object_folder import ObjectFolder
 
 STILL_RUNS = "let every process of the step end before the step does"
@@ -55,40 +55,24 @@ class ObjectWriter(ObjectFolder):
         """Whether the content is here for certain, so that other copies can be deleted: by a hash where that is cheap."""
         if size > disk.SMALL:
             return self.is_intact(digest, size)
-        name = hex_of(digest)
-        path = f"{self.objects}/{name[:2]}/{name[2:]}"
-        fd = -1
         try:
-            fd = disk.open_to_read(path)
-            found = os.fstat(fd)
-            if disk.is_untouched(found) and found.st_size == size and digest_of(disk.read_all(fd, size)) == digest:
-                return True
+            with closing_fd(disk.open_to_read(self.path_of(digest))) as fd:
+                found = os.fstat(fd)
+                if disk.is_untouched(found) and found.st_size == size and digest_of(disk.read_all(fd, size)) == digest:
+                    return True
         except FileNotFoundError:
             return False
-        except OSError as error:
-            if fd >= 0:
-                raise machine_error(error, path) from error
-            # what lies there is looked at below
-        finally:
-            if fd >= 0:
-                os.close(fd)
+        except OSError:
+            pass  # what lies there is looked at below
         return self.is_intact(digest, size) and (self.check(digest) is None or self.verify(digest))
 
     def has_bytes(self, digest: Digest, content: bytes) -> bool:
         """Whether the object of this name has just these bytes: as `holds` for a small one, asking less of the disk."""
         if not content:  # which is also what a pipe in its place would give
             return self.holds(digest, 0)
-        name = hex_of(digest)
-        try:
-            fd = disk.open_to_read(f"{self.objects}/{name[:2]}/{name[2:]}")
-        except OSError:
-            return False
-        try:
+        with suppress(OSError), closing_fd(disk.open_to_read(self.path_of(digest))) as fd:
             return os.read(fd, len(content) + 1) == content
-        except OSError:  # no regular file, or a disk that fails: who opens the object gets the error
-            return False
-        finally:
-            os.close(fd)
+        return False  # no regular file, or a disk that fails: who opens the object gets the error
 
     def new_temporary(self) -> str:
         """A new path in `objects/tmp`, which is made when missing."""
@@ -112,8 +96,7 @@ class ObjectWriter(ObjectFolder):
     def write_temporary(self, digest: Digest, content: bytes | memoryview) -> PendingObject:
         """A temporary with these bytes, to be published or dropped."""
         path = self.new_temporary()
-        with Guard(path):
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with Guard(path), opened(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600) as fd:
             try:
                 write_all(fd, content)
                 disk.make_canonical(fd)
@@ -121,8 +104,6 @@ class ObjectWriter(ObjectFolder):
             except BaseException:
                 os.unlink(path)
                 raise
-            finally:
-                os.close(fd)
 
     def publish(self, pending: Sequence[PendingObject]) -> None:
         """Makes files objects: durable first, then under their names, then the names durable. All of them, or an error.
@@ -163,7 +144,7 @@ class ObjectWriter(ObjectFolder):
         name = hex_of(digest)
         folder = f"{self.objects}/{name[:2]}"
         target = f"{folder}/{name[2:]}"
-        try:
+        with Guard(path):
             is_known = last_changed > 0 and os.lstat(path).st_ctime_ns == last_changed
             if folder not in changed:
                 changed[folder] = None
@@ -175,8 +156,6 @@ class ObjectWriter(ObjectFolder):
                     return
                 os.rename(path, target)
             found = os.lstat(target)
-        except OSError as error:
-            raise machine_error(error, path) from error
         if found.st_ino != inode:
             if self.check(digest) is not None:
                 self.quarantine(digest, "another file took its place while it was taken in")

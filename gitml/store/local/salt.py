@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import stat
 from contextlib import suppress
 
 from gitml import layout
 from gitml.errors import machine_error
+from gitml.files import opened
+from gitml.store.local import disk
 
 SIZE = 32
 
@@ -44,42 +45,30 @@ def _is_ours(path: str) -> bool | None:
 
 def _read(path: str) -> bytes | None:
     """The salt; None when there is no whole one."""
-    try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    except FileNotFoundError:
-        return None
-    try:
+    with suppress(FileNotFoundError), opened(path, disk.LOOK) as fd:
         found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):
+        if not disk.is_regular(found):
             return None
         if found.st_mode & 0o077 and found.st_uid == os.geteuid():
             os.fchmod(fd, 0o600)
         salt = os.read(fd, SIZE + 1)
         return salt if len(salt) == SIZE else None
-    finally:
-        os.close(fd)
+    return None
 
 
 def _make(path: str) -> None:
     """Writes a new one in the place of what is no salt; of two processes at once both get that of the first."""
     new = f"{path}.{os.getpid()}-{os.urandom(4).hex()}"
-    fd = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     try:
-        try:
+        with opened(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600) as fd:
             os.write(fd, os.urandom(SIZE))
             os.fsync(fd)
-        finally:
-            os.close(fd)
         if os.path.lexists(path) and _read(path) is None:
             os.rename(new, path)
         else:
             with suppress(FileExistsError):
                 os.link(new, path)
-        folder = os.open(os.path.dirname(path), os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        disk.sync_path(os.path.realpath(os.path.dirname(path)))
     finally:
         with suppress(FileNotFoundError):
             os.unlink(new)

@@ -13,6 +13,7 @@ import os
 from contextlib import suppress
 
 from gitml.core.model.digest import Digest, hex_of
+from gitml.files import opened
 from gitml.permissions import ALONE, SharedMode
 from gitml.platform.current import platform
 
@@ -49,17 +50,15 @@ class StatCache:
         path = self._path(digest)
         with suppress(OSError):
             try:
-                fd = os.open(path, _CREATE, 0o666)
+                file = opened(path, _CREATE, 0o666)
             except FileNotFoundError:
                 self._sharing.make_folder(os.path.dirname(path))
-                fd = os.open(path, _CREATE, 0o666)
+                file = opened(path, _CREATE, 0o666)
             except PermissionError:  # another user's, in a folder that both may write to
                 os.unlink(path)
-                fd = os.open(path, _CREATE, 0o666)
-            try:
+                file = opened(path, _CREATE, 0o666)
+            with file as fd:
                 os.write(fd, line.encode())
-            finally:
-                os.close(fd)
             self._sharing.open_up(path)
 
     def forget(self, digest: Digest) -> None:

@@ -11,9 +11,9 @@ from gitml.core.config.remotes import StoredObject
 from gitml.core.model.digest import Digest, from_hex, hex_of
 from gitml.core.model.pack import decode_index
 from gitml.core.model.protocols import Facts, RemoteStore
-from gitml.errors import RemoteError
+from gitml.errors import Guard, RemoteError
 from gitml.permissions import ALONE, SharedMode
-from gitml.store.local.disk import Guard, write_whole
+from gitml.store.local.disk import write_whole
 from gitml.store.remote.layout import NOTE_LARGEST
 
 NOTE_FORMAT = 1

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from gitml.core.config.remotes import MANIFEST_LARGEST, RemoteSpec, StoredObject
 from gitml.core.model.digest import Digest, hex_of
 from gitml.core.model.protocols import Download, RemoteObject
-from gitml.errors import GitmlError, IntegrityError, RemoteError, how_to_mend
-from gitml.files import write_all
+from gitml.errors import GitmlError, Guard, IntegrityError, RemoteError, how_to_mend
+from gitml.files import opened, write_all
 from gitml.store.local import disk
 from gitml.store.remote.backends.partial_upload import KEPT, STALE, is_temporary, kept_name, lock_alone
 from gitml.store.remote.layout import (
@@ -65,15 +65,13 @@ class FolderRemote:
             moved(len(source))
             return
         path = self._path(OBJECTS, item.digest)
-        with disk.Guard(source):
+        with Guard(source):
             kept = kept_name(item.digest, source) if item.size >= KEPT else ""
         with self._fresh(path, kept) as (fresh, fd):
-            with disk.Guard(source):
-                reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-            try:
-                found = _copied(reading, fd, moved)
-            finally:
-                os.close(reading)
+            with Guard(source):
+                reading = opened(source, os.O_RDONLY | os.O_NOFOLLOW)
+            with reading as given:
+                found = _copied(given, fd, moved)
             if found != hex_of(item.digest):
                 raise damaged_object(item.digest, found)
             self._publish(fresh, fd, path)

@@ -21,7 +21,7 @@ from gitml.core.config.remotes import MANIFEST_LARGEST, RemoteSpec, StoredObject
 from gitml.core.kinds.remote_kinds import REMOTE_KINDS
 from gitml.core.model.digest import Digest, digest_of, hex_of
 from gitml.core.model.protocols import Download, RemoteObject
-from gitml.errors import GitmlError, IntegrityError, RemoteError, TrustError
+from gitml.errors import GitmlError, Guard, IntegrityError, RemoteError, TrustError
 from gitml.store.local import disk
 from gitml.store.remote.backends.file_system_kind import FileSystemKind
 from gitml.store.remote.backends.partial_upload import AHEAD, PIECE, STALE, is_temporary, upload_in_parts
@@ -139,7 +139,7 @@ class ObjectStorageRemote:
         """Uploads a file or bytes. A large file goes on where an upload of it was cut off, where the service lets one."""
         path = self._path(OBJECTS, item.digest)
         if isinstance(source, str) and item.size <= PIECE:
-            with disk.Guard(source), open(source, "rb", buffering=0) as file:
+            with Guard(source), open(source, "rb", buffering=0) as file:
                 content = file.read()
             if digest_of(content) != item.digest:
                 raise damaged_object(item.digest, hex_of(digest_of(content)))
@@ -298,14 +298,14 @@ class ObjectStorageRemote:
 
     def _put_whole(self, source: str, path: str, item: StoredObject, moved: Callable[[int], None]) -> None:
         """Uploads a file in one go, hashed before."""
-        with disk.Guard(source):
+        with Guard(source):
             before = os.stat(source)
             with open(source, "rb", buffering=0) as file:
                 found = disk.digest_fd(file.fileno(), before.st_size)
         if found != item.digest:
             raise damaged_object(item.digest, hex_of(found))
         self._wrote(lambda: self._fs.put_file(source, path, chunksize=PIECE, callback=_counting(moved)))
-        with disk.Guard(source):
+        with Guard(source):
             after = os.stat(source)
         if (before.st_mtime_ns, before.st_size, before.st_ino) != (after.st_mtime_ns, after.st_size, after.st_ino):
             self._removed(path)

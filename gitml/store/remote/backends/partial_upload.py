@@ -18,7 +18,7 @@ from typing import Any, Protocol
 
 from gitml.core.config.remotes import StoredObject
 from gitml.core.model.digest import Digest, hex_of
-from gitml.store.local import disk
+from gitml.errors import Guard
 from gitml.store.remote.layout import damaged_object
 from gitml.store.remote.transfer.thread_pool import ThreadPool
 
@@ -57,7 +57,7 @@ def upload_in_parts(parts: PartialUpload, source: str, item: StoredObject, moved
     What `moved` raises ends it; the parts that arrived stay for the next time.
     """
     size = part_size(item.size)
-    with disk.Guard(source):
+    with Guard(source):
         fd = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     pool = ThreadPool(AHEAD)
     try:
@@ -73,7 +73,7 @@ def upload_in_parts(parts: PartialUpload, source: str, item: StoredObject, moved
 
         number = 0
         while True:
-            with disk.Guard(source):
+            with Guard(source):
                 content = _piece(fd, size)
             if not content:
                 break

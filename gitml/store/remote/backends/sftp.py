@@ -11,8 +11,7 @@ from typing import Any
 
 from gitml.core.config.remotes import StoredObject
 from gitml.core.model.digest import hex_of
-from gitml.errors import IntegrityError
-from gitml.store.local import disk
+from gitml.errors import Guard, IntegrityError
 from gitml.store.remote.backends.partial_upload import KEPT, PIECE, fresh_name, kept_name, lock_alone
 from gitml.store.remote.layout import damaged_object
 
@@ -22,7 +21,7 @@ _HASHING = 600.0  # seconds that the host may take to hash what lies there
 def upload_over_sftp(fs: Any, source: str, path: str, item: StoredObject, moved: Callable[[int], None]) -> None:
     """Uploads a file by sshfs, hashed on the way: IntegrityError, and nothing there, when it is not what `item` says."""
     folder = path.rpartition("/")[0]
-    with disk.Guard(source):
+    with Guard(source):
         reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         kept = item.size >= KEPT and lock_alone(reading)  # one process at a time goes on with it
         fresh = f"{folder}/{kept_name(item.digest, source) if kept else fresh_name(item.digest)}"
@@ -53,7 +52,7 @@ def _write(
         if begun:
             file.seek(begun)
         while True:
-            with disk.Guard(source):
+            with Guard(source):
                 piece = os.pread(reading, PIECE, begun)
             if not piece:
                 break

@@ -11,9 +11,8 @@ from gitml.core.config.remotes import StoredObject
 from gitml.core.model.digest import PREFIX, Digest, hex_of
 from gitml.core.model.pack import MAX_SIZE, contents_of
 from gitml.core.model.protocols import RemoteStore
-from gitml.errors import IntegrityError
+from gitml.errors import Guard, IntegrityError
 from gitml.store.local import disk
-from gitml.store.local.disk import Guard
 from gitml.store.local.object_writer import PendingObject
 from gitml.store.local.store import LocalStore
 from gitml.store.remote.transfer.file_copy import GrowingFileHash, HashedWriter, copy_in_kernel
