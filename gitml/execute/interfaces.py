@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from gitml.core.model.digest import Digest
@@ -28,26 +28,13 @@ class GitObjectReader(Protocol):
         """(oid, content) of each blob in order; never more than a few in memory."""
 
 
-class SandboxStore(Store, Protocol):
-    """A Store that can check whether what it placed is still what it was."""
-
-    def verify_materialized(self, digest: Digest, *, tree: bool) -> Sequence[Digest]:
-        """The objects behind what was placed that were changed in place since; they are quarantined already."""
-
-    def release_materialized(self, digest: Digest, *, tree: bool) -> None:
-        """Says that what was placed is removed again; once for each time it was placed."""
-
-    def disk_space(self) -> tuple[int, int]:
-        """(bytes free, bytes in all) where it keeps its content; OSError when the disk does not answer."""
-
-
 class WorkerServices(NamedTuple):
     """What a worker works with; made in the worker, so nothing in it is shared between processes.
 
     `lfs_object` gives the file that holds a Git LFS object on this machine, None when it was not fetched.
     """
 
-    store: SandboxStore
+    store: Store
     git_objects: GitObjectReader
     lfs_object: Callable[[Digest], str | None]
     environments: Environments

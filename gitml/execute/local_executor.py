@@ -21,7 +21,6 @@ from gitml.core.model.protocols import (
     TaskStarted,
 )
 from gitml.core.model.resources import Resources
-from gitml.core.model.result import Cost
 from gitml.errors import GitmlError, MachineError
 from gitml.execute.capacity import GpuShares, gpus
 from gitml.execute.messages import NUMBER_WIDTH, Frames, encode_task, finished_from_json, frame
@@ -82,7 +81,6 @@ class LocalExecutor:
         self._machine = os.environ if machine is None else machine
         self._roots: SandboxRoots | None = None
         self._slots = slots
-        self._capacity = capacity
         self._free = capacity
         self._taken: dict[str, Resources] = {}
         self._grace = grace
@@ -98,14 +96,6 @@ class LocalExecutor:
         self._closed = False
         self._retiring: list[_WorkerHandle] = []
 
-    def capacity(self) -> Resources:
-        """All that this target has when idle."""
-        return self._capacity
-
-    def slots(self) -> int:
-        """How many Tasks may run at once."""
-        return self._slots
-
     def takes(self, resources: Resources, nodes: int = 1, environment: Digest | None = None) -> bool:
         """Whether a Task that asks for this may be submitted now."""
         busy = sum(1 for worker in self._workers.values() if worker.attempt is not None)
@@ -114,11 +104,6 @@ class LocalExecutor:
     def descriptors(self) -> Sequence[int]:
         """One of them becomes readable when `wait` may have something to give."""
         return [*self._workers, *([] if self._control is None else [self._control.fileno()])]
-
-    def prepare(self) -> None:
-        """Starts what forks, before the process has threads that must not be forked."""
-        if self._control is None:
-            self._start_supervisor()
 
     def submit(self, task: Task) -> None:
         """Starts a Task; ValueError beyond `slots` or the GPUs that are free, or for a name that is no file name."""
@@ -133,12 +118,12 @@ class LocalExecutor:
             if sum(1 for worker in self._workers.values() if worker.attempt is not None) >= self._slots:
                 raise ValueError(f"more than {self._slots} tasks at once")
             worker = self._start_worker()
-        devices = self._devices(task.attempt, task.resources.gpus)
         digest = task.environment.digest
         from gitml.redaction import registered_secrets  # what only plans does without
 
-        task = task._replace(masked=(*task.masked, *registered_secrets()))
-        message = frame(encode_task(task, devices, with_environment=digest not in worker.environments))
+        devices = self._devices(task.attempt, task.resources.gpus)
+        task = task._replace(masked=(*task.masked, *registered_secrets()), devices=devices)
+        message = frame(encode_task(task, with_environment=digest not in worker.environments))
         worker.environments.add(digest)
         worker.attempt, worker.outputs = task.attempt, task.action.outputs
         self._taken[task.attempt] = task.resources
@@ -361,8 +346,8 @@ class LocalExecutor:
         outcome, error = "lost", f"its worker {_death(worker.status)}"
         if worker.cancelled:
             outcome, error = "cancelled", "cancelled"
-        ended = TaskFinished(worker.attempt, outcome, None, error, None, (), {}, Cost(), None)
-        self._finish(worker, ended._replace(partial=partial.outputs, warnings=partial.notes))
+        ended = TaskFinished(worker.attempt, outcome, error=error, partial=partial.outputs, warnings=partial.notes)
+        self._finish(worker, ended)
 
     def _partial_outputs(self, worker: _WorkerHandle) -> PartialOutputs:
         """What is left of the outputs of a Task whose worker was lost; nothing where it was to end at once."""
@@ -377,21 +362,18 @@ class LocalExecutor:
         if work is None:
             return PartialOutputs()
         try:
-            return keep_partial(worker.outputs, work, self._services_here().store)
+            return keep_partial(worker.outputs, work, self._make_services().store)
         except (GitmlError, OSError):
             return PartialOutputs()
-
-    def _services_here(self) -> WorkerServices:
-        """Services of this process."""
-        return self._make_services()
 
 
 def _death(status: int) -> str:
     code = os.waitstatus_to_exitcode(status)
     if code >= 0:
         return f"ended with exit status {code}"
-    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-    return f"was killed by {name}" + (" (out of memory?)" if -code == signal.SIGKILL else "")
+    from gitml.execute.process import killed_by
+
+    return f"was {killed_by(-code)}"
 
 
 def _wait_for(pid: int) -> int:

@@ -13,7 +13,10 @@ from collections import deque
 from collections.abc import Iterable, Mapping
 
 from gitml.core.model.action import Action
+from gitml.core.model.protocols import Store
+from gitml.core.records.record import LogRef
 from gitml.core.secrets.mask import Mask
+from gitml.errors import GitmlError
 from gitml.execute.log_text import last_line
 from gitml.files import write_all
 from gitml.redaction import credentials_of, is_secret, registered_secrets, secret_in_file
@@ -93,6 +96,16 @@ class Log:
             self._fd = -1
         return True
 
+    def keep(self, store: Store) -> LogRef | None:
+        """Completes the file and moves it into the Store; None when nothing was written, or it can't be kept.
+
+        A log that is lost (the disk is full) is no reason to lose a result.
+        """
+        try:
+            return ingest_log(store, self.path, self.written) if self.close() else None
+        except OSError:
+            return None
+
     def _keep(self, shown: bytes) -> None:
         """Writes to the first part what is masked already."""
         first = shown[: self._room]
@@ -135,6 +148,15 @@ class Log:
         self._reported = now
         self._said = line
         return line
+
+
+def ingest_log(store: Store, path: str, written: int | None = None) -> LogRef | None:
+    """Moves a log of which `written` bytes were written (None: all that is there) into the Store; None when it can't be kept."""
+    try:
+        digest, size = store.ingest_file(path)
+    except (OSError, GitmlError):
+        return None
+    return LogRef(digest, size, size if written is None else written)
 
 
 def _masked(raw: bytes, mask: Mask | None, start: int) -> tuple[bytes, int]:

@@ -3,35 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
-from gitml.core.model.action import Action, decode_action
+from gitml.core.model.action import decode_action
 from gitml.core.model.digest import Digest, parse_digest
 from gitml.core.model.environment import Environment, EnvironmentSource
-from gitml.core.model.guarantees import FULL, Network, network_of
+from gitml.core.model.guarantees import network_of
 from gitml.core.model.protocols import Task, TaskFinished
+from gitml.core.model.resources import ONE_CPU
 from gitml.core.model.result import Cost, OutputRef, size_from_json
 from gitml.core.records.record import MACHINE, LogRef
 
 LONGEST = 2**28
 NUMBER_WIDTH = 8  # bytes of a request for a worker, which is its number: on a stream its end must be known
-
-
-class WorkerTask(NamedTuple):
-    """A Task as a worker gets it; `devices` are the GPUs it may see, None when it was given none."""
-
-    attempt: str
-    action: Action
-    environment: Environment
-    timeout: float | None
-    strict: bool
-    log: str
-    devices: str | None
-    lent: Mapping[str, str] = {}
-    network: Network = FULL
-    secrets: Mapping[str, str] = {}
-    masked: tuple[str, ...] = ()
 
 
 def frame(message: Any) -> bytes:
@@ -64,7 +48,7 @@ class Frames:
         return found
 
 
-def encode_task(task: Task, devices: str | None, *, with_environment: bool) -> dict[str, Any]:
+def encode_task(task: Task, *, with_environment: bool) -> dict[str, Any]:
     """A Task for a worker, that keeps the environments it was sent."""
     environment: list[Any] = [task.environment.digest]
     if with_environment:
@@ -78,7 +62,7 @@ def encode_task(task: Task, devices: str | None, *, with_environment: bool) -> d
         "strict": task.strict,
         "network": task.network,
         "log": task.log,
-        "devices": devices,
+        "devices": task.devices,
         "lent": dict(task.lent),
         "secrets": dict(task.secrets),
         "masked": list(task.masked),
@@ -86,26 +70,27 @@ def encode_task(task: Task, devices: str | None, *, with_environment: bool) -> d
     }
 
 
-def decode_task(message: dict[str, Any], environments: dict[Digest, Environment]) -> WorkerTask:
-    """The inverse of `encode_task`; `environments` is added to. ValueError for what is none."""
+def decode_task(message: dict[str, Any], environments: dict[Digest, Environment]) -> Task:
+    """The Task that `encode_task` wrote, but for its resources; `environments` is added to. ValueError for what is none."""
     try:
         digest, *rest = message["environment"]
         if rest:
             description, name, text = rest
             source = EnvironmentSource(name, None if text is None else text.encode("latin-1"))
             environments[digest] = Environment(digest, description, source)
-        return WorkerTask(
+        return Task(
             message["attempt"],
             decode_action(message["action"].encode("ascii")),
             environments[digest],
+            ONE_CPU,
             message["timeout"],
             message["strict"],
             message["log"],
-            message["devices"],
             message["lent"],
-            network_of(message["network"]),
-            message["secrets"],
-            tuple(message["masked"]),
+            network=network_of(message["network"]),
+            secrets=message["secrets"],
+            masked=tuple(message["masked"]),
+            devices=message["devices"],
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a task: {error!r}"[:200]) from error

@@ -83,7 +83,7 @@ def run(
         begun = time.monotonic()
         umask = os.umask(UMASK)  # a worker has one thread, so nothing else is made meanwhile
         try:
-            pid = _spawn(path, argv, env, writer, confine, launch)
+            pid = _start(path, argv, env, writer, confine, launch)
         finally:
             os.umask(umask)
     except BaseException:
@@ -187,25 +187,17 @@ def _group(pid: int) -> int:
         return -1
 
 
-def _spawn(
-    path: str,
-    argv: tuple[str, ...],
-    env: Mapping[str, str],
-    writer: int,
-    confine: Callable[[], None] | None,
-    launch: Callable[[], int] | None,
-) -> int:
-    if confine is not None or launch is not None or not platform.SPAWNS_SESSIONS:
-        return _fork(path, argv, env, writer, confine, launch)
+def spawn(path: str, argv: tuple[str, ...], env: Mapping[str, str], output: int, *, setsid: bool = False) -> int:
+    """Starts a program with an empty input, whose output and errors go to the descriptor `output`, and no signal ignored."""
     actions = (
         (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_DUP2, writer, 1),
-        (os.POSIX_SPAWN_DUP2, writer, 2),
+        (os.POSIX_SPAWN_DUP2, output, 1),
+        (os.POSIX_SPAWN_DUP2, output, 2),
     )
-    return os.posix_spawn(path, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=_SIGNALS)
+    return os.posix_spawn(path, argv, env, file_actions=actions, setsid=setsid, setsigmask=(), setsigdef=_SIGNALS)
 
 
-def _fork(
+def _start(
     path: str,
     argv: tuple[str, ...],
     env: Mapping[str, str],
@@ -213,10 +205,12 @@ def _fork(
     confine: Callable[[], None] | None,
     launch: Callable[[], int] | None,
 ) -> int:
-    """As `posix_spawn`, with room for `confine` and `launch`.
+    """As `spawn` in a session of its own, with room for `confine` and `launch`.
 
     A worker has one thread, so what runs between fork and exec may be Python.
     """
+    if confine is None and launch is None and platform.SPAWNS_SESSIONS:
+        return spawn(path, argv, env, writer, setsid=True)
     error_reader, error_writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -262,6 +256,16 @@ def _led(launch: Callable[[], int]) -> int:
     except BaseException as error:
         os.write(2, f"gang: {type(error).__name__}: {error}\n".encode("utf-8", "replace"))
         return 70
+
+
+def signal_name(number: int) -> str:
+    """As in ``SIGTERM``; ``signal 77`` for one without a name."""
+    return signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+
+
+def killed_by(number: int) -> str:
+    """What a signal did to a process, in words."""
+    return f"killed by {signal_name(number)}" + (" (out of memory?)" if number == signal.SIGKILL else "")
 
 
 def _read(reader: int) -> bytes | None:

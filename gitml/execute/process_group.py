@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from gitml.execute.log_text import last_line
+from gitml.execute.process import signal_name, spawn
 from gitml.files import write_all
 from gitml.layout import GANG_VARIABLE
 from gitml.platform.current import platform
@@ -22,7 +23,6 @@ from gitml.platform.interface import LOOK
 GRACE = 5.0
 _LONGEST = 1 << 16
 _REMEMBERED = 4096
-_SIGNALS = tuple(sorted(signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}))
 
 
 class Rendezvous(NamedTuple):
@@ -151,7 +151,7 @@ def launch(path: str, argv: tuple[str, ...], members: Sequence[tuple[int, Mappin
                 _send(started, signal.SIGKILL)
     except OSError as error:
         _send(started, signal.SIGKILL)
-        _write_log(f"gang: can't start a process: {error.strerror}\n".encode())
+        write_all(1, f"gang: can't start a process: {error.strerror}\n".encode())
         return 127
     for member in started:
         _drain(member)
@@ -159,9 +159,8 @@ def launch(path: str, argv: tuple[str, ...], members: Sequence[tuple[int, Mappin
         if stop_requests:
             return 128 + signal.SIGTERM
         last = last_line(failed.recent, limit=250)
-        _write_log(
-            f"rank {failed.rank} failed first, with {_describe_exit(status)}{': ' + last if last else ''}\n".encode()
-        )
+        how = f"exit status {status}" if status > 0 else signal_name(-status)
+        write_all(1, f"rank {failed.rank} failed first, with {how}{': ' + last if last else ''}\n".encode())
         return status if status > 0 else 128 - status
     return 0
 
@@ -170,12 +169,7 @@ def _start(rank: int, path: str, argv: tuple[str, ...], env: Mapping[str, str]) 
     reader, writer = os.pipe()
     os.set_blocking(reader, False)
     try:
-        actions = (
-            (os.POSIX_SPAWN_OPEN, 0, "/dev/null", os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_DUP2, writer, 1),
-            (os.POSIX_SPAWN_DUP2, writer, 2),
-        )
-        pid = os.posix_spawn(path, argv, env, file_actions=actions, setsigmask=(), setsigdef=_SIGNALS)
+        pid = spawn(path, argv, env, writer)
     finally:
         os.close(writer)
     return _Member(rank, pid, reader)
@@ -209,7 +203,7 @@ def _read(member: _Member) -> bool:
         member.rest = b""
     sign = b"[%d] " % member.rank
     if lines:
-        _write_log(b"".join([sign + line + b"\n" for line in lines]))
+        write_all(1, b"".join([sign + line + b"\n" for line in lines]))
     return bool(chunk)
 
 
@@ -218,7 +212,7 @@ def _drain(member: _Member) -> None:
     while member.pipe >= 0 and _read(member):
         continue
     if member.rest:
-        _write_log(b"[%d] %s\n" % (member.rank, member.rest))
+        write_all(1, b"[%d] %s\n" % (member.rank, member.rest))
 
 
 def _reap(members: Sequence[_Member]) -> list[tuple[_Member, int]]:
@@ -236,16 +230,3 @@ def _send(members: Sequence[_Member], number: int) -> None:
     for member in members:
         if member.running:
             os.kill(member.pid, number)
-
-
-def _write_log(text: bytes) -> None:
-    write_all(1, text)
-
-
-def _describe_exit(status: int) -> str:
-    if status > 0:
-        return f"exit status {status}"
-    try:
-        return signal.Signals(-status).name
-    except ValueError:
-        return f"signal {-status}"

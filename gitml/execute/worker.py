@@ -10,13 +10,12 @@ from typing import Any, NoReturn
 
 from gitml.core.model.digest import Digest
 from gitml.core.model.environment import Environment
-from gitml.core.model.protocols import TaskFinished
-from gitml.core.model.result import Cost
+from gitml.core.model.protocols import Task, TaskFinished
 from gitml.errors import GitmlError, MachineError
-from gitml.execute.attempt import AttemptReporter, perform, sandbox_of
+from gitml.execute.attempt import AttemptReporter, WorkerAttempt, sandbox_of
 from gitml.execute.interfaces import WorkerServices
 from gitml.execute.log import mask_of
-from gitml.execute.messages import Frames, WorkerTask, decode_task, frame
+from gitml.execute.messages import Frames, decode_task, frame
 from gitml.execute.process import NONE, NOW, SOFT, StopRequests
 from gitml.execute.sandbox.location import SandboxRoot
 from gitml.execute.sandbox.namespace import leave_shared
@@ -77,7 +76,7 @@ class Worker(StopRequests):
                 self._receive()
             task = decode_task(self._queue.pop(0), environments)
             if services is None:
-                self.send(["finished", _failed(task.attempt, f"the worker can't begin: {broken}")])
+                self.send(["finished", TaskFinished(task.attempt, "failed", error=f"the worker can't begin: {broken}")])
                 continue
             self._perform(task, services, memory)
 
@@ -114,7 +113,7 @@ class Worker(StopRequests):
         else:
             self.abandon()
 
-    def _perform(self, task: WorkerTask, services: WorkerServices, memory: BlobMemory) -> None:
+    def _perform(self, task: Task, services: WorkerServices, memory: BlobMemory) -> None:
         self.attempt, self._requested = task.attempt, self._requested_early.pop(task.attempt, NONE)
         root = sandbox_of(self.root.path or "", task.attempt)
         sandbox = self.sandbox = Sandbox(root, services, memory, mounted=self.root.mounted)
@@ -124,7 +123,7 @@ class Worker(StopRequests):
             lambda what: self.send(["prepares", task.attempt, what]),
         )
         try:
-            finished = perform(task, sandbox, services, self, report, self.grace)
+            finished = WorkerAttempt(task, sandbox, services, self, report, self.grace).perform()
         except Exception as error:
             import traceback
 
@@ -134,7 +133,7 @@ class Worker(StopRequests):
             )
             hidden = (*task.secrets.values(), *task.masked)
             mask = mask_of(task.action, {}, services.environments.machine, hidden)
-            finished = _failed(task.attempt, mask.text(what))
+            finished = TaskFinished(task.attempt, "failed", error=mask.text(what))
         # told first: the executor can go on while the sandbox is removed
         self.send(["finished", finished])
         try:
@@ -165,7 +164,3 @@ class Worker(StopRequests):
                 )
             elif message["attempt"] == self.attempt:
                 self._requested = max(self._requested, requested)
-
-
-def _failed(attempt: str, error: str) -> TaskFinished:
-    return TaskFinished(attempt, "failed", None, error, None, (), {}, Cost(), None)

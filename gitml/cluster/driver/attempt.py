@@ -12,10 +12,8 @@ from enum import Enum, auto
 from typing import Any, NamedTuple
 
 from gitml.cluster.content.messages import AttemptReport
-from gitml.core.model.protocols import Store, Task, TaskFinished
+from gitml.core.model.protocols import Task, TaskFinished
 from gitml.core.model.resources import Machine
-from gitml.core.model.result import Cost
-from gitml.core.records.record import LogRef
 from gitml.errors import GitmlError, RemoteError
 from gitml.files import write_all
 
@@ -223,15 +221,6 @@ class LogAssembler:
             self._fd = -1
 
 
-def ingest_log(store: Store, path: str, written: int | None = None) -> LogRef | None:
-    """Moves a log of which `written` bytes were written (None: all that is there) into the Store; None when it can't be kept."""
-    try:
-        digest, size = store.ingest_file(path)
-    except (OSError, GitmlError):
-        return None
-    return LogRef(digest, size, size if written is None else written)
-
-
 def loss_reason(error: BaseException) -> str:
     """How an attempt was lost, in a line."""
     known = {
@@ -261,4 +250,4 @@ def transfer_failure(attempt: TaskAttempt, error: GitmlError) -> tuple[str, str]
 def submission_failure(task: Task, error: GitmlError) -> TaskFinished:
     """The end of a Task that could not be submitted."""
     outcome = "lost" if isinstance(error, RemoteError) else "failed"
-    return TaskFinished(task.attempt, outcome, None, error.message, error.hint, (), {}, Cost(), None)
+    return TaskFinished(task.attempt, outcome, error=error.message, hint=error.hint)

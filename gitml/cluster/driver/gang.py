@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple, Protocol
 
-from gitml.cluster.driver.attempt import ReservedBundle, ingest_log
+from gitml.cluster.driver.attempt import ReservedBundle
 from gitml.cluster.driver.node_pool import NodePool
 from gitml.core.model.protocols import (
     Store,
@@ -23,7 +23,6 @@ from gitml.core.model.protocols import (
 )
 from gitml.core.model.resources import Resources
 from gitml.core.model.result import Cost
-from gitml.core.records.record import LogRef
 from gitml.errors import GitmlError, RemoteError
 from gitml.execute.log import Log
 from gitml.execute.process_group import Rendezvous, encode_rendezvous, free_ports
@@ -188,7 +187,7 @@ class GangScheduler:
 
     def _fail_to_begin(self, gang: Gang, error: Exception) -> None:
         words = error.message if isinstance(error, GitmlError) else " ".join(str(error).split())[:200]
-        lost = TaskFinished("", "lost", None, f"its machines could not be had: {words}", None, (), {}, Cost(), None)
+        lost = TaskFinished("", "lost", error=f"its machines could not be had: {words}")
         gang.failed = (0, lost)
         self._cancel_members(gang, now=True)
         if not gang.members:
@@ -232,16 +231,15 @@ def _verdict(gang: Gang) -> TaskFinished:
         error = first.error if of_all else f"node {rank} of its gang: {first.error}"
         return first._replace(error=error, outputs=(), metrics={}, cost=cost, bad_inputs=bad, partial=partial)
     if gang.cancelled:
-        return TaskFinished("", "cancelled", None, "cancelled", None, (), {}, cost, None, bad, partial=partial)
+        return TaskFinished("", "cancelled", error="cancelled", cost=cost, bad_inputs=bad, partial=partial)
     return gang.finished[0]._replace(cost=cost, bad_inputs=bad)
 
 
-class GangLog:
+class GangLog(Log):
     """The log of a gang, at `path`: what each of its nodes writes to a `part` of its own comes into it in whole lines."""
 
     def __init__(self, path: str) -> None:
-        self.path = path
-        self._log = Log(path)
+        super().__init__(path)
         self._read: dict[int, int] = {}  # bytes of each part that are in the log
         self._rest: dict[int, bytes] = {}  # the line that a node has not ended
 
@@ -267,10 +265,6 @@ class GangLog:
         if self._rest.get(rank):
             self._add(rank, b"\n")
 
-    def keep(self, store: Store) -> LogRef | None:
-        """Closes it and moves it into the Store; None when nothing was written, or it can't be kept."""
-        return ingest_log(store, self.path, self._log.written) if self._log.close() else None
-
     def remove_part(self, rank: int) -> None:
         """Removes a node's part."""
         with suppress(FileNotFoundError):
@@ -280,7 +274,7 @@ class GangLog:
         self._read[rank] = self._read.get(rank, 0) + len(chunk)
         whole, end, self._rest[rank] = (self._rest.get(rank, b"") + chunk).rpartition(b"\n")
         if end:
-            self._log.write(whole + end)
+            self.write(whole + end)
 
 
 class RayPlacementGroup:

@@ -15,7 +15,6 @@ from gitml.cluster.driver.attempt import (
     AttemptEvent,
     AttemptState,
     TaskAttempt,
-    ingest_log,
     loss_reason,
     submission_failure,
     transfer_failure,
@@ -29,6 +28,7 @@ from gitml.core.model.resources import Resources
 from gitml.core.model.result import Cost
 from gitml.core.records.record import LogRef
 from gitml.errors import GitmlError, MachineError
+from gitml.execute.log import ingest_log
 
 RECEIVE = 5.0  # seconds that one call to the hub waits for messages
 HUB_AGAIN = 1.0  # seconds until a new hub is tried again where the head does not answer

@@ -93,7 +93,7 @@ class Submitter:
             session.grace,
             task.resources.gpus,
             session.hub.name,
-            encode_task(task, None, with_environment=True),
+            encode_task(task, with_environment=True),
             session.own.stores if stored else (),
             stored,
         )

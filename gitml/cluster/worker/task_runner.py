@@ -23,7 +23,6 @@ from gitml.cluster.worker.remote_fetch import RemoteFetch, StoreBackoff, missing
 from gitml.core.model.digest import Digest
 from gitml.core.model.protocols import Task, TaskFinished, TaskOutput, TaskPrepares, TaskStarted
 from gitml.core.model.resources import Resources
-from gitml.core.model.result import Cost
 from gitml.core.text.format import size as size_text
 from gitml.errors import GitmlError, InputError
 from gitml.execute.messages import decode_task
@@ -54,9 +53,7 @@ def perform(request_data: bytes, contents: Mapping[str, bytes]) -> tuple[bytes, 
 
 def refusal(request: AttemptRequest, why: str) -> tuple[bytes, Mapping[str, bytes]]:
     """The report of an attempt that this machine can't make."""
-    finished = TaskFinished(
-        request.attempt, "failed", None, f"machine {this_node()[1]}: {why}", None, (), {}, Cost(), None
-    )
+    finished = TaskFinished(request.attempt, "failed", error=f"machine {this_node()[1]}: {why}")
     return encode_report(AttemptReport(*this_node(), finished, refused=True)), {}
 
 
@@ -103,19 +100,21 @@ class TaskRunner:
         before = signal.signal(signal.SIGINT, self._on_interrupt)
         pin = -1
         try:
-            task = _task_of(self.request)
+            task = decode_task(self.request.task, {})._replace(resources=Resources(gpus=self.request.gpus))
             roots = roots_of(task.action)
             pin = state.folder.gc.pin(self.user, roots)
             state.folder.put(contents)
             try:
                 missing = self._fetch_stored()
                 if missing and not self.urgency:
-                    return self._report(_missing_inputs(self.request.attempt, missing, self.notes))
+                    why = "inputs could not be fetched from a remote store"
+                    failed = TaskFinished(self.request.attempt, "failed", error=why)
+                    return self._report(failed._replace(lacking=missing, notes=self.notes))
                 complete = self._wait_for_contents(roots)
             except ConnectionError:  # the run is gone, or out of reach: no fault of this machine
                 complete = False
             if not complete:
-                return self._report(_cancelled_before_start(self.request.attempt))
+                return self._report(TaskFinished(self.request.attempt, "cancelled", error="cancelled before it began"))
             refused = self._other_environment(task)
             if refused:
                 return refusal(self.request, refused)
@@ -276,23 +275,3 @@ class TaskRunner:
                 contents["log"] = file.read()
         report = AttemptReport(self.state.node, self.state.host, finished, tuple(away), log_from, finished.unprepared)
         return encode_report(report), contents
-
-
-def _task_of(request: AttemptRequest) -> Task:
-    job = decode_task(request.task, {})
-    resources = Resources(gpus=request.gpus)
-    return Task(
-        *(request.attempt, job.action, job.environment, resources, job.timeout, job.strict, job.log, job.lent),
-        network=job.network,
-        secrets=job.secrets,
-        masked=job.masked,
-    )
-
-
-def _missing_inputs(attempt: str, missing: tuple[Digest, ...], notes: tuple[str, ...]) -> TaskFinished:
-    why = "inputs could not be fetched from a remote store"
-    return TaskFinished(attempt, "failed", None, why, None, (), {}, Cost(), None, lacking=missing, notes=notes)
-
-
-def _cancelled_before_start(attempt: str) -> TaskFinished:
-    return TaskFinished(attempt, "cancelled", None, "cancelled before it began", None, (), {}, Cost(), None)

@@ -89,6 +89,15 @@ class Store(Protocol):
     def quarantine(self, digest: Digest, why: str) -> None:
         """Moves a bad object aside, never deleting it; from now on it counts as missing."""
 
+    def verify_materialized(self, digest: Digest, *, tree: bool) -> Sequence[Digest]:
+        """The objects behind what was placed that were changed in place since; they are quarantined already."""
+
+    def release_materialized(self, digest: Digest, *, tree: bool) -> None:
+        """Says that what was placed is removed again; once for each time it was placed."""
+
+    def disk_space(self) -> tuple[int, int]:
+        """(bytes free, bytes in all) where it keeps its content; OSError when the disk does not answer."""
+
 
 class Download(NamedTuple):
     """An object's bytes from `start` on: where it was asked to begin, or 0 where the remote can't begin in the middle.
@@ -217,7 +226,8 @@ class Task(NamedTuple):
     beyond what it says. `lent` are environment
     variables that the step sees beyond those of its machine: what it is passed from elsewhere, and what it is to its gang.
     `secrets` are the values of its secret parameters by their seals, and `masked` what must not be seen in its log beside them.
-    `stored` are inputs that a remote store is known to have, from which the machine it runs on may download them.
+    `stored` are inputs that a remote store is known to have, from which the machine it runs on may download them. `devices` are
+    the GPUs that its worker may show it, None when it was given none.
     """
 
     attempt: str
@@ -232,6 +242,7 @@ class Task(NamedTuple):
     network: Network = FULL
     secrets: Mapping[str, str] = {}
     masked: tuple[str, ...] = ()
+    devices: str | None = None
 
 
 class TaskStarted(NamedTuple):
@@ -271,13 +282,13 @@ class TaskFinished(NamedTuple):
 
     attempt: str
     outcome: str
-    exit_code: int | None
-    error: str | None
-    hint: str | None
-    outputs: tuple[OutputRef, ...]
-    metrics: Mapping[str, float]
-    cost: Cost
-    log: LogRef | None
+    exit_code: int | None = None
+    error: str | None = None
+    hint: str | None = None
+    outputs: tuple[OutputRef, ...] = ()
+    metrics: Mapping[str, float] = {}
+    cost: Cost = Cost()
+    log: LogRef | None = None
     bad_inputs: tuple[Digest, ...] = ()
     machine: str = ""
     lacking: tuple[Digest, ...] = ()

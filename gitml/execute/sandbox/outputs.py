@@ -15,11 +15,11 @@ from typing import NamedTuple
 from gitml.core.kinds.port_kinds import PORT_KINDS, is_directory
 from gitml.core.model.action import ActionOutput
 from gitml.core.model.paths import is_git_name
+from gitml.core.model.protocols import Store
 from gitml.core.model.result import OutputRef
 from gitml.core.model.tree import link_stays_inside
 from gitml.core.text.metrics_file import ParsedMetrics
 from gitml.errors import GitmlError, InputError
-from gitml.execute.interfaces import SandboxStore
 from gitml.execute.log_text import neutral
 from gitml.execute.sandbox.removal import remove_tree
 
@@ -32,9 +32,7 @@ _KINDS = (
 )
 
 
-def take_outputs(
-    outputs: Sequence[ActionOutput], work: str, store: SandboxStore, taken: list[OutputRef]
-) -> ParsedMetrics:
+def take_outputs(outputs: Sequence[ActionOutput], work: str, store: Store, taken: list[OutputRef]) -> ParsedMetrics:
     """Moves the outputs below `work` into the Store, each added to `taken` once it is there, and reads the metrics.
 
     InputError when one is missing, not of its kind, or a metrics file is not one; all are looked at before any is taken.
@@ -95,7 +93,7 @@ class PartialOutputs(NamedTuple):
 
 
 def keep_partial(
-    outputs: Sequence[ActionOutput], work: str, store: SandboxStore, taken: Sequence[OutputRef] = ()
+    outputs: Sequence[ActionOutput], work: str, store: Store, taken: Sequence[OutputRef] = ()
 ) -> PartialOutputs:
     """Moves what lies at the places of `outputs` below `work` into the Store; `taken` are those that it has already.
 
@@ -133,7 +131,7 @@ def _place(output: ActionOutput, work: str) -> str | None:
     return path if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else None
 
 
-def _take(output: ActionOutput, path: str, store: SandboxStore) -> OutputRef:
+def _take(output: ActionOutput, path: str, store: Store) -> OutputRef:
     found = os.lstat(path)
     if stat.S_ISDIR(found.st_mode):
         _prune(path)
@@ -177,7 +175,7 @@ def _make_readable(path: str, mode: int) -> None:
         os.chmod(path, stat.S_IMODE(mode) | stat.S_IRUSR)
 
 
-def _has_room(store: SandboxStore, work: str) -> bool:
+def _has_room(store: Store, work: str) -> bool:
     """Whether enough is free, where the Store is and where the sandbox is."""
     try:
         here = os.statvfs(work)

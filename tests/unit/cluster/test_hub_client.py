@@ -98,7 +98,7 @@ class Worker:
 
     def perform(self, task: Task, contents: dict[str, bytes] | None = None) -> tuple[AttemptReport, bytes]:
         """Performs a Task; returns the report, and its log."""
-        message = encode_task(task, None, with_environment=True)
+        message = encode_task(task, with_environment=True)
         order = AttemptRequest(__version__, "r", task.attempt, self.place, 5.0, 0.0, "hub", message)
         data, made = task_runner.perform(encode_request(order), contents or {})
         return decode_report(data), made.get("log", b"")
