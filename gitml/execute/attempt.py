@@ -59,11 +59,6 @@ class AttemptReporter(NamedTuple):
     prepares: Callable[[str], None]
 
 
-def sandbox_of(live_dir: str, attempt: str) -> str:
-    """The directory of an attempt; the step itself runs in ``work`` below it."""
-    return f"{live_dir}/{attempt}"
-
-
 def is_of_disk(error: BaseException | None) -> bool:
     """Whether a disk or the system refused something, which no step can be blamed for."""
     return isinstance(error, OSError) and error.errno in _OF_DISK

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import signal
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from gitml.core.model.action import ActionOutput
 from gitml.core.model.digest import Digest
@@ -61,7 +63,8 @@ class LocalExecutor:
     """Performs Tasks on this machine, `slots` at once, in sandboxes below `live_dir` (on the file system of the Store) or apart.
 
     `make_services` is called in each worker. Nothing is started before the first `submit`. Steps get `grace` seconds between
-    SIGTERM and SIGKILL. To be used from one thread.
+    SIGTERM and SIGKILL. `host` is what follows the name of Python in the command of the supervisor, which ends with a call of
+    `supervisor.run_host`; without one it is forked, as no process with threads can be. To be used from one thread.
     """
 
     capabilities = Capabilities(shares_machine=True)
@@ -75,7 +78,9 @@ class LocalExecutor:
         *,
         machine: Mapping[str, str] | None = None,
         grace: float = GRACE,
+        host: Sequence[str] = (),
     ) -> None:
+        self._host = host
         self._make_services = make_services
         self._live_dir = os.path.realpath(live_dir)
         self._machine = os.environ if machine is None else machine
@@ -230,20 +235,21 @@ class LocalExecutor:
             self._roots = sandbox_roots(self._live_dir, self._machine)
         ours, theirs = socket.socketpair(socket.AF_UNIX, platform.CONTROL_SOCKET)
         with theirs:
-            pid = self._fork_supervisor(theirs.fileno(), self._roots)
+            pid = self._spawn_supervisor(theirs.fileno(), self._roots)
         self._supervisor, self._control = pid, ours
         self._deaths = Frames()
         self._poll.register(ours.fileno(), select.POLLIN)
 
-    def _fork_supervisor(self, control: int, roots: SandboxRoots) -> int:
-        """Starts the supervisor with its end of the control socket; its process id. From then on steps can't look in here."""
+    def _spawn_supervisor(self, control: int, roots: SandboxRoots) -> int:
+        """Starts the supervisor with its end of the control socket; its process id. If forked, steps can't look in here then."""
+        if self._host:
+            os.set_inheritable(control, True)
+            argv = (sys.executable, *self._host, str(control), json.dumps(roots), str(self._grace))
+            return os.posix_spawn(sys.executable, argv, dict(self._machine), setsigmask=())
         platform.deny_inspection()
         pid = os.fork()
-        if pid == 0:
-            self._become_supervisor(control, roots)
-        return pid
-
-    def _become_supervisor(self, control: int, roots: SandboxRoots) -> NoReturn:
+        if pid:
+            return pid
         try:
             from gitml.execute.supervisor import Supervisor, detach_from
 
@@ -253,12 +259,9 @@ class LocalExecutor:
             os._exit(2)
 
     def _receive(self, worker: _WorkerHandle) -> None:
-        try:
-            data = os.read(worker.fd, 2**18)
-        except ConnectionResetError:
-            data = b""
-        if data:
-            for message in worker.frames.feed(data):
+        messages = worker.frames.receive(worker.fd)
+        if messages is not None:
+            for message in messages:
                 self._handle_message(worker, message)
             return
         self._poll.unregister(worker.fd)
@@ -286,18 +289,15 @@ class LocalExecutor:
 
     def _receive_from_supervisor(self) -> None:
         assert self._control is not None
-        try:
-            data = self._control.recv(4096)
-        except ConnectionResetError:
-            data = b""
-        if data:
-            for number, status in self._deaths.feed(data):
-                for worker in list(self._workers.values()):
-                    if worker.number == number:
-                        worker.status = status
-                        self._retire(worker)
+        deaths = self._deaths.receive(self._control.fileno())
+        if deaths is None:
+            self._abandon_supervisor()
             return
-        self._abandon_supervisor()
+        for number, status in deaths:
+            for worker in list(self._workers.values()):
+                if worker.number == number:
+                    worker.status = status
+                    self._retire(worker)
 
     def _abandon_supervisor(self) -> None:
         """The supervisor was killed: its workers learn it from the kernel, clear up and close their sockets."""
@@ -316,19 +316,20 @@ class LocalExecutor:
         """Removes what workers that are gone may have left of their last sandboxes."""
         from gitml.execute.sandbox.removal import remove_tree
 
-        for sandbox in [sandbox for worker in workers for sandbox in self._recent(worker)]:
-            remove_tree(sandbox)
+        for worker in workers:
+            for sandbox in self._sandboxes(worker.recent):
+                remove_tree(sandbox)
 
-    def _recent(self, worker: _WorkerHandle) -> list[str]:
-        """Where the last sandboxes of a worker may lie."""
+    def _sandboxes(self, attempts: Sequence[str]) -> list[str]:
+        """Where the sandboxes of attempts may lie."""
         roots = [] if self._roots is None else self._roots.roots()
-        return [f"{root}/{attempt}" for attempt in worker.recent for root in roots]
+        return [f"{root}/{attempt}" for attempt in attempts for root in roots]
 
     def _end_strays(self, workers: Sequence[_WorkerHandle]) -> None:
         for worker in workers:
             if worker.pid:
                 platform.wait_for_other(worker.pid, CLOSE_WAIT)
-            for sandbox in self._recent(worker):
+            for sandbox in self._sandboxes(worker.recent):
                 platform.end_strays(sandbox)
 
     def _retire(self, worker: _WorkerHandle) -> None:
@@ -351,14 +352,12 @@ class LocalExecutor:
 
     def _partial_outputs(self, worker: _WorkerHandle) -> PartialOutputs:
         """What is left of the outputs of a Task whose worker was lost; nothing where it was to end at once."""
-        from gitml.execute.attempt import sandbox_of
         from gitml.execute.sandbox.outputs import PartialOutputs, keep_partial
 
         if worker.attempt is None or worker.cancelled or not worker.outputs:
             return PartialOutputs()
-        roots = [] if self._roots is None else self._roots.roots()
-        works = [f"{sandbox_of(root, worker.attempt)}/work" for root in roots]
-        work = next((work for work in works if os.path.isdir(work)), None)
+        works = [f"{sandbox}/work" for sandbox in self._sandboxes([worker.attempt])]
+        work = next(filter(os.path.isdir, works), None)
         if work is None:
             return PartialOutputs()
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 from gitml.core.model.action import decode_action
@@ -29,6 +30,14 @@ class Frames:
 
     def __init__(self) -> None:
         self._buffer = bytearray()
+
+    def receive(self, fd: int) -> list[Any] | None:
+        """The messages that what has arrived on a socket completes; None when its other end is closed or killed."""
+        try:
+            data = os.read(fd, 2**18)
+        except ConnectionResetError:
+            return None
+        return self.feed(data) if data else None
 
     def feed(self, data: bytes) -> list[Any]:
         """The messages that `data` completes; ValueError for what no peer of ours sends."""

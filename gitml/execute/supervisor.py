@@ -8,11 +8,12 @@ everything when gitml is gone.
 from __future__ import annotations
 
 import gc
+import json
 import os
 import select
 import signal
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from typing import NoReturn
 
 from gitml.execute.interfaces import WorkerServices
@@ -39,6 +40,14 @@ def detach_from(parent_fds_kept: Collection[int]) -> None:
                 os.dup2(null, fd, inheritable=fd <= 2)
             except OSError:  # the descriptor of the listing itself
                 continue
+
+
+def run_host(arguments: Sequence[str], make_services: Callable[[], WorkerServices]) -> None:
+    """Supervises workers until the other end of the control socket is closed; `arguments` as LocalExecutor adds them."""
+    control = int(arguments[0])
+    make_services()  # loads what workers need, once for all of them
+    detach_from([control])
+    Supervisor(control, make_services, SandboxRoots(*json.loads(arguments[1])), float(arguments[2])).run()
 
 
 class Supervisor:

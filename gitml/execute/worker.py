@@ -12,7 +12,7 @@ from gitml.core.model.digest import Digest
 from gitml.core.model.environment import Environment
 from gitml.core.model.protocols import Task, TaskFinished
 from gitml.errors import GitmlError, MachineError
-from gitml.execute.attempt import AttemptReporter, WorkerAttempt, sandbox_of
+from gitml.execute.attempt import AttemptReporter, WorkerAttempt
 from gitml.execute.interfaces import WorkerServices
 from gitml.execute.log import mask_of
 from gitml.execute.messages import Frames, decode_task, frame
@@ -115,7 +115,7 @@ class Worker(StopRequests):
 
     def _perform(self, task: Task, services: WorkerServices, memory: BlobMemory) -> None:
         self.attempt, self._requested = task.attempt, self._requested_early.pop(task.attempt, NONE)
-        root = sandbox_of(self.root.path or "", task.attempt)
+        root = f"{self.root.path}/{task.attempt}"
         sandbox = self.sandbox = Sandbox(root, services, memory, mounted=self.root.mounted)
         report = AttemptReporter(
             lambda: self.send(["started", task.attempt]),
@@ -147,13 +147,10 @@ class Worker(StopRequests):
             self.send(["output", self.attempt, line])
 
     def _receive(self) -> None:
-        try:
-            data = os.read(self.fd, 2**18)
-        except ConnectionResetError:
-            data = b""
-        if not data:
+        messages = self._frames.receive(self.fd)
+        if messages is None:
             self.abandon()
-        for message in self._frames.feed(data):
+        for message in messages:
             if message["op"] == "run":
                 self._queue.append(message)
                 continue

@@ -190,7 +190,7 @@ def test_a_stray_that_hides_is_known_by_the_sandbox_that_it_sees(tmp_path: Path)
     pid = os.fork()
     if pid == 0:
         try:
-            if namespace.enter(str(tmp_path), ()) is None:
+            if not namespace.enter(str(tmp_path), ()):
                 namespace.mount_sandbox(str(attempt))
                 os.chdir("/")
                 os.execve("/bin/sleep", ["sleep", "600"], {})
@@ -274,7 +274,7 @@ def test_permissions_count_in_a_view_of_ones_own(tmp_path: Path) -> None:
     pid = os.fork()
     if pid == 0:
         try:
-            assert namespace.enter(str(tmp_path), ()) is None
+            assert not namespace.enter(str(tmp_path), ())
             namespace.leave_shared()
             namespace.mount_sandbox(str(closed))
             try:

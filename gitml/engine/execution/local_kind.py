@@ -95,22 +95,14 @@ def local_capacity(ws: Workspace, said: Mapping[str, Any], jobs: int | None) -> 
 
 def make_executor(ws: Workspace, capacity: Resources, folder: str, jobs: int | None) -> LocalExecutor:
     """An executor with `jobs` slots (as many as CPUs when None), whose sandboxes lie in `folder`."""
-    slots = jobs or max(1, int(capacity.cpus))
-    if "ray" in sys.modules:  # its threads must not be forked
-        from gitml.cluster.worker.hosted_executor import HostedExecutor
-
-        top = ws.location.worktree or ws.location.git_dir
-        host = ("-m", "gitml.engine.execution.local_kind", top)
-        return HostedExecutor(host, lambda: _services_at(top, ws.environ), folder, slots, capacity, machine=ws.environ)
     from gitml.execute.local_executor import LocalExecutor
 
+    slots = jobs or max(1, int(capacity.cpus))
     known = ws.machine_facts.known
-    return LocalExecutor(lambda: _services(ws, known), folder, slots, capacity, machine=ws.environ)
-
-
-def _services_at(top: str, machine: Mapping[str, str]) -> WorkerServices:
-    """What a worker works with whose supervisor was restarted, for the repository at `top`."""
-    return _services(open_workspace(top, machine), {})
+    host: tuple[str, ...] = ()
+    if "ray" in sys.modules:  # its threads must not be forked
+        host = ("-m", "gitml.engine.execution.local_kind", ws.location.worktree or ws.location.git_dir)
+    return LocalExecutor(lambda: _services(ws, known), folder, slots, capacity, machine=ws.environ, host=host)
 
 
 def this_machine(ws: Workspace, said: Mapping[str, Any]) -> Machine:
@@ -135,7 +127,7 @@ def _services(ws: Workspace, known: Mapping[tuple[str, str], Any]) -> WorkerServ
     return WorkerServices(store, objects, lambda digest: file_of(ws.location, store, digest), environments)
 
 
-if __name__ == "__main__":  # the supervisor of a HostedExecutor
-    from gitml.cluster.worker.hosted_executor import run_host
+if __name__ == "__main__":  # the supervisor for the repository at a path
+    from gitml.execute.supervisor import run_host
 
-    run_host(sys.argv[2:], lambda: _services_at(sys.argv[1], os.environ))
+    run_host(sys.argv[2:], lambda: _services(open_workspace(sys.argv[1], os.environ), {}))

@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -73,8 +74,6 @@ class Environments:
         self._is_strange = is_strange
         self._tops = tuple(dict.fromkeys([os.path.realpath(top) for top in tops]))
         self._packages: dict[tuple[PythonInterpreter, str], Packages] = {}
-        self._python: PythonInterpreter | None = None
-        self._looked = False
         self._identified: dict[tuple[EnvironmentSource, tuple[str, ...], str], Environment] = {}
         self._realized: dict[Digest, RealizedEnvironment] = {}
 
@@ -139,23 +138,19 @@ class Environments:
         found = self.installed(python)
         return Redirect(self._tops, found.outside, found.links)
 
+    @cached_property
     def default_python(self) -> PythonInterpreter | None:
         """The Python that a step's ``python``, or else ``python3``, is; None when there is none."""
-        if not self._looked:
-            found = self._default_on_path()
-            if found is not None:
-                self._python = self.interpreter_at(found)
-            self._looked = True
-        return self._python
+        found = self._default_on_path()
+        return None if found is None else self.interpreter_at(found)
 
     def python_to_build_with(self) -> PythonInterpreter:
         """The Python that environments are made from: the default one, or else gitml's own."""
-        found = self.default_python()
-        if found is None:
-            import sys
+        if self.default_python is not None:
+            return self.default_python
+        import sys
 
-            found = interpreter_at(sys.executable, self.machine, self._cwd, self._facts)
-        return found
+        return interpreter_at(sys.executable, self.machine, self._cwd, self._facts)
 
     def interpreter_at(self, path: str) -> PythonInterpreter:
         """The Python at `path`; NotInspectedError when it comes with a repository whose steps may not run yet."""
@@ -168,7 +163,7 @@ class Environments:
 
     def python_folder(self) -> tuple[str, ...]:
         """The folder of the real interpreter, where PATH has a script that chooses one by where it is called."""
-        python = self.default_python()
+        python = self.default_python
         if python is None:
             return ()
         folder = os.path.dirname(python.executable)
@@ -223,14 +218,13 @@ class EnvironmentProvider(Protocol):
         """See `Environments.realize`."""
 
 
-class HostProvider:
+class HostProvider(EnvironmentProvider):
     """What the machine has installed: the Python first on PATH with its distributions, and each program."""
 
     def identify(
         self, here: Environments, source: EnvironmentSource, programs: tuple[str, ...], path: str
     ) -> Environment:
-        """See `EnvironmentProvider`."""
-        python = here.default_python()
+        python = here.default_python
         described: dict[str, Any] = {}
         for program in programs:
             if _is_relative(program):
@@ -257,14 +251,12 @@ class HostProvider:
         )
 
     def path_folders(self, here: Environments, environment: Environment) -> tuple[str, ...] | None:
-        """See `EnvironmentProvider`."""
         return here.python_folder()
 
     def realize(
         self, here: Environments, environment: Environment, stop: StopRequests, report: Callable[[str], None]
     ) -> RealizedEnvironment:
-        """See `EnvironmentProvider`."""
-        python = here.default_python()
+        python = here.default_python
         if python is None:
             return RealizedEnvironment((), (), None)
         # the system's own prefix would open all of /, and is readable anyway
@@ -274,13 +266,13 @@ class HostProvider:
         return RealizedEnvironment(here.python_folder(), readable, python.executable, redirect)
 
 
-class RequirementsProvider:
+class RequirementsProvider(EnvironmentProvider):
     """An isolated environment with what a locked requirements file names, and of the programs those of the machine."""
 
     def identify(
         self, here: Environments, source: EnvironmentSource, programs: tuple[str, ...], path: str
     ) -> Environment:
-        """See `EnvironmentProvider`; InputError with its line for a file that is not locked."""
+        """InputError with its line for a file that is not locked."""
         from gitml.execute.environments.requirements import parse_requirements
 
         locked = parse_requirements(source.name, source.content or b"")
@@ -302,7 +294,6 @@ class RequirementsProvider:
         return environment_of(description, source, locked.packages())
 
     def path_folders(self, here: Environments, environment: Environment) -> tuple[str, ...] | None:
-        """See `EnvironmentProvider`."""
         from gitml.execute.environments.venvs import built_at
 
         folder = here.folder_of(environment)
@@ -311,7 +302,6 @@ class RequirementsProvider:
     def realize(
         self, here: Environments, environment: Environment, stop: StopRequests, report: Callable[[str], None]
     ) -> RealizedEnvironment:
-        """See `EnvironmentProvider`."""
         from gitml.execute.environments.venvs import build
 
         folder = here.folder_of(environment)

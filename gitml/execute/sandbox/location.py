@@ -124,7 +124,7 @@ def choose_root(roots: SandboxRoots) -> tuple[SandboxRoot, int]:
 
     The descriptor is -1 where there is no lock to hold.
     """
-    mounted = roots.mount and enter(roots.live, MARKS) is None
+    mounted = roots.mount and not enter(roots.live, MARKS)
     if mounted and not roots.chosen:
         return SandboxRoot(roots.live, True), -1
     if roots.apart is None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Collection
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
 from gitml.platform.current import platform
 from gitml.platform.kernel import (
@@ -45,23 +45,17 @@ from gitml.platform.linux import MOUNTED
 _SHOWN_FILES = (".dockerenv", ".containerenv")  # how programs know that they run in a container
 
 
-class Unavailable(NamedTuple):
-    """Why this machine can't give sandboxes a view of their own."""
-
-    why: str
-
-
-def enter(needed: str, hidden: Collection[str]) -> Unavailable | None:
-    """Moves this process, which must have one thread, into a view of its own; None when that is done.
+def enter(needed: str, hidden: Collection[str]) -> str:
+    """Moves this process, which must have one thread, into a view of its own; why that can't be, empty when it is done.
 
     `needed` is a folder that must be the same in the view, `hidden` are names that the machine's root must not have there.
     Where it can't be done nothing has changed.
     """
     refusal = platform.namespace_refusal()
     if refusal:
-        return Unavailable(refusal)
+        return refusal
     if os.path.lexists(MOUNTED):
-        return Unavailable(f"{MOUNTED} exists on this machine")
+        return f"{MOUNTED} exists on this machine"
     ready, built = os.pipe()
     joined, release = os.pipe()
     pid = os.fork()
@@ -78,12 +72,12 @@ def enter(needed: str, hidden: Collection[str]) -> Unavailable | None:
             if part.endswith(b"\n"):
                 break
         if told != b"built\n":
-            return Unavailable(told.decode("utf-8", "replace").strip() or "its namespaces could not be made")
+            return told.decode("utf-8", "replace").strip() or "its namespaces could not be made"
         try:
             _join(pid)
         except OSError as error:
-            return Unavailable(f"joining the namespaces: {error.strerror}")
-        return None
+            return f"joining the namespaces: {error.strerror}"
+        return ""
     finally:
         os.close(ready)
         os.close(release)
@@ -103,12 +97,7 @@ def mount_sandbox(folder: str) -> None:
 
 def available() -> tuple[bool, str]:
     """Whether sandboxes get a view of their own here, and if not, why. It is tried in a process of its own."""
-
-    def refusal() -> str:
-        refused = enter("/usr", ())
-        return "" if refused is None else refused.why
-
-    why = answered_apart(refusal)
+    why = answered_apart(lambda: enter("/usr", ()))
     return not why, why
 
 

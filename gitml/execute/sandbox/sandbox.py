@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from gitml.core.model.action import Action, ActionInput
@@ -65,7 +65,7 @@ class Sandbox:
 
     def build(self, action: Action, *, strict: bool) -> None:
         """Fills the sandbox. InputError for what can't be placed as declared, IntegrityError for bad content."""
-        _mkdir(self.root)
+        os.makedirs(self.root)
         if self.seen != self.root:
             mount_sandbox(self.root)
         umask = os.umask(
@@ -175,28 +175,24 @@ class Sandbox:
             if entry is not None and self._memory.get(entry.oid) is None:
                 self._write_streamed(path, entry)
                 del self._git[path]
-        ahead: list[str] = []
         unread: dict[str, list[str]] = {}
         for path, entry in self._git.items():
-            oid = entry.oid
-            content = self._memory.get(oid)
-            if content is not None:
-                self._write(path, entry, content)
-            elif oid in unread:
-                unread[oid].append(path)
+            content = self._memory.get(entry.oid)
+            if content is None:
+                unread.setdefault(entry.oid, []).append(path)
             else:
-                unread[oid] = [path]
-                ahead.append(oid)
-        for oid, content in self._git_objects.read_many(ahead) if len(ahead) > _MANY else self._read_each(ahead):
+                self._write(path, entry, content)
+        ahead = list(unread)
+        for oid, content in (
+            self._git_objects.read_many(ahead)
+            if len(ahead) > _MANY
+            else ((oid, self._git_objects.read(oid)) for oid in ahead)
+        ):
             self._memory.put(oid, content)
             for path in unread.pop(oid, ()):
                 self._write(path, self._git[path], content)
         for paths in unread.values():
             raise IntegrityError("a file of the commit is missing from the repository", where=paths[0], hint="git fsck")
-
-    def _read_each(self, oids: list[str]) -> Iterator[tuple[str, bytes]]:
-        for oid in oids:
-            yield oid, self._git_objects.read(oid)
 
     def _write_streamed(self, path: str, entry: Entry) -> None:
         """Data can be large: it is held in memory only when it proves small."""
@@ -318,13 +314,6 @@ def _covered(path: str, by: set[str]) -> bool:
             return True
         path = path[: max(path.rfind("/"), 0)]
     return "" in by
-
-
-def _mkdir(path: str) -> None:
-    try:
-        os.mkdir(path)
-    except FileNotFoundError:
-        os.makedirs(path)
 
 
 KEPT_EACH = 2**18
