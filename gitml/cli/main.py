@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import click
 
@@ -14,24 +15,28 @@ from gitml.cli import errors
 from gitml.cli.table import COMMANDS, SECTIONS
 from gitml.cli.text.terminal import forgive_encoding
 
-_HELP = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported when they are invoked, never to be listed."""
+    """A group whose commands are imported when they are invoked: `table` has the module of each and, after a colon, its name there."""
+
+    def __init__(self, *args: Any, table: Mapping[str, str], **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        self.table = table
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Every command's name, in the order of the help."""
-        return list(COMMANDS)
+        return list(self.table)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of that name, imported now."""
-        entry = COMMANDS.get(cmd_name)
-        if entry is None:
+        if cmd_name not in self.table:
             return None
         from importlib import import_module
 
-        command = import_module(f"gitml.cli.commands.{entry.module}").command
+        module, _, name = self.table[cmd_name].partition(":")
+        command = getattr(import_module(f"gitml.cli.commands.{module}"), name or "command")
         assert isinstance(command, click.Command)
         return command
 
@@ -39,11 +44,16 @@ class LazyGroup(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """The command that the arguments name; a usage error with the nearest name for an unknown one."""
-        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+        if args and args[0] not in self.table and not args[0].startswith("-"):
             from gitml.core.language.diagnostics import nearest
 
-            raise click.UsageError(f"no command {args[0]!r}{nearest(args[0], COMMANDS)}", ctx)
+            words = " ".join([*ctx.command_path.split()[1:], args[0]])
+            raise click.UsageError(f"no command {words!r}{nearest(args[0], self.table)}", ctx)
         return super().resolve_command(ctx, args)
+
+
+class _Commands(LazyGroup):
+    """All of gitml's."""
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The commands with their short helps, from the table."""
@@ -53,7 +63,12 @@ class LazyGroup(click.Group):
 
 
 @click.group(
-    "gitml", cls=LazyGroup, context_settings=_HELP, no_args_is_help=True, subcommand_metavar="COMMAND [ARGS]..."
+    "gitml",
+    cls=_Commands,
+    table={name: entry.module for name, entry in COMMANDS.items()},
+    context_settings=_SETTINGS,
+    no_args_is_help=True,
+    subcommand_metavar="COMMAND [ARGS]...",
 )
 @click.option("-C", "directory", metavar="DIR", help="Work as if started in DIR.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only errors and the result.")

@@ -132,7 +132,6 @@ def _with_words(data: Any) -> Any:
 
 
 Body = Callable[..., Any]
-_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 ALWAYS, WHEN_ASKED = "always", "when asked to"
@@ -194,7 +193,7 @@ def verb(name: str, *, json: bool = False, reaches: str = "") -> Callable[[Body]
         for option in common:
             wrapped = option(wrapped)
         wrapped.__click_params__ += own  # type: ignore[attr-defined]
-        command = click.command(name, context_settings=_SETTINGS)(wrapped)
+        command = click.command(name)(wrapped)
         command.reaches = reaches  # type: ignore[attr-defined]  # for who checks that the others reach nothing
         return command
 
@@ -218,7 +217,7 @@ def subgroup(name: str, *, default: str) -> Callable[[Body], DefaultGroup]:
     """Makes a function a group of commands of which `default` is meant when none is named."""
 
     def made(body: Body) -> DefaultGroup:
-        group = click.group(name, cls=DefaultGroup, context_settings=_SETTINGS)(body)
+        group = click.group(name, cls=DefaultGroup)(body)
         group.default = default
         return group
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class CommandEntry(NamedTuple):
-    """A command: its module below `gitml.cli.commands`, and the line that `gitml --help` shows for it."""
+    """A command: its module below `gitml.cli.commands`, after a colon its name there (else `command`), and its line of `gitml --help`."""
 
     module: str
     help: str

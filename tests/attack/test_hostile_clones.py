@@ -93,7 +93,7 @@ def commands() -> Iterator[str]:
     for name in COMMANDS:
         command = gitml.get_command(click.Context(gitml), name)
         if isinstance(command, click.Group):
-            yield from (f"{name} {below}" for below in command.commands)
+            yield from (f"{name} {below}" for below in command.list_commands(click.Context(command)))
         else:
             yield name
 
@@ -229,5 +229,5 @@ def _reaches(name: str) -> str:
     group, _, below = name.partition(" ")
     command = gitml.get_command(click.Context(gitml), group)
     if below and isinstance(command, click.Group):
-        command = command.commands[below]
+        command = command.get_command(click.Context(command), below)
     return str(getattr(command, "reaches", ""))

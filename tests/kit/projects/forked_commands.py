@@ -49,7 +49,7 @@ def _load(args: tuple[str, ...]) -> None:
         importlib.import_module(name)
     entry = COMMANDS.get(next((word for word in args if not word.startswith("-")), ""))
     if entry is not None:
-        importlib.import_module(f"gitml.cli.commands.{entry.module}")
+        importlib.import_module(f"gitml.cli.commands.{entry.module.partition(':')[0]}")
 
 
 def _be_gitml(args: tuple[str, ...], cwd: str, env: Mapping[str, str], out: int, err: int) -> None:

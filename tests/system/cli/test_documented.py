@@ -21,7 +21,9 @@ def commands() -> Iterator[tuple[str, click.Command]]:
         assert command is not None
         yield name, command
         if isinstance(command, click.Group):
-            for below, inner in command.commands.items():
+            for below in command.list_commands(click.Context(command)):
+                inner = command.get_command(click.Context(command), below)
+                assert inner is not None
                 yield f"{name} {below}", inner
 
 
