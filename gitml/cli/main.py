@@ -19,7 +19,7 @@ _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported when they are invoked: `table` has the module of each and, after a colon, its name there."""
+    """A group whose commands are imported when they are invoked: `table` has the module of each, after a colon its name there."""
 
     def __init__(self, *args: Any, table: Mapping[str, str], **attributes: Any) -> None:
         super().__init__(*args, **attributes)

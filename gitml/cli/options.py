@@ -32,42 +32,18 @@ def bundle(name: str, make: Callable[..., Any], *decorators: Callable[[Body], Bo
     return decorate
 
 
-def at_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``--at REV``."""
-    option = click.option(
-        "--at", "-r", "--rev", "rev", metavar="REV", help="The commit, branch, tag or HEAD~3 to look at, not the files."
-    )
-    return option(function)
-
-
-def set_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``-S name=value``."""
-    option = click.option(
-        "-S", "--set", "given", metavar="NAME=VALUE", multiple=True, help="Give a parameter a value; may be repeated."
-    )
-    return option(function)
-
-
-def secret_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``--secret NAME``."""
-    option = click.option(
-        "--secret",
-        "secrets",
-        metavar="NAME",
-        multiple=True,
-        help="Ask for a secret parameter where GITML_SECRET_<NAME> is not set; may be repeated.",
-    )
-    return option(function)
-
-
-def on_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``--on TARGET``."""
-    option = click.option(
-        "--on", "on", metavar="TARGET", help="Run every step on this target, not on those of the pipeline."
-    )
-    return option(function)
-
-
-def cluster_option(function: Callable[..., Any]) -> Callable[..., Any]:
-    """``--on TARGET`` of commands that look at runs."""
-    return click.option("--on", metavar="TARGET", help="Ask this cluster for runs that were submitted to it.")(function)
+at_option = click.option(
+    "--at", "-r", "--rev", "rev", metavar="REV", help="The commit, branch, tag or HEAD~3 to look at, not the files."
+)
+set_option = click.option(
+    "-S", "--set", "given", metavar="NAME=VALUE", multiple=True, help="Give a parameter a value; may be repeated."
+)
+secret_option = click.option(
+    "--secret",
+    "secrets",
+    metavar="NAME",
+    multiple=True,
+    help="Ask for a secret parameter where GITML_SECRET_<NAME> is not set; may be repeated.",
+)
+on_option = click.option("--on", metavar="TARGET", help="Run every step on this target, not on those of the pipeline.")
+cluster_option = click.option("--on", metavar="TARGET", help="Ask this cluster for runs that were submitted to it.")

@@ -55,6 +55,19 @@ class Session:
         assert self._workspace is not None
         return self._workspace
 
+    @property
+    def recovered_ws(self) -> Workspace:
+        """The same, once runs whose gitml was killed are recorded, so that what is shown is true.
+
+        Costs a look at a folder when there are none.
+        """
+        ws = self.ws
+        if not ws.frozen and os.path.isdir(ws.live) and os.listdir(ws.live):
+            from gitml.engine.journal.recovery import recover
+
+            recover(ws)
+        return ws
+
     def adopt(self, workspace: Workspace) -> None:
         """Makes this workspace that of the session: its notices are printed here, and it is closed at the end."""
         workspace.on_many_records = self._on_many_records
@@ -91,6 +104,13 @@ class Session:
         if self._workspace is not None:
             self._workspace.leave_for_good()
             self._workspace = None
+
+    def result(self, data: Any, *lines: str) -> None:
+        """The result: with ``--json`` `data`, else `lines`, which are safe for a terminal already."""
+        if self.json:
+            self.show_json(data)
+        else:
+            self.show(*lines)
 
     def show(self, *lines: str) -> None:
         """Lines of the result. They are safe for a terminal already."""
@@ -138,8 +158,12 @@ ALWAYS, WHEN_ASKED = "always", "when asked to"
 """Whether a command may use places that the repository's files name: always, or when an option asks for it (`Session.reach`)."""
 
 
-def verb(name: str, *, json: bool = False, reaches: str = "") -> Callable[[Body], click.Command]:
-    """Makes a function a command: it gets a Session first, then its own options; what it returns is the exit code.
+def verb(
+    name: str, *, of: click.Group | None = None, json: bool = False, reaches: str = ""
+) -> Callable[[Body], click.Command]:
+    """Makes a function a command, of a group if there is one: it gets a Session first, then its own options.
+
+    What it returns is the exit code, None for 0.
 
     Adds ``-C``, ``-q`` and ``-v``, ``--json`` where `json`, and ``--trust`` where it `reaches` anything. The help is the
     function's docstring.
@@ -195,6 +219,8 @@ def verb(name: str, *, json: bool = False, reaches: str = "") -> Callable[[Body]
         wrapped.__click_params__ += own  # type: ignore[attr-defined]
         command = click.command(name)(wrapped)
         command.reaches = reaches  # type: ignore[attr-defined]  # for who checks that the others reach nothing
+        if of is not None:
+            of.add_command(command)
         return command
 
     return made

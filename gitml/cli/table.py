@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 
 class CommandEntry(NamedTuple):
-    """A command: its module below `gitml.cli.commands`, after a colon its name there (else `command`), and its line of `gitml --help`."""
+    """A command: its module below `gitml.cli.commands`, with its name there unless it is `command`, and its line of the help."""
 
     module: str
     help: str
@@ -29,8 +29,8 @@ SECTIONS: dict[str, dict[str, CommandEntry]] = {
         "log": CommandEntry("history.log", "List runs, newest first"),
         "show": CommandEntry("history.show", "Show one run"),
         "logs": CommandEntry("history.logs", "Print what the steps of a run wrote"),
-        "metrics": CommandEntry("history.metrics", "Show and compare the metrics of runs"),
-        "params": CommandEntry("history.params", "Show and compare the parameters of runs"),
+        "metrics": CommandEntry("history.values:metrics", "Show and compare the metrics of runs"),
+        "params": CommandEntry("history.values:params", "Show and compare the parameters of runs"),
         "checkout": CommandEntry("history.checkout", "Write the outputs of a run to files"),
         "ui": CommandEntry("history.ui", "Browse runs in the terminal or a browser, and act from there"),
         "lineage": CommandEntry("history.lineage", "Show where an artifact comes from, and what was made of it"),

@@ -13,6 +13,7 @@ from gitml.cli.reporters.plain import (
     closing_lines,
     failure_lines,
     note_lines,
+    outcome_counts,
     outcome_text,
     partial_lines,
     sign,
@@ -162,10 +163,7 @@ def _style(row: StepRow) -> str:
 def _totals(board: RunBoard, now: float) -> str:
     done = sum(board.counts.values())
     phrase = [f"{done:,} of {len(board.rows):,} steps"]
-    for outcome in ("reused", "executed", "failed", "skipped", "cancelled"):
-        if board.counts.get(outcome):
-            extra = f" (saved {duration(board.saved)})" if outcome == "reused" and board.saved >= 0.05 else ""
-            phrase.append(f"{board.counts[outcome]:,} {outcome}{extra}")
+    phrase += outcome_counts(("reused", "executed", "failed", "skipped", "cancelled"), board.counts, board.saved)
     if board.run is not None:
         phrase.append(duration(now - board.run.started))
     return "  ".join(phrase)

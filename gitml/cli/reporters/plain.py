@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 
 from gitml.cli.reporters.board import RunBoard, waiting_for
 from gitml.cli.text.format import count, duration, number, size
@@ -103,6 +104,16 @@ class PlainReporter:
         return [*phrase, *partial_lines(self.board.run, step)]
 
 
+def outcome_counts(order: Iterable[str], counts: Mapping[str, int], saved: float) -> list[str]:
+    """How many steps have each outcome that any has, in this order; `saved` are the seconds that reused ones took before."""
+    phrase = []
+    for outcome in order:
+        if counts.get(outcome):
+            extra = f" (saved {duration(saved)})" if outcome == "reused" and saved >= 0.05 else ""
+            phrase.append(f"{counts[outcome]:,} {outcome}{extra}")
+    return phrase
+
+
 def outcome_text(step: StepRun) -> str:
     """How long a step took, or why it has its outcome."""
     if step.outcome == "executed":
@@ -160,15 +171,9 @@ def closing_lines(run: Run) -> list[str]:
 
 def summary(run: Run) -> str:
     """``run 1a2b3c4d succeeded: 2 executed, 3 reused (saved 12.1s) in 1.4s``."""
-    counts: dict[str, int] = {}
-    for step in run.steps:
-        counts[step.outcome] = counts.get(step.outcome, 0) + 1
+    counts = Counter(step.outcome for step in run.steps)
     saved = sum(step.saved.wall for step in run.steps if step.outcome == "reused" and step.saved is not None)
-    phrase = []
-    for outcome in ("executed", "reused", "failed", "skipped", "cancelled"):
-        if counts.get(outcome):
-            extra = f" (saved {duration(saved)})" if outcome == "reused" and saved >= 0.05 else ""
-            phrase.append(f"{counts[outcome]:,} {outcome}{extra}")
+    phrase = outcome_counts(("executed", "reused", "failed", "skipped", "cancelled"), counts, saved)
     colour = {"succeeded": "green", "failed": "red"}.get(run.status, "yellow")
     status = paint(run.status, colour, sys.stderr)
     return f"run {run.id[:8]} {status}: {', '.join(phrase) or count(0, 'step')} in {duration(run.seconds)}"

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from gitml.cli.pipeline_arguments import SelectedSteps, commit_of
+from gitml.cli.pipeline_arguments import SelectedSteps
 from gitml.cli.session import Session
 from gitml.cli.text.format import cells
 from gitml.cli.text.terminal import paint, safe
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from gitml.core.model.graph import GraphStep
     from gitml.core.planner.plan import Plan
 
-_NONE: Mapping[str, GraphStep] = {}
 _COLOURS = {"reuse": "cyan", "run": "green", "unknown": "yellow", "blocked": "red"}
 
 
@@ -24,14 +24,14 @@ def show_plan(
 ) -> Plan:
     """Plans and shows it; nothing is performed or written down."""
     from gitml.engine.planning.planner import make_plan, policy_for
+    from gitml.git.objects.source import CommitSource
 
     loaded, wanted = selection
     policy = policy_for(loaded, wanted, force=force, reuse=reuse)
     plan = make_plan(session.ws, loaded, wanted, policy, on)
-    commit, dirty = commit_of(loaded)
-    if not session.json:
-        for warning in plan.warnings:
-            session.warn(safe(warning))
+    # Without writing a snapshot: of uncommitted work the commit it lies on.
+    source = loaded.source
+    commit, dirty = (source.commit, False) if isinstance(source, CommitSource) else (source.head, bool(source.dirty))
     if session.json:
         session.show_json(
             {
@@ -45,12 +45,14 @@ def show_plan(
             }
         )
         return plan
-    session.show(*plan_lines(plan, loaded.graph.steps if session.verbose else {}))
+    for warning in plan.warnings:
+        session.warn(safe(warning))
+    session.show(*_lines(plan, loaded.graph.steps if session.verbose else {}))
     session.note(_summary(plan, commit, dirty))
     return plan
 
 
-def plan_lines(plan: Plan, steps: Mapping[str, GraphStep] = _NONE) -> Sequence[str]:
+def _lines(plan: Plan, steps: Mapping[str, GraphStep]) -> list[str]:
     """One line a step; of those in `steps` also what is code of it, and why, where that is known."""
     names = {name: safe(name) for name in plan.decisions}
     wide = min(max(map(cells, names.values()), default=0), 40)
@@ -69,9 +71,7 @@ def plan_lines(plan: Plan, steps: Mapping[str, GraphStep] = _NONE) -> Sequence[s
 
 
 def _summary(plan: Plan, commit: str | None, dirty: bool) -> str:
-    counts: dict[str, int] = {}
-    for decision in plan.decisions.values():
-        counts[decision.kind] = counts.get(decision.kind, 0) + 1
+    counts = Counter(decision.kind for decision in plan.decisions.values())
     words = {"reuse": "reused", "run": "to run", "unknown": "not known yet", "blocked": "blocked"}
     phrase = ", ".join(f"{counts[kind]:,} {word}" for kind, word in words.items() if counts.get(kind))
     where = f"commit {commit[:12]}" if commit else "no commit yet"

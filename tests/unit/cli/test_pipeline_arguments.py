@@ -7,7 +7,7 @@ import errno
 import click
 import pytest
 
-from gitml.cli.detach import _without_directory
+from gitml.cli.commands.run.run import _without_directory
 from gitml.cli.errors import report, translate
 from gitml.cli.pipeline_arguments import parse_assignments
 from gitml.core.language.diagnostics import Diagnostic, SpecError

@@ -6,7 +6,6 @@ import os
 
 import click
 
-from gitml.cli.pipeline_arguments import recover_killed
 from gitml.cli.session import ALWAYS, Session, verb
 from gitml.cli.text.format import size
 from gitml.cli.text.terminal import safe
@@ -17,7 +16,7 @@ from gitml.cli.text.terminal import safe
 @click.argument("dest", metavar="[DEST]", required=False)
 @click.option("-f", "--force", is_flag=True, help="Replace files that differ.")
 @click.option("--failed", is_flag=True, help="What failed attempts left of their outputs, complete or not.")
-def command(session: Session, what: str, dest: str | None, force: bool, failed: bool) -> int:
+def command(session: Session, what: str, dest: str | None, force: bool, failed: bool) -> None:
     """Write the outputs of a run below DEST, a folder a step; one port alone becomes DEST itself.
 
     Without DEST the outputs that have a `path:` in the pipeline are written there, into the work tree. Files that differ
@@ -31,19 +30,18 @@ def command(session: Session, what: str, dest: str | None, force: bool, failed: 
     from gitml.history.files.checkout import as_json, checkout
     from gitml.history.files.selector import select
 
-    recover_killed(session.ws)
-    selection = select(session.ws, what, failed=failed)
+    ws = session.recovered_ws
+    selection = select(ws, what, failed=failed)
     absence = "is not here any more"
     if failed:
         dest = dest or os.path.join(f"failed-{selection.run.id[:8]}", "")
     else:
         absence = fetch_outputs(session, [output.ref for output in selection.outputs])
-    written = checkout(session.ws, selection, dest, force=force, absence=absence)
+    written = checkout(ws, selection, dest, force=force, absence=absence)
     if session.json:
         session.show_json({"run": selection.run.id, "written": [as_json(item) for item in written]})
-        return 0
+        return
     for item in written:
         for note in item.notes:
             session.warn(safe(note))
         session.show(f"{item.state:<9}  {safe(os.path.relpath(item.path))}  {size(item.size)}")
-    return 0

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gitml.cli.pipeline_arguments import recover_killed
 from gitml.cli.session import Session, subgroup, verb
 from gitml.cli.text.terminal import paint, safe, speaks_unicode
 
@@ -35,77 +34,78 @@ def command() -> None:
     """
 
 
-@verb("up", json=True)
+_at_option = click.option("--at", "rev", default="HEAD", metavar="REV", help="The commit in which a path is looked up.")
+
+
+@verb("up", of=command, json=True)
 @click.argument("thing")
-@click.option("--at", "rev", default="HEAD", metavar="REV", help="The commit in which a path is looked up.")
-def up(session: Session, thing: str, rev: str) -> int:
+@_at_option
+def up(session: Session, thing: str, rev: str) -> None:
     """Show all that THING was made from: steps, their inputs, code and parameters, down to files and commits."""
     from gitml.history.lineage import lineage
-    from gitml.history.lineage.nodes import find_nodes
 
-    recover_killed(session.ws)
-    return _show(session, lineage.upstream(session.ws, find_nodes(session.ws, thing, rev)))
+    _show(session, lineage.upstream(session.ws, _found(session, thing, rev)))
 
 
-@verb("down", json=True)
+@verb("down", of=command, json=True)
 @click.argument("thing")
-@click.option("--at", "rev", default="HEAD", metavar="REV", help="The commit in which a path is looked up.")
-def down(session: Session, thing: str, rev: str) -> int:
+@_at_option
+def down(session: Session, thing: str, rev: str) -> None:
     """Show all that was ever made of THING, in every recorded run."""
     from gitml.history.lineage import lineage
-    from gitml.history.lineage.nodes import find_nodes
 
-    recover_killed(session.ws)
-    found = lineage.downstream(session.ws, find_nodes(session.ws, thing, rev))
+    found = lineage.downstream(session.ws, _found(session, thing, rev))
     if not session.json and not found.edges:
         session.note("no recorded run made anything of it")
-    return _show(session, found)
+    _show(session, found)
 
 
-@verb("show", json=True)
+@verb("show", of=command, json=True)
 @click.argument("thing")
-@click.option("--at", "rev", default="HEAD", metavar="REV", help="The commit in which a path is looked up.")
-def show(session: Session, thing: str, rev: str) -> int:
+@_at_option
+def show(session: Session, thing: str, rev: str) -> None:
     """Show what THING is: its content, the step that made it, and how many steps used it."""
     from gitml.history.lineage import lineage
-    from gitml.history.lineage.nodes import find_nodes
 
     ws = session.ws
-    recover_killed(ws)
     shown: list[dict[str, Any]] = []
-    for found in find_nodes(ws, thing, rev):
-        data = _as_data(found)
+    for found in _found(session, thing, rev):
+        data = found._asdict()
         data["made_from"] = list(dict.fromkeys(item.name for item in _next(lineage.upstream(ws, [found]), found)))
         data["used_by"] = list(dict.fromkeys(item.name for item in _next(lineage.downstream(ws, [found]), found)))
         shown.append(data)
     if session.json:
         session.show_json(shown)
-        return 0
+        return
     for data in shown:
         for name, value in data.items():
             if name != "id" and value not in (None, "", []):
                 phrase = ", ".join(map(safe, value)) if isinstance(value, list) else safe(str(value))
                 label = name.replace("_", " ")
                 session.show(f"{paint(f'{label:<10}', 'dim', sys.stdout)} {phrase}")
-    return 0
+
+
+def _found(session: Session, thing: str, rev: str) -> list[LineageNode]:
+    from gitml.history.lineage.nodes import find_nodes
+
+    return find_nodes(session.recovered_ws, thing, rev)
 
 
 def _next(found: Lineage, node: LineageNode) -> list[LineageNode]:
     return [found.nodes[id] for id in found.edges.get(node.id, [])]
 
 
-def _show(session: Session, found: Lineage) -> int:
+def _show(session: Session, found: Lineage) -> None:
     if session.json:
         edges = [[source, target] for source, targets in found.edges.items() for target in targets]
-        nodes = [_as_data(node) for node in found.nodes.values()]
+        nodes = [node._asdict() for node in found.nodes.values()]
         session.show_json({"roots": list(found.roots), "things": nodes, "edges": edges})
-        return 0
+        return
     for number, line in enumerate(_tree(found)):
         if number == _MANY:
             session.note(f"cut after {_MANY:,} lines; --json has everything")
             break
         session.show(line)
-    return 0
 
 
 def _tree(found: Lineage) -> Iterator[str]:
@@ -143,12 +143,3 @@ def _line(node: LineageNode) -> str:
         return f"{text}  {paint(node.content[:12], 'dim', sys.stdout)}"
     where = f"run {node.run[:8]}" if node.run else ""
     return f"{text}  {where} of {safe(node.pipeline or '?')}" + (f" at {node.commit[:12]}" if node.commit else "")
-
-
-def _as_data(node: LineageNode) -> dict[str, Any]:
-    return dict(node._asdict())
-
-
-command.add_command(up)
-command.add_command(down)
-command.add_command(show)

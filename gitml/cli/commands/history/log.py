@@ -5,7 +5,6 @@ from __future__ import annotations
 import click
 
 from gitml.cli.options import cluster_option
-from gitml.cli.pipeline_arguments import recover_killed
 from gitml.cli.session import WHEN_ASKED, Session, verb
 from gitml.cli.text.format import ago, columns
 from gitml.cli.text.terminal import safe
@@ -43,31 +42,30 @@ def command(
     everything: bool,
     on: str | None,
     metrics: str | None,
-) -> int:
+) -> None:
     """List runs, newest first. A star behind the commit marks a run with uncommitted changes."""
     from gitml.cli.text.runs import row_as_json, table
     from gitml.history.run_list import RunFilter, list_runs, metric_columns
 
-    ws = session.ws
     if on is not None:
-        return _submitted(session, on, None if everything else limit)
-    recover_killed(ws)
+        _show_submitted(session, on, None if everything else limit)
+        return
+    ws = session.recovered_ws
     wanted = RunFilter(pipeline, experiment, status, commit, branch, since, tag)
     rows, more = list_runs(ws, wanted, None if everything else limit)
     if session.json:
         session.show_json([row_as_json(row) for row in rows])
-        return 0
+        return
     if not rows:
         session.note("no runs" + (" that match" if any(value is not None for value in wanted) else " yet: gitml run"))
-        return 0
+        return
     names = metric_columns(rows, [name for name in (metrics or "").split(",") if name])
     session.show(*table(rows, names, ws.now()))
     if more:
         session.note("older runs are left out: -n N shows more, --all all")
-    return 0
 
 
-def _submitted(session: Session, on: str, limit: int | None) -> int:
+def _show_submitted(session: Session, on: str, limit: int | None) -> None:
     """The runs that were submitted to a cluster and are still known there."""
     from gitml.submission.lookup import submissions_on
 
@@ -75,10 +73,10 @@ def _submitted(session: Session, on: str, limit: int | None) -> int:
         found = submissions_on(jobs, on)[:limit]
     if session.json:
         session.show_json([{**submission._asdict(), "state": state} for submission, state in found])
-        return 0
+        return
     if not found:
         session.note(f"no submitted runs are on {safe(on)}")
-        return 0
+        return
     now = session.ws.now()
     rows = [["RUN", "STATUS", "PIPELINE", "COMMIT", "WHEN", "BY"]]
     for one, state in found:
@@ -86,4 +84,3 @@ def _submitted(session: Session, on: str, limit: int | None) -> int:
             [one.run[:8], state, safe(one.pipeline), safe(one.commit[:8]), ago(one.submitted, now), safe(one.by)]
         )
     session.show(*columns(rows))
-    return 0

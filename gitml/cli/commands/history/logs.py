@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import click
 
 from gitml.cli.options import cluster_option
-from gitml.cli.pipeline_arguments import recover_killed
 from gitml.cli.session import ALWAYS, Session, verb
 from gitml.cli.text.format import size
 from gitml.cli.text.terminal import paint, safe, safe_line
@@ -18,6 +17,7 @@ from gitml.submission.lookup import SubmittedRun, find_submitted_run
 
 if TYPE_CHECKING:
     from gitml.history.logs import AttemptLog
+    from gitml.history.runs import FoundRun
 
 
 @verb("logs", json=True, reaches=ALWAYS)
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.argument("step", required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on printing what is written, until the run ends.")
 @cluster_option
-def command(session: Session, run: str, step: str | None, follow: bool, on: str | None) -> int:
+def command(session: Session, run: str, step: str | None, follow: bool, on: str | None) -> None:
     """Print what the steps of a run wrote, each attempt of each; of a run in progress what they wrote so far.
 
     RUN is the beginning of a run's id; without it, the newest run. With STEP the log of that step alone, a reused one's
@@ -35,18 +35,19 @@ def command(session: Session, run: str, step: str | None, follow: bool, on: str 
     from gitml.history.logs import attempt_logs, read
     from gitml.history.runs import find_run
 
-    ws = session.ws
-    recover_killed(ws)
-    with find_submitted_run(session.ws, run, on) as there:
+    ws = session.recovered_ws
+    with find_submitted_run(ws, run, on) as there:
         if there is not None:
-            return _print_submitted(session, there, step, follow)
+            _print_submitted(session, there, step, follow)
+            return
     found = find_run(ws, run)
     if follow:
-        return _follow(session, run, step)
+        _follow(session, found, step)
+        return
     logs = attempt_logs(ws, found, step)
     if session.json:
         session.show_json([_as_data(part) for part in logs])
-        return 0
+        return
     _bring(session, logs)
     printer = _Printer(session, len({part.step for part in logs}) > 1 or any(part.of > 1 for part in logs))
     for part in logs:
@@ -56,7 +57,6 @@ def command(session: Session, run: str, step: str | None, follow: bool, on: str 
         printer.end(part)
     if not logs:
         session.note("nothing was performed in this run" if step is None else "nothing of it is kept")
-    return 0
 
 
 def _bring(session: Session, logs: list[AttemptLog]) -> None:
@@ -64,24 +64,19 @@ def _bring(session: Session, logs: list[AttemptLog]) -> None:
     from gitml.core.model.result import OutputRef
     from gitml.history.files.contents import is_here
 
-    ws = session.ws
-    absent = [
-        part for part in logs if part.log is not None and not is_here(ws, part.log.digest, part.log.size, tree=False)
-    ]
+    kept = [(f"the log of {part.step}", part.log) for part in logs if part.log is not None]
+    refs = [OutputRef(name, "file", log.digest, log.size) for name, log in kept]
+    absent = [ref for ref in refs if not is_here(session.ws, ref.digest, ref.size, tree=False)]
     if absent:
         from gitml.cli.transfers import fetch_outputs
 
-        named = [(f"the log of {part.step}", part.log) for part in absent]
-        fetch_outputs(
-            session, [OutputRef(name, "file", log.digest, log.size) for name, log in named if log is not None]
-        )
+        fetch_outputs(session, absent)
 
 
-def _follow(session: Session, run: str, step: str | None) -> int:
+def _follow(session: Session, found: FoundRun, step: str | None) -> None:
     from gitml.history.logs import LogFollower
-    from gitml.history.runs import find_run
 
-    follower = LogFollower(session.ws, find_run(session.ws, run), step)
+    follower = LogFollower(session.ws, found, step)
     printer = _Printer(session, step is None)
     while True:
         for part, chunk in follower.poll():
@@ -89,11 +84,11 @@ def _follow(session: Session, run: str, step: str | None) -> int:
         sys.stdout.flush()
         if follower.ended:
             printer.flush()
-            return 0
+            return
         time.sleep(0.1)
 
 
-def _print_submitted(session: Session, there: SubmittedRun, step: str | None, follow: bool) -> int:
+def _print_submitted(session: Session, there: SubmittedRun, step: str | None, follow: bool) -> None:
     """What the steps of a run on a cluster wrote, as it comes."""
     from gitml.history.logs import AttemptLog
     from gitml.submission.collect import follow as follow_submitted
@@ -114,7 +109,6 @@ def _print_submitted(session: Session, there: SubmittedRun, step: str | None, fo
         printer.flush()
     if error is not None:
         raise RemoteError(str(error.get("message")), where=f"target {there.submission.target}", hint=error.get("hint"))
-    return 0
 
 
 class _Printer:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import click
 
 from gitml.cli.options import cluster_option
-from gitml.cli.pipeline_arguments import recover_killed
 from gitml.cli.session import WHEN_ASKED, Session, verb
 from gitml.cli.text.terminal import safe
 from gitml.submission.lookup import find_submitted_run
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 @verb("show", json=True, reaches=WHEN_ASKED)
 @click.argument("run", required=False, default="latest")
 @cluster_option
-def command(session: Session, run: str, on: str | None) -> int:
+def command(session: Session, run: str, on: str | None) -> None:
     """Show one run: its commit and parameters, and of each step the outcome, reason, cost, outputs and metrics.
 
     Of a run that goes on also what runs and what waits.
@@ -30,8 +29,7 @@ def command(session: Session, run: str, on: str | None) -> int:
     """
     from gitml.history.runs import find_run, run_progress
 
-    recover_killed(session.ws)
-    with find_submitted_run(session.ws, run, on) as there:
+    with find_submitted_run(session.recovered_ws, run, on) as there:
         if there is not None:
             from gitml.submission.collect import progress_of
 
@@ -39,11 +37,10 @@ def command(session: Session, run: str, on: str | None) -> int:
             short, target = shown.id[:8], safe(there.submission.target)
             more = f"gitml logs {short} -f" if shown.status == "running" else f"gitml collect {short}"
             _show(session, shown, steps, f"it is on {target}: {more}", is_there=True)
-            return 0
+            return
     found = find_run(session.ws, run)
     going_on = f"it is going on: gitml logs {found.run.id[:8]} -f" if found.live is not None else None
     _show(session, found.run, run_progress(found), going_on)
-    return 0
 
 
 def _show(

@@ -57,7 +57,7 @@ def command() -> None:
 )
 def install(
     session: Session, names: tuple[str, ...], redirect: bool, branches: tuple[str, ...], pipelines: tuple[str, ...]
-) -> int:
+) -> None:
     """Install hooks: pre-commit, post-checkout, post-merge and pre-push, or those named; post-receive in a bare repository.
 
     A hook that is there runs first, and comes back with uninstall. Tracked files and folders that other repositories use
@@ -87,18 +87,17 @@ def install(
         write_receive_settings(location, allowed)
     if session.json:
         session.show_json([{**hook._asdict(), "done": what} for hook, what in done])
-        return 0
+        return
     for hook, what in done:
         then = f"  (runs {_short(location, hook.before)} first)" if hook.before else ""
         session.show(f"{what:<9} {hook.name}{then}")
     if location.bare:
         session.note(_what_runs(allowed))
-    return 0
 
 
 @verb("uninstall", json=True)
 @click.argument("names", metavar="[NAME]...", nargs=-1)
-def uninstall(session: Session, names: tuple[str, ...]) -> int:
+def uninstall(session: Session, names: tuple[str, ...]) -> None:
     """Take gitml's hooks away, all or those named; what was there before them is put back, byte for byte."""
     from gitml.git.hooks import install as hooks
     from gitml.git.hooks.script import HOOKS
@@ -110,16 +109,15 @@ def uninstall(session: Session, names: tuple[str, ...]) -> int:
         remove_receive_settings(location)
     if session.json:
         session.show_json([hook._asdict() for hook in gone])
-        return 0
+        return
     for hook in gone:
         session.show(f"removed   {hook.name}" + ("  (what was there before is back)" if hook.before else ""))
     if not gone:
         session.note("no hook of gitml is installed here")
-    return 0
 
 
 @verb("status", json=True)
-def status(session: Session) -> int:
+def status(session: Session) -> None:
     """Show which hooks are installed, what runs before them, and in a bare repository what is run and what waits."""
     from gitml.git.hooks import install as hooks
     from gitml.git.hooks.settings import find_hook_folder, read_receive_settings
@@ -134,7 +132,7 @@ def status(session: Session) -> int:
         if location.bare:
             data |= {**allowed._asdict(), "queue": [job._asdict() for job in waiting]}
         session.show_json(data)
-        return 0
+        return
     session.show(*columns([[hook.name, _told(location, hook)] for hook in found]))
     if location.bare and any(hook.state != "absent" for hook in found):
         session.show(_what_runs(allowed))
@@ -144,7 +142,6 @@ def status(session: Session) -> int:
             )
     if os.environ.get(layout.HOOKS_VARIABLE) == "0":
         session.note(f"{layout.HOOKS_VARIABLE} is 0: the hooks do nothing")
-    return 0
 
 
 for _inner in (install, uninstall, status, run):

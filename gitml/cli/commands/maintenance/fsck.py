@@ -7,7 +7,6 @@ import sys
 import click
 
 from gitml.cli.errors import DONE
-from gitml.cli.pipeline_arguments import recover_killed
 from gitml.cli.session import WHEN_ASKED, Session, verb
 from gitml.cli.text.format import count
 from gitml.cli.text.terminal import paint, safe
@@ -46,8 +45,7 @@ def command(session: Session, deep: bool, repair: bool, remote: str | None, samp
     else:
         from gitml.maintenance.remote_gc import check_remote
 
-        recover_killed(session.ws)
-        found = check_remote(session.ws, remote, sample=None if deep else sample, repair=repair)
+        found = check_remote(session.recovered_ws, remote, sample=None if deep else sample, repair=repair)
     for fault in found:
         faults.append(fault)
         if not session.json:

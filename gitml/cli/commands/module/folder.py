@@ -13,7 +13,7 @@ from gitml.cli.text.terminal import safe
 @verb("init", json=True)
 @click.argument("folder", metavar="DIR")
 @click.option("--name", metavar="NAME", help="What it is called, name or owner/name; default: the name of the folder.")
-def init(session: Session, folder: str, name: str | None) -> int:
+def init(session: Session, folder: str, name: str | None) -> None:
     """Start a module in DIR: a module.yaml and a program that work, to be changed into what is wanted."""
     from gitml.modules.folder import create_module
 
@@ -25,12 +25,11 @@ def init(session: Session, folder: str, name: str | None) -> int:
         session.note(
             f"try it: gitml module run {safe(folder)} -I text=FILE; commit it, then gitml module publish {safe(folder)}"
         )
-    return 0
 
 
 @verb("check", json=True)
 @click.argument("folder", metavar="DIR")
-def check(session: Session, folder: str) -> int:
+def check(session: Session, folder: str) -> None:
     """Check the module.yaml in DIR and report every mistake with its line."""
     from gitml.modules.folder import check_folder
 
@@ -47,4 +46,3 @@ def check(session: Session, folder: str) -> int:
     else:
         ports = f"{len(spec.inputs)} in, {len(spec.outputs)} out, {len(spec.params)} parameters"
         session.show(f"{spec.name}{f' {spec.version}' if spec.version else ''}: {ports}")
-    return 0

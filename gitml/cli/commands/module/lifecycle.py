@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from gitml.cli.commands.module.session import name_without_version, open_module, open_registries, registry_option
+from gitml.cli.options import bundle
 from gitml.cli.session import ALWAYS, Session, verb
 from gitml.cli.text.terminal import safe
 
@@ -32,7 +32,7 @@ def publish(
     message: str,
     allow_breaking: bool,
     registry_name: str | None,
-) -> int:
+) -> None:
     """Publish the module in DIR as it is committed. A version never changes: other content needs another version."""
     from gitml.modules.folder import publish_folder
 
@@ -51,30 +51,28 @@ def publish(
     if session.json:
         data = {"name": made.module, "version": made.version, "state": made.state, "content": made.content}
         session.show_json({**data, "new": done.new, "notes": list(done.notes)})
-        return 0
+        return
     if done.new:
         session.note(f"published {made.module}@{made.version}")
     for line in done.notes:
         session.note(safe(line))
     session.show(f"{made.module}@{made.version}  {made.content}")
-    return 0
 
 
-def _reasons(function: Callable[..., Any]) -> Callable[..., Any]:
-    for option in (
-        click.option("--clear-default", is_flag=True, help="Where it is the default: have none."),
-        click.option("--default", metavar="V", help="Where it is the default: make this version the default."),
-        click.option("--replacement", metavar="NAME@V", help="What to use in its place."),
-        click.option("--reason", required=True, metavar="TEXT", help="Why; its users see it."),
-    ):
-        function = option(function)
-    return function
+_reasons = bundle(
+    "reasons",
+    dict,
+    click.option("--reason", required=True, metavar="TEXT", help="Why; its users see it."),
+    click.option("--replacement", metavar="NAME@V", help="What to use in its place."),
+    click.option("--default", metavar="V", help="Where it is the default: make this version the default."),
+    click.option("--clear-default", is_flag=True, help="Where it is the default: have none."),
+)
 
 
 @verb("deprecate", json=True, reaches=ALWAYS)
 @click.argument("module", metavar="NAME[@VERSION]")
 @_reasons
-def deprecate(session: Session, module: str, **reasons: Any) -> int:
+def deprecate(session: Session, module: str, reasons: dict[str, Any]) -> int:
     """Deprecate a version, or the whole module: it goes on working, and its users are warned."""
     with open_module(session, module) as of:
         event = of.registry.deprecate(of.name, of.requirement, **reasons)
@@ -84,7 +82,7 @@ def deprecate(session: Session, module: str, **reasons: Any) -> int:
 @verb("disable", json=True, reaches=ALWAYS)
 @click.argument("module", metavar="NAME[@VERSION]")
 @_reasons
-def disable(session: Session, module: str, **reasons: Any) -> int:
+def disable(session: Session, module: str, reasons: dict[str, Any]) -> int:
     """Disable a version, or the whole module: nothing can use it any more without --allow-disabled."""
     with open_module(session, module) as of:
         event = of.registry.disable(of.name, of.requirement, **reasons)

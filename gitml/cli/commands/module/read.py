@@ -42,16 +42,16 @@ def list_modules(
     tag: str | None,
     as_of: str | None,
     registry_name: str | None,
-) -> int:
+) -> None:
     """List modules: all, or those with TEXT in their name or description."""
     with open_registries(session) as modules:
         found = modules.registry(registry_name).modules(as_of, text=text, category=category, tag=tag, state=state)
     if session.json:
         session.show_json([_listed(module) for module in found])
-        return 0
+        return
     if not found:
         session.note("no modules")
-        return 0
+        return
     rows = [["MODULE", "STATE", "DEFAULT", "HIGHEST", "VERSIONS", "DESCRIPTION"]]
     for module in found:
         active = [v.version for v in module.versions if v.state == "active"]
@@ -59,7 +59,6 @@ def list_modules(
         highest = active[0] if active else "-"
         rows.append([module.name, module.state, module.default or "-", highest, str(len(module.versions)), safe(short)])
     session.show(*columns(rows, right=frozenset((4,))))
-    return 0
 
 
 def _listed(module: RegisteredModule) -> dict[str, Any]:
@@ -73,7 +72,7 @@ def _listed(module: RegisteredModule) -> dict[str, Any]:
 @verb("show", json=True)
 @click.argument("module", metavar="NAME[@VERSION]")
 @as_of_option
-def show(session: Session, module: str, as_of: str | None) -> int:
+def show(session: Session, module: str, as_of: str | None) -> None:
     """Show a module, or one of its versions: what it is for, its ports and parameters, its state and why."""
     with open_module(session, module) as of:
         found = of.registry.module(of.name, as_of)
@@ -81,7 +80,7 @@ def show(session: Session, module: str, as_of: str | None) -> int:
     if session.json:
         data = {**found._asdict(), "versions": [version_data(v) for v in found.versions]}
         session.show_json(version_data(chosen) if of.requirement and chosen else data)
-        return 0
+        return
     lines = [f"{paint(found.name, 'bold', sys.stdout)}  {_state(found)}"]
     if found.description:
         lines += [f"  {safe(line)}" for line in (chosen or found).description.splitlines()]
@@ -94,7 +93,6 @@ def show(session: Session, module: str, as_of: str | None) -> int:
     if not of.requirement:
         lines.append("versions: " + ", ".join(_with_state(v) for v in found.versions))
     session.show(*lines)
-    return 0
 
 
 def _shown_version(module: RegisteredModule) -> ModuleVersion | None:
@@ -138,26 +136,25 @@ def _with_state(version: ModuleVersion) -> str:
 @verb("versions", json=True)
 @click.argument("module", metavar="NAME")
 @as_of_option
-def versions(session: Session, module: str, as_of: str | None) -> int:
+def versions(session: Session, module: str, as_of: str | None) -> None:
     """List the versions of a module, the highest first; those without an order come last."""
     with open_module(session, module) as of:
         found = of.registry.module(name_without_version(of), as_of)
     if session.json:
         session.show_json([version_data(version) for version in found.versions])
-        return 0
+        return
     rows = []
     for version in found.versions:
         mark = "default" if version.version == found.default else ""
         why = safe(version.reason or (found.reason if version.state != "active" else ""))
         rows.append([version.version, version.state, mark, version.published[:10], safe(version.by), why])
     session.show(*columns(rows))
-    return 0
 
 
 @verb("history", json=True)
 @click.argument("module", metavar="NAME")
 @as_of_option
-def history(session: Session, module: str, as_of: str | None) -> int:
+def history(session: Session, module: str, as_of: str | None) -> None:
     """List all events of a module, oldest first: what, when, by whom, why."""
     with open_module(session, module) as of:
         events = of.registry.history(name_without_version(of), as_of)
@@ -165,7 +162,7 @@ def history(session: Session, module: str, as_of: str | None) -> int:
         session.show_json(
             [{"at": e.at, "by": e.by, "event": e.kind, "version": e.version, "reason": e.reason} for e in events]
         )
-        return 0
+        return
     rows = []
     for event in events:
         more = [safe(event.reason)] if event.reason else []
@@ -174,7 +171,6 @@ def history(session: Session, module: str, as_of: str | None) -> int:
         more += ["no default any more"] if event.clear_default else []
         rows.append([f"{event.at[:19]}Z", event.kind, event.version or "(module)", safe(event.by), "; ".join(more)])
     session.show(*columns(rows))
-    return 0
 
 
 @verb("resolve", json=True)
@@ -182,7 +178,7 @@ def history(session: Session, module: str, as_of: str | None) -> int:
 @as_of_option
 @click.option("--locked", is_flag=True, help="Answer as a run would: by gitml.lock where it has an entry.")
 @click.option("--allow-disabled", is_flag=True, help="Take what is disabled, too.")
-def resolve(session: Session, use: str, as_of: str | None, locked: bool, allow_disabled: bool) -> int:
+def resolve(session: Session, use: str, as_of: str | None, locked: bool, allow_disabled: bool) -> None:
     """Print the version that a requirement means: 1.2.0, ^1.2, ~1.2, '>=1,<3', latest, or none for the default."""
     if locked and as_of is not None:
         raise InputError("gitml.lock holds for now only", where="--locked, --as-of")
@@ -197,11 +193,10 @@ def resolve(session: Session, use: str, as_of: str | None, locked: bool, allow_d
     if session.json:
         data = {"name": found.name, "version": found.version, "state": found.state, "content": content}
         session.show_json({**data, "warnings": list(found.warnings)})
-        return 0
+        return
     for warning in found.warnings:
         session.warn(safe(warning))
     session.show(f"{found.name}@{found.version}  {content}")
-    return 0
 
 
 def _lock(worktree: str | None) -> Any:
@@ -246,7 +241,7 @@ def diff(session: Session, module: str, one: str, other: str, exit_code: bool) -
 @verb("get", json=True)
 @click.argument("module", metavar="NAME@VERSION")
 @click.argument("destination", metavar="[DEST]", required=False)
-def get(session: Session, module: str, destination: str | None) -> int:
+def get(session: Session, module: str, destination: str | None) -> None:
     """Write the files of a version into DEST, a new or empty folder; default: a folder of the module's name."""
     from gitml.history.files.tree_hash import notes_on
 
@@ -261,4 +256,3 @@ def get(session: Session, module: str, destination: str | None) -> int:
         for warning in (*version.warnings, *notes):
             session.warn(safe(warning))
         session.note(f"{of.name}@{version.version}: {count(files, 'file')} in {safe(place)}")
-    return 0

@@ -64,7 +64,7 @@ def _tell(session: Session, shared: ShareResult) -> int:
 @verb("verify", json=True)
 @click.option("--require-signed", is_flag=True, help="Fail unless every record is signed by a known key.")
 @registry_option
-def verify(session: Session, require_signed: bool, registry_name: str | None) -> int:
+def verify(session: Session, require_signed: bool, registry_name: str | None) -> None:
     """Check every event and every file of the registry, and show which records are signed, and by whom."""
     with open_registries(session) as modules:
         found = modules.registry(registry_name).verify()
@@ -97,12 +97,11 @@ def verify(session: Session, require_signed: bool, registry_name: str | None) ->
     missing = [record for record in found.records if record.state != "signed"]
     if require_signed and missing:
         raise TrustError(f"{count(len(missing), 'record')} not signed by a known key", where=missing[0].commit[:12])
-    return 0
 
 
 @verb("rebuild", json=True)
 @registry_option
-def rebuild(session: Session, registry_name: str | None) -> int:
+def rebuild(session: Session, registry_name: str | None) -> None:
     """Rebuild the registry's index from its log. Nothing is lost: the index holds nothing of its own."""
     with open_registries(session) as modules:
         events = modules.registry(registry_name).rebuild()
@@ -110,4 +109,3 @@ def rebuild(session: Session, registry_name: str | None) -> int:
         session.show_json({"events": events})
     else:
         session.note(f"rebuilt from {count(events, 'event')}")
-    return 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gitml.cli.run_options import PipelineArguments, pipeline_arguments
+from gitml.cli.pipeline_arguments import PipelineArguments, pipeline_arguments
 from gitml.cli.session import Session, verb
 from gitml.cli.text.terminal import safe, speaks_unicode, width
 
@@ -31,12 +31,12 @@ def command(
     as_tree: bool,
     mermaid: bool,
     dot: bool,
-) -> int:
+) -> None:
     """Draw the graph of a pipeline, or of the steps that are named and all they need.
 
     Lines that longer ways make plain anyway are left out of the drawing; --mermaid, --dot and --json have every one.
     """
-    selection = wanted.load(session.ws)
+    selection = wanted.load(session)
     graph = selection.loaded.graph
     names = graph.select(selection.wanted) if selection.wanted else list(graph.steps)
     if session.json:
@@ -46,7 +46,7 @@ def command(
                 "steps": [{"name": name, "needs": list(graph.steps[name].parents)} for name in names],
             }
         )
-        return 0
+        return
     parents, labels = _all(graph, names) if expand else _by_base(graph, names)
     if mermaid:
         session.show(*_mermaid(parents, labels))
@@ -54,7 +54,6 @@ def command(
         session.show(*_dot(graph.pipeline, parents, labels))
     else:
         session.show(*_drawn(parents, labels, as_tree))
-    return 0
 
 
 def _drawn(parents: Parents, labels: dict[str, str], as_tree: bool) -> list[str]:

@@ -34,7 +34,7 @@ def command(
     diff: bool,
     given: tuple[str, ...],
     secrets: tuple[str, ...],
-) -> int:
+) -> None:
     """Show why STEP runs again: the files, parameters, inputs, packages and words of the command that differ, by name and value.
 
     Compares the files as they are (or the commit REV) with the nearest recorded result, or commit B with commit A.
@@ -53,7 +53,7 @@ def command(
     )
     if session.json:
         session.show_json({"steps": [_as_data(item) for item in found]})
-        return 0
+        return
     for item in found:
         session.show(*_lines(item))
         if diff:
@@ -61,7 +61,6 @@ def command(
 
             for change in item.code:
                 session.show(*[_diff_line(line) for line in diff_of(session.ws, change)])
-    return 0
 
 
 def _diff_line(line: str) -> str:

@@ -6,7 +6,7 @@ import click
 
 from gitml.cli.errors import DONE, FAILED
 from gitml.cli.options import on_option
-from gitml.cli.run_options import PipelineArguments, pipeline_arguments
+from gitml.cli.pipeline_arguments import PipelineArguments, pipeline_arguments
 from gitml.cli.session import Session, verb
 from gitml.cli.text.plan import show_plan
 
@@ -30,6 +30,5 @@ def command(
     An unknown step depends on a step before it, or on what only a run asks for. `-v` also shows the code of each step,
     and why it counts.
     """
-    selection = wanted.load(session.ws)
-    plan = show_plan(session, selection, force=force, reuse=not no_reuse, on=on)
+    plan = show_plan(session, wanted.load(session), force=force, reuse=not no_reuse, on=on)
     return FAILED if exit_code and plan.runs_something() else DONE

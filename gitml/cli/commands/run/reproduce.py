@@ -8,7 +8,7 @@ import click
 
 from gitml.cli.errors import DONE, FAILED
 from gitml.cli.options import secret_option
-from gitml.cli.pipeline_arguments import prompt_secret, recover_killed
+from gitml.cli.pipeline_arguments import prompt_secret
 from gitml.cli.session import ALWAYS, Session, verb
 from gitml.cli.text.terminal import paint, safe
 
@@ -28,27 +28,18 @@ def command(session: Session, run: str, allow_disabled: bool, secrets: tuple[str
     from gitml.engine.planning.load import SecretPrompt
     from gitml.errors import InputError
 
-    recover_killed(session.ws)
-    found = find_original(session.ws, run)
+    ws = session.recovered_ws
+    found = find_original(ws, run)
     if found.live is not None:
         raise InputError(f"run {found.run.id[:8]} is still going on", hint=f"gitml logs {found.run.id[:8]} -f")
-    run_reporter = reporter_for(session)
-    with InterruptHandler(quiet=session.quiet) as handler:
+    prompt = SecretPrompt(secrets, prompt_secret)
+    with InterruptHandler(quiet=session.quiet) as handler, reporter_for(session) as emit:
         try:
-            verdict = reproduce(
-                session.ws,
-                found.run,
-                run_reporter,
-                handler.stop,
-                allow_disabled=allow_disabled,
-                prompt=SecretPrompt(secrets, prompt_secret),
-            )
+            verdict = reproduce(ws, found.run, emit, handler.stop, allow_disabled=allow_disabled, prompt=prompt)
         except InputError:
             if handler.stop.level:
                 return handler.exit_code
             raise
-        finally:
-            run_reporter.close()
     if session.json:
         session.show_json(
             {

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from typing import TYPE_CHECKING
+
 import click
 
 from gitml.cli.errors import DONE, FAILED, MACHINE
 from gitml.cli.options import on_option
-from gitml.cli.run_options import (
+from gitml.cli.pipeline_arguments import (
     PipelineArguments,
-    RunOptions,
     check_run_options,
     load_for_run,
     pipeline_arguments,
@@ -16,6 +18,9 @@ from gitml.cli.run_options import (
 )
 from gitml.cli.session import ALWAYS, Session, verb
 from gitml.errors import InputError
+
+if TYPE_CHECKING:
+    from gitml.engine.planning.request import RunRequest
 
 
 @verb("run", json=True, reaches=ALWAYS)
@@ -32,7 +37,7 @@ def command(
     on: str | None,
     dry_run: bool,
     exit_code: bool,
-    options: RunOptions,
+    request: RunRequest,
     detach: bool,
     run_id: str | None,
 ) -> int:
@@ -43,24 +48,23 @@ def command(
     """
     if exit_code and not dry_run:
         raise InputError("it is for a dry run", where="--exit-code", hint="add -n, or ask: gitml plan --exit-code")
+    request = request._replace(on=on)
     if detach and not dry_run:
-        check_run_options(wanted, options, on)
+        check_run_options(wanted, request)
         if wanted.secrets:
-            load_for_run(session.ws, wanted, options, on)  # what it asks for the other process finds in its environment
+            load_for_run(session, wanted, request)  # what it asks for the other process finds in its environment
             session.ws.leave()
-        from gitml.cli.detach import detach as start_detached
-
         if not session.ws.consent.may_run():  # in the background nobody can be asked
             from gitml.analysis.named_places import steps_of
 
             session.ws.consent.need_run(steps_of(session.ws))
-        return start_detached(session)
+        return _detach(session)
     session.read_only = dry_run
-    selection = load_for_run(session.ws, wanted, options, on)
+    selection = load_for_run(session, wanted, request)
     if dry_run:
         from gitml.cli.text.plan import show_plan
 
-        plan = show_plan(session, selection, force=options.force, reuse=not options.no_reuse, on=on)
+        plan = show_plan(session, selection, force=request.force, reuse=request.reuse, on=on)
         return FAILED if exit_code and plan.runs_something() else DONE
     if run_id is not None and (len(run_id) != 16 or set(run_id) - set("0123456789abcdef")):
         raise InputError("not a run id", where="--run-id")
@@ -69,14 +73,9 @@ def command(
     from gitml.cli.reporters.reporter import reporter_for
     from gitml.engine.run import run_pipeline
 
-    run_reporter = reporter_for(session)
-    with InterruptHandler(quiet=session.quiet) as handler:
-        try:
-            run = run_pipeline(
-                session.ws, selection.loaded, options.request(selection.wanted, on), run_reporter, handler.stop, run_id
-            )
-        finally:
-            run_reporter.close()
+    request = request._replace(wanted=selection.wanted)
+    with InterruptHandler(quiet=session.quiet) as handler, reporter_for(session) as emit:
+        run = run_pipeline(session.ws, selection.loaded, request, emit, handler.stop, run_id)
     if session.json:
         from gitml.core.records.record import run_as_json
 
@@ -86,3 +85,40 @@ def command(
     if run.status == "succeeded":
         return DONE
     return MACHINE if run.is_hindered() else FAILED
+
+
+def _detach(session: Session) -> int:
+    """Starts the same command in a session of its own, waits until the run goes on or has ended, and prints its id.
+
+    What it prints before the run begins is passed on.
+    """
+    from gitml.engine.detached import start_detached
+
+    ws = session.ws
+    arguments = [word for word in sys.argv[1:] if word not in ("--detach", "--json")]
+    place = arguments.index("run")
+    started = start_detached(ws, _without_directory(arguments[:place]), _without_directory(arguments[place + 1 :]))
+    run_id = started.run_id
+    if started.code:
+        sys.stderr.buffer.write(started.said)
+        if started.was_refused(ws):
+            return started.code if started.code > 0 else 128 - started.code
+    session.result({"run": run_id}, run_id)
+    session.note(f"follow it: gitml logs {run_id[:8]} -f", f"stop it:   gitml cancel {run_id[:8]}")
+    return DONE
+
+
+def _without_directory(words: list[str]) -> list[str]:
+    """Without ``-C DIR``: this process is in DIR already."""
+    kept: list[str] = []
+    skip = False
+    for number, word in enumerate(words):
+        if word == "--":
+            return kept + words[number:]
+        if skip:
+            skip = False
+        elif word == "-C":
+            skip = True
+        elif not (word.startswith("-C") and len(word) > 2):
+            kept.append(word)
+    return kept

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gitml.cli.options import at_option
-from gitml.cli.pipeline_arguments import recover_killed
 from gitml.cli.session import Session, verb
 from gitml.cli.text.format import ago, cells, count, duration
 from gitml.cli.text.terminal import paint, safe
@@ -18,7 +17,6 @@ from gitml.store.index.runs import newest_runs
 if TYPE_CHECKING:
     from gitml.history.runs import LiveRun
     from gitml.history.submissions import Submission
-    from gitml.store.index.runs import RunRow
 
 _WORDS = {"reuse": "up to date", "run": "to run", "unknown": "after those", "blocked": "blocked"}
 _UNASKED = "not known without asking (gitml run -n)"
@@ -27,7 +25,7 @@ _UNASKED = "not known without asking (gitml run -n)"
 @verb("status", json=True)
 @click.argument("pipelines", metavar="[PIPELINE]...", nargs=-1)
 @at_option
-def command(session: Session, pipelines: tuple[str, ...], rev: str | None) -> int:
+def command(session: Session, pipelines: tuple[str, ...], rev: str | None) -> None:
     """Show for each pipeline what is up to date and what `gitml run` would run, the runs going on, and the last run.
 
     Runs that were handed to a cluster are listed until they are collected; how far they are only the cluster knows.
@@ -36,8 +34,7 @@ def command(session: Session, pipelines: tuple[str, ...], rev: str | None) -> in
     from gitml.history.runs import live_runs
     from gitml.history.submissions import submissions
 
-    ws = session.ws
-    recover_killed(ws)
+    ws = session.recovered_ws
     if rev is None and ws.location.worktree is None:
         rev = "HEAD"
     states = [_state(session, name, rev, selection=bool(pipelines)) for name in pipelines or list_pipelines(ws, rev)]
@@ -53,23 +50,19 @@ def command(session: Session, pipelines: tuple[str, ...], rev: str | None) -> in
                 "submitted": [{"run": one.run, "pipeline": one.pipeline, "target": one.target} for one in away],
             }
         )
-        return 0
+        return
     if not states:
         session.note("no pipelines here: `gitml init` writes one to start from")
     wide = max((cells(safe(state["pipeline"])) for state in states), default=0)
     for state in states:
         session.show(*_lines(state, wide, ws.now()))
-    for live in going:
-        session.show(_going(live, ws.now()))
-    for one in away:
-        session.show(_away(one, ws.now()))
-    return 0
+    session.show(*[_going(live, ws.now()) for live in going], *[_away(one, ws.now()) for one in away])
 
 
 def _state(session: Session, name: str, rev: str | None, *, selection: bool) -> dict[str, Any]:
     """The state of a pipeline now; one whose file is wrong is shown with its error, beside the others.
 
-    UnknownPipelineError when it was `asked` for by a name that no pipeline has.
+    UnknownPipelineError when it is of the user's `selection` by a name that no pipeline has.
     """
     from gitml.engine.planning.load import UnknownPipelineError, load
     from gitml.engine.planning.planner import make_plan
@@ -99,15 +92,10 @@ def _state(session: Session, name: str, rev: str | None, *, selection: bool) -> 
         if more > 0:
             state["error"] += f" (and {more} more)"
         rows = newest_runs(session.ws.index, pipeline=name, limit=1)
-    state["last_run"] = _last(rows[0]) if rows else None
+    if rows:
+        shown = ("status", "commit", "dirty", "started", "seconds")
+        state["last_run"] = {"run": rows[0].id, **{field: getattr(rows[0], field) for field in shown}}
     return state
-
-
-def _last(row: RunRow) -> dict[str, Any]:
-    return {
-        "run": row.id, "status": row.status, "commit": row.commit, "dirty": row.dirty, "started": row.started,
-        "seconds": row.seconds,
-    }  # fmt: skip
 
 
 def _lines(state: dict[str, Any], wide: int, now: float) -> list[str]:

@@ -19,7 +19,7 @@ _HOW = {
 
 @verb("completion")
 @click.argument("shell", type=click.Choice(list(_HOW)))
-def command(session: Session, shell: str) -> int:
+def command(session: Session, shell: str) -> None:
     """Print the script that makes SHELL complete gitml's commands and options."""
     from click.shell_completion import get_completion_class
 
@@ -30,4 +30,3 @@ def command(session: Session, shell: str) -> int:
     session.show(made(gitml, {}, "gitml", layout.COMPLETE_VARIABLE).source().rstrip("\n"))
     if is_terminal(sys.stdout):  # not where a shell reads the script each time it starts
         session.note(f"to have it always: {_HOW[shell]}")
-    return 0

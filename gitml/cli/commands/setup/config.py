@@ -12,7 +12,7 @@ from gitml.cli.text.terminal import safe
 
 @verb("config", json=True)
 @at_option
-def command(session: Session, rev: str | None) -> int:
+def command(session: Session, rev: str | None) -> None:
     """Show the settings in force: those of `gitml.yaml`, and the defaults for the rest."""
     from gitml.engine.planning.load import open_source, read_config
 
@@ -34,12 +34,11 @@ def command(session: Session, rev: str | None) -> int:
     }
     if session.json:
         session.show_json({"written": source.lookup("gitml.yaml") is not None, "settings": settings})
-        return 0
+        return
     rows = [[name, _shown(name, value)] for name, value in settings.items()]
     session.show(*columns(rows))
     if source.lookup("gitml.yaml") is None:
         session.note("there is no gitml.yaml: these are the defaults")
-    return 0
 
 
 def _shown(name: str, value: Any) -> str:

@@ -22,7 +22,7 @@ _CHANGE = ("pipelines/wine.yaml", "scale: {default: standard,", "scale: {default
 
 @verb("demo")
 @click.argument("folder", metavar="[DIR]", required=False)
-def command(session: Session, folder: str | None) -> int:
+def command(session: Session, folder: str | None) -> None:
     """Make a small repository in DIR and walk through it: run, reuse, change, explain, look back.
 
     DIR is gitml-demo unless it is given, or the first of gitml-demo-2, gitml-demo-3 … that is free. Three
@@ -59,7 +59,6 @@ def command(session: Session, folder: str | None) -> int:
     tour.tell("Everything that ran")
     tour.gitml("log")
     session.note("", f"It is yours now: cd {shlex.quote(safe(folder))}, then change something and run `gitml run`.")
-    return 0
 
 
 class _Tour:

@@ -7,7 +7,6 @@ import os
 import click
 
 from gitml import layout
-from gitml.cli.pipeline_arguments import recover_killed
 from gitml.cli.session import Session, verb
 from gitml.errors import BusyError, InputError
 
@@ -18,7 +17,7 @@ from gitml.errors import BusyError, InputError
     "--purge", is_flag=True, help="With --undo: remove everything gitml keeps here too, the store and all runs."
 )
 @click.option("--remote", metavar="NAME", help="Have a plain git fetch of this remote fetch the records of runs too.")
-def command(session: Session, undo: bool, purge: bool, remote: str | None) -> int:
+def command(session: Session, undo: bool, purge: bool, remote: str | None) -> None:
     """Start using gitml in this repository: writes a small gitml.yaml, and a first pipeline where there is none.
 
     Asks nothing, changes no file that is there, and commits nothing. gitml works in any repository without it, too.
@@ -51,7 +50,7 @@ def command(session: Session, undo: bool, purge: bool, remote: str | None) -> in
         done += [init_files.FileOutcome(ref, "removed") for ref in refs]
     if session.json:
         session.show_json([item._asdict() for item in done])
-        return 0
+        return
     for item in done:
         note = "  (changed since, so it stays)" if item.state == "changed" else ""
         session.show(f"{item.state:<8} {item.path}{note}")
@@ -60,7 +59,6 @@ def command(session: Session, undo: bool, purge: bool, remote: str | None) -> in
     elif not undo:
         asks = "" if ws.consent.may_run() else ", once you allow it: gitml trust allow run"
         session.note(f"next: gitml run{asks}")
-    return 0
 
 
 def _purge(session: Session) -> list[str]:
@@ -70,8 +68,7 @@ def _purge(session: Session) -> list[str]:
     from gitml.git.command import git
     from gitml.history.runs import live_runs
 
-    ws = session.ws
-    recover_killed(ws)
+    ws = session.recovered_ws
     if live_runs(ws):
         raise BusyError("a run is going on", hint="gitml cancel")
     listed = git(ws.location, "for-each-ref", "--format=%(refname)", layout.REFS).decode().split()

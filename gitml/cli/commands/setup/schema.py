@@ -11,7 +11,7 @@ from gitml.cli.session import Session, verb
 
 @verb("schema")
 @click.argument("file", metavar="pipeline|module|project", type=click.Choice(("pipeline", "module", "project")))
-def command(session: Session, file: str) -> int:
+def command(session: Session, file: str) -> None:
     """Print the JSON Schema of pipeline files, of module.yaml or of gitml.yaml (project), for editors.
 
     It has every key with its kind of value and a sentence about it. What leads nowhere, an unknown step say, only gitml finds.
@@ -22,4 +22,3 @@ def command(session: Session, file: str) -> int:
 
     schemas = {"pipeline": pipeline_schema, "module": module_schema, "project": project_schema}
     session.show(json.dumps(schemas[file](), indent=2))
-    return 0

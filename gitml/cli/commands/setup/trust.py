@@ -34,7 +34,7 @@ def command() -> None:
 
 @verb("list", json=True)
 @_kinds_argument
-def list_(session: Session, kinds: tuple[str, ...]) -> int:
+def list_(session: Session, kinds: tuple[str, ...]) -> None:
     """List the places that the repository names and whether it may use them, and whether its steps may run.
 
     `gitml trust places` and `gitml trust run` list one kind and, at a terminal, ask about what is not allowed.
@@ -46,7 +46,7 @@ def list_(session: Session, kinds: tuple[str, ...]) -> int:
     places = places_of(ws) if PLACES in kinds or not kinds else []
     if session.json:
         session.show_json(_as_data(ws.consent, places))
-        return 0
+        return
     if RUN in kinds or not kinds:
         session.show(f"run     {_run_words(ws.consent, ws.now())}")
     for item in places:
@@ -56,7 +56,6 @@ def list_(session: Session, kinds: tuple[str, ...]) -> int:
     if not places and (PLACES in kinds or not kinds):
         session.show("place   none is named")
     _offer(session, kinds, [item.place for item in places if not item.allowed])
-    return 0
 
 
 def _offer(session: Session, kinds: tuple[str, ...], new: list[Place]) -> None:
@@ -83,7 +82,7 @@ def _offer(session: Session, kinds: tuple[str, ...], new: list[Place]) -> None:
 @verb("allow", json=True)
 @click.argument("kind", metavar="places|run")
 @click.argument("names", metavar="[NAME]...", nargs=-1)
-def allow(session: Session, kind: str, names: tuple[str, ...]) -> int:
+def allow(session: Session, kind: str, names: tuple[str, ...]) -> None:
     """Allow the repository's steps to run, or the places that it names now: all, or those of these names.
 
     A place whose URL, endpoint, token file or other detail changes has to be allowed again.
@@ -106,13 +105,12 @@ def allow(session: Session, kind: str, names: tuple[str, ...]) -> int:
             session.note("the repository names no place")
     if session.json:
         session.show_json(_as_data(consent, [item._replace(allowed=True) for item in places]))
-    return 0
 
 
 @verb("revoke", json=True)
 @click.argument("kind", metavar="places|run")
 @click.argument("names", metavar="[NAME]...", nargs=-1)
-def revoke(session: Session, kind: str, names: tuple[str, ...]) -> int:
+def revoke(session: Session, kind: str, names: tuple[str, ...]) -> None:
     """Take back what was allowed: that steps run, or places, all or those of these names."""
     _check([kind])
     consent = session.ws.consent
@@ -132,7 +130,6 @@ def revoke(session: Session, kind: str, names: tuple[str, ...]) -> int:
         session.note(phrase)
     if consent.is_owners:
         session.note("this repository has no remote, so it is its owner's: nothing is asked about it")
-    return 0
 
 
 def _check(kinds: tuple[str, ...] | list[str]) -> None:
