@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, TypeVar
 
 from gitml.errors import InputError
-from registry.interface import Interface, ModuleParam, ModulePort, interface_from_json
+from registry.interface import Interface, ModuleParam, ModulePort
 from registry.log.events import CONTENT
-from registry.state import ACTIVE, DISABLED, ModuleState, VersionState, same_number
+from registry.state import ACTIVE, DISABLED, ModuleState, ModuleVersion, same_number
 from registry.versions import Number, number_of, order
 
 
@@ -56,7 +55,7 @@ def check_publication(
     return PublicationCheck(False, tuple(notes))
 
 
-def neighbours(state: ModuleState, version: str) -> list[tuple[VersionState, bool]]:
+def neighbours(state: ModuleState, version: str) -> list[tuple[ModuleVersion, bool]]:
     """The versions that `version` must be compatible with, and whether each comes before it.
 
     Those are the releases just below and above it that may stand for it (same major version; below 1.0 the same minor). A
@@ -77,9 +76,8 @@ def neighbours(state: ModuleState, version: str) -> list[tuple[VersionState, boo
     return found
 
 
-def _breaks(name: str, version: str, interface: Interface, other: VersionState, before: bool) -> list[str]:
-    theirs = interface_from_json(json.loads(other.interface))
-    pair = (theirs, interface) if before else (interface, theirs)
+def _breaks(name: str, version: str, interface: Interface, other: ModuleVersion, before: bool) -> list[str]:
+    pair = (other.interface, interface) if before else (interface, other.interface)
     steps = f"from {other.version} to {version}" if before else f"from {version} to {other.version}"
     return [f"{line} {steps}" for line in interface_diff(*pair).breaking]
 
@@ -91,9 +89,6 @@ def _next_major(state: ModuleState, number: Number) -> str:
     return f"{max(n.major for n in [*known, number]) + 1}.0.0"
 
 
-Named = TypeVar("Named", ModulePort, ModuleParam)
-
-
 class InterfaceDiff(NamedTuple):
     """Changes as words. A pipeline that used the old interface works with the new one unless `breaking` has something."""
 
@@ -103,91 +98,72 @@ class InterfaceDiff(NamedTuple):
 
 def interface_diff(old: Interface, new: Interface) -> InterfaceDiff:
     """How `new` differs from `old`."""
-    breaking: list[str] = []
-    compatible: list[str] = []
-    _inputs(_by_name(old.inputs), _by_name(new.inputs), breaking, compatible)
-    _outputs(_by_name(old.outputs), _by_name(new.outputs), breaking, compatible)
-    _params(_by_name(old.params), _by_name(new.params), breaking, compatible)
-    return InterfaceDiff(tuple(breaking), tuple(compatible))
+    found = [
+        *_differences("input", old.inputs, new.inputs, _input),
+        *_differences("output", old.outputs, new.outputs, _output),
+        *_differences("parameter", old.params, new.params, _param),
+    ]
+    return InterfaceDiff(*(tuple(line for breaks, line in found if breaks is kind) for kind in (True, False)))
 
 
-def _by_name(items: Iterable[Named]) -> dict[str, Named]:
-    return {item.name: item for item in items}
+Named = TypeVar("Named", ModulePort, ModuleParam)
+Differences = Iterator[tuple[bool, str]]
+"""What differs, in words, each with whether it breaks pipelines that used what was there before."""
 
 
-def _inputs(old: dict[str, ModulePort], new: dict[str, ModulePort], breaking: list[str], compatible: list[str]) -> None:
-    for name in [name for name in old if name not in new]:
-        breaking.append(f"input {name!r} is gone")
-    for name, port in new.items():
-        before = old.get(name)
-        if before is None:
-            said = compatible if port.optional else breaking
-            said.append(f"{'optional' if port.optional else 'required'} input {name!r} is new")
-            continue
-        if before.type != port.type:
-            breaking.append(f"input {name!r} was {before.type}, is {port.type}")
-        if before.optional and not port.optional:
-            breaking.append(f"input {name!r} was optional, is required")
-        if port.optional and not before.optional:
-            compatible.append(f"input {name!r} was required, is optional")
+def _differences(
+    kind: str, old: Iterable[Named], new: Iterable[Named], compare: Callable[[str, Named | None, Named], Differences]
+) -> Differences:
+    before, after = ({item.name: item for item in items} for items in (old, new))
+    for name in before:
+        if name not in after:
+            yield True, f"{kind} {name!r} is gone"
+    for name, item in after.items():
+        yield from compare(f"{kind} {name!r}", before.get(name), item)
 
 
-def _outputs(
-    old: dict[str, ModulePort], new: dict[str, ModulePort], breaking: list[str], compatible: list[str]
-) -> None:
-    for name in [name for name in old if name not in new]:
-        breaking.append(f"output {name!r} is gone")
-    for name, port in new.items():
-        before = old.get(name)
-        if before is None:
-            compatible.append(f"output {name!r} is new")
-        elif before.type != port.type:
-            breaking.append(f"output {name!r} was {before.type}, is {port.type}")
+def _input(what: str, old: ModulePort | None, new: ModulePort) -> Differences:
+    if old is None:
+        yield not new.optional, f"{'optional' if new.optional else 'required'} {what} is new"
+        return
+    if old.type != new.type:
+        yield True, f"{what} was {old.type}, is {new.type}"
+    if old.optional and not new.optional:
+        yield True, f"{what} was optional, is required"
+    if new.optional and not old.optional:
+        yield False, f"{what} was required, is optional"
 
 
-def _params(
-    old: dict[str, ModuleParam], new: dict[str, ModuleParam], breaking: list[str], compatible: list[str]
-) -> None:
-    for name in [name for name in old if name not in new]:
-        breaking.append(f"parameter {name!r} is gone")
-    for name, param in new.items():
-        before = old.get(name)
-        if before is None:
-            said = breaking if param.default is None else compatible
-            said.append(f"{'required ' if param.default is None else ''}parameter {name!r} is new")
-        else:
-            _param(before, param, breaking, compatible)
+def _output(what: str, old: ModulePort | None, new: ModulePort) -> Differences:
+    if old is None:
+        yield False, f"{what} is new"
+    elif old.type != new.type:
+        yield True, f"{what} was {old.type}, is {new.type}"
 
 
-def _param(old: ModuleParam, new: ModuleParam, breaking: list[str], compatible: list[str]) -> None:
-    what = f"parameter {new.name!r}"
+def _param(what: str, old: ModuleParam | None, new: ModuleParam) -> Differences:
+    if old is None:
+        yield new.default is None, f"{'required ' if new.default is None else ''}{what} is new"
+        return
     if old.type != new.type:
         # Every int is a float, so what was given before can still be given.
-        said = compatible if (old.type, new.type) == ("int", "float") else breaking
-        said.append(f"{what} was {old.type}, is {new.type}")
+        yield (old.type, new.type) != ("int", "float"), f"{what} was {old.type}, is {new.type}"
     if old.default is not None and new.default is None:
-        breaking.append(f"{what} had the default {old.default!r}, has none")
+        yield True, f"{what} had the default {old.default!r}, has none"
     elif old.default != new.default or type(old.default) is not type(new.default):
-        compatible.append(f"{what} has the default {new.default!r}, had {old.default!r}")
-    _bound(what, "min", old.min, new.min, -1, breaking, compatible)
-    _bound(what, "max", old.max, new.max, 1, breaking, compatible)
+        yield False, f"{what} has the default {new.default!r}, had {old.default!r}"
+    for name, was, now, wider in (("min", old.min, new.min, -1), ("max", old.max, new.max, 1)):
+        if was != now:
+            narrowed = now is not None and (was is None or (now - was) * wider < 0)
+            yield narrowed, f"{what}: {name} was {was}, is {now}"
     if old.choices != new.choices:
         lost = [choice for choice in old.choices if choice not in new.choices]
         if new.choices and not old.choices:
-            breaking.append(f"{what} took anything, now one of {_listed(new.choices)}")
+            yield True, f"{what} took anything, now one of {_listed(new.choices)}"
         elif new.choices and lost:
-            breaking.append(f"{what} no longer takes {_listed(lost)}")
+            yield True, f"{what} no longer takes {_listed(lost)}"
         else:
-            compatible.append(f"{what} takes more than {_listed(old.choices)}")
-
-
-def _bound(
-    what: str, name: str, old: float | None, new: float | None, wider: int, breaking: list[str], compatible: list[str]
-) -> None:
-    if old == new:
-        return
-    narrowed = new is not None and (old is None or (new - old) * wider < 0)
-    (breaking if narrowed else compatible).append(f"{what}: {name} was {old}, is {new}")
+            yield False, f"{what} takes more than {_listed(old.choices)}"
 
 
 def _listed(values: Iterable[object]) -> str:

@@ -19,8 +19,7 @@ from registry.log.journal import RegistryEntry, RegistryJournal, moment_of, stat
 from registry.publication_rules import InterfaceDiff, interface_diff
 from registry.state import (
     ACTIVE,
-    DEPRECATED,
-    DISABLED,
+    BECOMES,
     ModuleManifest,
     ModuleState,
     ModuleVersion,
@@ -36,8 +35,6 @@ from registry.versions import check_name, check_version, parse_ref
 if TYPE_CHECKING:
     from registry.log.share import ShareResult
     from registry.log.verification import Verification
-
-_STATES = {DEPRECATE: DEPRECATED, DISABLE: DISABLED, ENABLE: ACTIVE}
 
 
 class Publication(NamedTuple):
@@ -270,13 +267,8 @@ class Registry:
         state: str | None = None,
     ) -> list[RegisteredModule]:
         """All modules by name, or those that fit."""
-        from registry.projection import tables
-
         if as_of is None:
-            projection = self.journal.projection
-            found = projection.query(
-                lambda _: tables.modules(projection.path, text=text, category=category, tag=tag, state=state)
-            )
+            found = self.journal.projection.modules(text=text, category=category, tag=tag, state=state)
         else:
             found = [
                 module
@@ -299,9 +291,7 @@ class Registry:
     def version(self, name: str, version: str, as_of: str | None = None) -> ModuleVersion:
         """One version, whatever its state."""
         state = self._existing(name, as_of)
-        if version not in state.versions:
-            raise InputError(f"{name} has no version {version}", hint=f"there is {state.listed()}")
-        return version_of(state, state.versions[version])
+        return version_of(state, state.version(version))
 
     def history(self, name: str, as_of: str | None = None) -> list[Event]:
         """Everything that happened to a module, oldest first."""
@@ -387,7 +377,7 @@ def _is_so(state: ModuleState, event: Event) -> bool:
     if event.kind == SET_DEFAULT:
         return state.default == event.version
     item = state if event.version is None else state.versions[event.version]
-    becomes = (_STATES[event.kind], event.reason, event.replacement)
+    becomes = (BECOMES[event.kind], event.reason, event.replacement)
     is_so = (item.state, item.reason, item.replacement) == becomes
     return (is_so or (event.kind == ENABLE and item.state == ACTIVE)) and event.default in (None, state.default)
 

@@ -15,23 +15,34 @@ from registry.log.events import DEPRECATE, DISABLE, ENABLE, PUBLISH, SET_DEFAULT
 from registry.versions import Requirement, newest_first, number_of, order, parse_requirement
 
 ACTIVE, DEPRECATED, DISABLED = "active", "deprecated", "disabled"
-_BECOMES = {DEPRECATE: DEPRECATED, DISABLE: DISABLED, ENABLE: ACTIVE}
+BECOMES = {DEPRECATE: DEPRECATED, DISABLE: DISABLED, ENABLE: ACTIVE}
+"""The state that an event of each of these kinds brings."""
 
 
-class VersionState(NamedTuple):
-    """A version at some time. `interface` is JSON text; `reason` and `replacement` belong to its state; `published` is UTC."""
+class ModuleVersion(NamedTuple):
+    """A version at some time. `content` is ``git:<tree>``, `published` UTC; `reason` and `replacement` belong to its state.
 
+    In a ModuleState `state` is the version's own; callers get the stricter of that and its module's (`version_of`). `commit` and
+    `path` say what was published, in the repository it was published from.
+    """
+
+    module: str
     version: str
+    state: str
     content: str
     published: str
     by: str
     description: str
-    interface: str
+    reason: str
+    replacement: str | None
     commit: str
     path: str
-    state: str = ACTIVE
-    reason: str = ""
-    replacement: str | None = None
+    interface_json: str
+
+    @property
+    def interface(self) -> Interface:
+        """Its ports and parameters."""
+        return interface_from_json(json.loads(self.interface_json))
 
 
 class ModuleState:
@@ -48,13 +59,20 @@ class ModuleState:
         self.description = ""
         self.category = ""
         self.tags: tuple[str, ...] = ()
-        self.versions: dict[str, VersionState] = {}
+        self.versions: dict[str, ModuleVersion] = {}
 
-    def effective(self, version: VersionState) -> str:
+    def effective(self, version: ModuleVersion) -> str:
         """The version's state with the module's: whichever is stricter."""
         if DISABLED in (self.state, version.state):
             return DISABLED
         return DEPRECATED if DEPRECATED in (self.state, version.state) else ACTIVE
+
+    def version(self, version: str) -> ModuleVersion:
+        """The version of that name; InputError that names those there are."""
+        found = self.versions.get(version)
+        if found is None:
+            raise InputError(f"{self.name} has no version {version}", hint=f"there is {self.listed()}")
+        return found
 
     def listed(self) -> str:
         """The versions there are, highest first, and why those that are not active are not."""
@@ -89,17 +107,27 @@ def apply(state: ModuleState, event: Event) -> None:
         assert version is not None
         if version in state.versions:
             return
-        interface = json.dumps(event.interface, separators=(",", ":"))
-        state.versions[version] = VersionState(
-            version, event.content, event.at, event.by, event.description, interface, event.commit, event.path
+        state.versions[version] = ModuleVersion(
+            module=state.name,
+            version=version,
+            state=ACTIVE,
+            content=event.content,
+            published=event.at,
+            by=event.by,
+            description=event.description,
+            reason="",
+            replacement=None,
+            commit=event.commit,
+            path=event.path,
+            interface_json=json.dumps(event.interface, separators=(",", ":")),
         )
         state.description, state.category, state.tags = event.description, event.category, event.tags
-    elif event.kind in _BECOMES and version is None:
-        state.state = _BECOMES[event.kind]
+    elif event.kind in BECOMES and version is None:
+        state.state = BECOMES[event.kind]
         state.reason, state.replacement = event.reason, event.replacement
-    elif event.kind in _BECOMES and version in state.versions:
+    elif event.kind in BECOMES and version in state.versions:
         state.versions[version] = state.versions[version]._replace(
-            state=_BECOMES[event.kind], reason=event.reason, replacement=event.replacement
+            state=BECOMES[event.kind], reason=event.reason, replacement=event.replacement
         )
     wanted = version if event.kind == SET_DEFAULT else event.default
     if wanted is not None and wanted in state.versions:
@@ -114,8 +142,8 @@ def check_event(state: ModuleState, event: Event) -> None:
     if event.kind != PUBLISH:
         if not state.versions:
             raise InputError(f"there is no module {state.name!r}", hint="gitml module list")
-        if version is not None and version not in state.versions:
-            raise InputError(f"{state.name} has no version {version}", hint=f"there is {state.listed()}")
+        if version is not None:
+            state.version(version)
     if event.kind == SET_DEFAULT:
         assert version is not None
         _check_default(state, version, ())
@@ -134,9 +162,7 @@ def check_event(state: ModuleState, event: Event) -> None:
 
 
 def _check_default(state: ModuleState, version: str, leaving: tuple[str | None, ...]) -> None:
-    found = state.versions.get(version)
-    if found is None:
-        raise InputError(f"{state.name} has no version {version}", hint=f"there is {state.listed()}")
+    found = state.version(version)
     becomes = "no longer active then" if version in leaving else found.state
     if version in leaving or found.state != ACTIVE:
         raise InputError(
@@ -163,31 +189,6 @@ class ModuleManifest(NamedTuple):
     tags: tuple[str, ...] = ()
 
 
-class ModuleVersion(NamedTuple):
-    """A version. `state` is the stricter of its own and its module's; `content` is ``git:<tree>``; `published` is UTC.
-
-    `commit` and `path` say what was published, in the repository it was published from.
-    """
-
-    module: str
-    version: str
-    state: str
-    content: str
-    published: str
-    by: str
-    description: str
-    reason: str
-    replacement: str | None
-    commit: str
-    path: str
-    interface_json: str
-
-    @property
-    def interface(self) -> Interface:
-        """Its ports and parameters."""
-        return interface_from_json(json.loads(self.interface_json))
-
-
 class RegisteredModule(NamedTuple):
     """A module with its versions: those with an order first, highest first. `default` is an active version or None."""
 
@@ -209,22 +210,9 @@ def module_of(state: ModuleState) -> RegisteredModule:
     return RegisteredModule(*own, state.reason, state.replacement, versions)
 
 
-def version_of(state: ModuleState, version: VersionState) -> ModuleVersion:
-    """The version of a module in this state."""
-    return ModuleVersion(
-        module=state.name,
-        version=version.version,
-        state=state.effective(version),
-        content=version.content,
-        published=version.published,
-        by=version.by,
-        description=version.description,
-        reason=version.reason,
-        replacement=version.replacement,
-        commit=version.commit,
-        path=version.path,
-        interface_json=version.interface,
-    )
+def version_of(state: ModuleState, version: ModuleVersion) -> ModuleVersion:
+    """A version of a module in this state, as callers get it."""
+    return version._replace(state=state.effective(version))
 
 
 class Resolution(NamedTuple):
@@ -251,18 +239,15 @@ def resolve(module: ModuleState, requirement: str | None, *, allow_disabled: boo
     return _highest(module, Requirement("", None), (ACTIVE, DISABLED) if allow_disabled else (ACTIVE,))
 
 
-def _instead(disabled: ModuleState | VersionState) -> str:
+def _instead(disabled: ModuleState | ModuleVersion) -> str:
     use = f"use {disabled.replacement}; " if disabled.replacement else ""
     return f"{use}to run again what used it: --allow-disabled"
 
 
 def _pinned(module: ModuleState, version: str, allow_disabled: bool) -> Resolution:
-    found = module.versions.get(version)
-    if found is None:
-        number = number_of(version)
-        same = next((v for v in module.versions if number is not None and number_of(v) == number), None)
-        hint = f"did you mean {same}?" if same else f"there is {module.listed()}"
-        raise InputError(f"{module.name} has no version {version}", hint=hint)
+    if version not in module.versions and (same := same_number(module, version)):
+        raise InputError(f"{module.name} has no version {version}", hint=f"did you mean {same}?")
+    found = module.version(version)
     if module.effective(found) == DISABLED and not allow_disabled:
         if module.state == DISABLED:
             raise InputError(f"module {module.name} is disabled{_why(module)}", hint=_instead(module))
@@ -290,7 +275,7 @@ def _highest(module: ModuleState, wanted: Requirement, states: tuple[str, ...]) 
     raise InputError(message, hint=f"there is {module.listed()}")
 
 
-def _found(module: ModuleState, version: VersionState) -> Resolution:
+def _found(module: ModuleState, version: ModuleVersion) -> Resolution:
     state = module.effective(version)
     warnings = []
     for what, item in ((f"module {module.name}", module), (f"{module.name} {version.version}", version)):
@@ -300,5 +285,5 @@ def _found(module: ModuleState, version: VersionState) -> Resolution:
     return Resolution(module.name, version.version, state, version.content, tuple(warnings))
 
 
-def _why(item: ModuleState | VersionState) -> str:
+def _why(item: ModuleState | ModuleVersion) -> str:
     return f": {item.reason}" if item.reason else ""

@@ -21,7 +21,15 @@ from gitml.git.objects.reader import Objects
 from gitml.git.repository import sharing_at
 from gitml.permissions import SharedMode, can_be_written
 from registry.log.events import FOLDER, Event, event_as_bytes, event_from_bytes
-from registry.projection.rows import READ_MODULE, READ_VERSIONS, VERSION, connect, read_module, tip_of
+from registry.projection.rows import (
+    READ_MODULE,
+    READ_VERSIONS,
+    VERSION,
+    VERSION_COLUMNS,
+    connect,
+    read_module,
+    tip_of,
+)
 from registry.state import ModuleState, apply, folded
 
 if TYPE_CHECKING:
@@ -32,9 +40,7 @@ T = TypeVar("T")
 _EVENT = "INSERT INTO event (id, at, author, kind, module, version, reason, file, body) VALUES (?,?,?,?,?,?,?,?,?)"
 _MODULE = """INSERT OR REPLACE INTO module
     (state, reason, replacement, default_version, description, category, tags, changed, name) VALUES (?,?,?,?,?,?,?,?,?)"""
-_VERSION = """INSERT OR REPLACE INTO version
-    (version, content, published, author, description, interface, source_commit, source_path, state, reason, replacement, module)
-    VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"""
+_VERSION = f"INSERT OR REPLACE INTO version ({VERSION_COLUMNS}) VALUES (?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608 (constants)
 _EMPTY = "DELETE FROM event; DELETE FROM module; DELETE FROM version"
 
 
@@ -75,6 +81,14 @@ class Projection:
     def module(self, name: str) -> ModuleState | None:
         """The module as it is now."""
         return self.query(lambda db: read_module(db, name))
+
+    def modules(self, **fitting: str | None) -> list[ModuleState]:
+        """The modules that fit as they are now, by name; see `tables.module_names`."""
+        from registry.projection.tables import module_names
+
+        return self.query(
+            lambda db: [found for name in module_names(self.path, **fitting) if (found := read_module(db, name))]
+        )
 
     def names(self) -> list[str]:
         """All modules."""
@@ -307,8 +321,7 @@ def _write(db: sqlite3.Connection, state: ModuleState, changed: str, versions: s
     """Writes the module and those of its versions that are named, or all."""
     own = (state.state, state.reason, state.replacement, state.default, state.description, state.category)
     db.execute(_MODULE, (*own, json.dumps(state.tags), changed, state.name))
-    rows = [(*v, state.name) for v in state.versions.values() if versions is None or v.version in versions]
-    db.executemany(_VERSION, rows)
+    db.executemany(_VERSION, [v for v in state.versions.values() if versions is None or v.version in versions])
 
 
 @contextmanager

@@ -12,13 +12,17 @@ import sqlite3
 from typing import NamedTuple
 
 from gitml import layout
-from registry.state import ModuleState, VersionState
+from registry.state import ModuleState, ModuleVersion
 
 VERSION = 1
 BUSY_SECONDS = 60.0
 
-READ_VERSIONS = """SELECT version, content, published, author, description, interface, source_commit, source_path, state, reason,
-    replacement FROM version WHERE module = ?"""
+VERSION_COLUMNS = (
+    "module, version, state, content, published, author, description, reason, replacement, source_commit, "
+    "source_path, interface"
+)
+"""In the order of ModuleVersion."""
+READ_VERSIONS = f"SELECT {VERSION_COLUMNS} FROM version WHERE module = ?"  # noqa: S608 (constants)
 READ_MODULE = (
     "SELECT state, reason, replacement, default_version, description, category, tags FROM module WHERE name = ?"
 )
@@ -72,5 +76,5 @@ def read_module(db: sqlite3.Connection, name: str) -> ModuleState | None:
     state = ModuleState(name)
     state.state, state.reason, state.replacement, state.default, state.description, state.category, tags = row
     state.tags = tuple(json.loads(tags))
-    state.versions = {row[0]: VersionState(*row) for row in db.execute(READ_VERSIONS, (name,))}
+    state.versions = {row[1]: ModuleVersion(*row) for row in db.execute(READ_VERSIONS, (name,))}
     return state

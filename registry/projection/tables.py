@@ -7,16 +7,12 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 from sqlalchemy import Engine, Index
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import Field, Session, SQLModel, col, create_engine, or_, select
 
 from registry.projection.rows import VERSION, connect
-from registry.state import ModuleState, VersionState
 
 
 class Meta(SQLModel, table=True):
@@ -96,11 +92,11 @@ def engine_of(path: str) -> Engine:
     return create_engine("sqlite://", creator=lambda: connect(path))
 
 
-def modules(
+def module_names(
     path: str, *, text: str | None = None, category: str | None = None, tag: str | None = None, state: str | None = None
-) -> list[ModuleState]:
-    """The modules as they are now, by name; `text` is looked for in names and descriptions."""
-    wanted = select(ModuleRow).order_by(ModuleRow.name)
+) -> list[str]:
+    """The names of the modules that fit as they are now, in order; `text` is looked for in names and descriptions."""
+    wanted = select(ModuleRow.name, ModuleRow.tags).order_by(ModuleRow.name)
     if text is not None:
         like = "%" + text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
         wanted = wanted.where(
@@ -110,39 +106,10 @@ def modules(
         wanted = wanted.where(ModuleRow.category == category)
     if state is not None:
         wanted = wanted.where(ModuleRow.state == state)
-    with _session(path) as session:
-        found = {row.name: _state(row) for row in session.exec(wanted)}
-        if tag is not None:
-            found = {name: module for name, module in found.items() if tag in module.tags}
-        # Columns, not objects: a listing has thousands of versions.
-        columns: list[Any] = [getattr(VersionRow, name) for name in ("module", *_COLUMNS)]
-        for name, *values in session.exec(select(*columns)):
-            if name in found:
-                found[name].versions[values[0]] = VersionState(*values)
-    return list(found.values())
-
-
-@contextmanager
-def _session(path: str) -> Iterator[Session]:
-    """A session whose errors are sqlite3's own, which the projection knows how to handle."""
     try:
         with Session(engine_of(path)) as session:
-            yield session
+            return [name for name, tags in session.exec(wanted) if tag is None or tag in json.loads(tags)]
     except DBAPIError as error:
         if isinstance(error.orig, sqlite3.Error):
-            raise error.orig from error
+            raise error.orig from error  # which the projection knows how to handle
         raise
-
-
-# In the order of VersionState.
-_COLUMNS = (
-    "version content published author description interface source_commit source_path state reason replacement".split()
-)
-
-
-def _state(row: ModuleRow) -> ModuleState:
-    module = ModuleState(row.name)
-    module.state, module.reason, module.replacement = row.state, row.reason, row.replacement
-    module.default, module.description, module.category = row.default_version, row.description, row.category
-    module.tags = tuple(json.loads(row.tags))
-    return module
