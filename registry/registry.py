@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Required, TypedDict, Unpack
 
 from gitml.errors import InputError
 from gitml.git.command import Location
@@ -50,6 +50,18 @@ class VersionDiff(NamedTuple):
 
     interface: InterfaceDiff
     files: tuple[tuple[str, str], ...]
+
+
+class WithdrawalOptions(TypedDict, total=False):
+    """Why a version or module is no longer to be used. `replacement` is ``name@version``, shown to those who use it.
+
+    Of a version that is the default, `default` names another, or `clear_default` says that there is none afterwards.
+    """
+
+    reason: Required[str]
+    replacement: str | None
+    default: str | None
+    clear_default: bool
 
 
 class Registry:
@@ -166,56 +178,37 @@ class Registry:
         state = self._state(name)
         return Publication(version_of(state, state.versions[wanted]), recorded is not None, notes)
 
-    def deprecate(
-        self,
-        name: str,
-        version: str | None = None,
-        *,
-        reason: str,
-        replacement: str | None = None,
-        default: str | None = None,
-        clear_default: bool = False,
-    ) -> Event | None:
-        """Deprecates a version, or the module. A default needs another named in `default`, or `clear_default`.
+    def deprecate(self, name: str, version: str | None = None, **why: Unpack[WithdrawalOptions]) -> Event | None:
+        """Deprecates a version, or the module; None when it is so already."""
+        return self.change(DEPRECATE, name, version, **why)
 
-        None when it is so already. `replacement` is ``name@version``, shown to those who use it.
-        """
-        return self._change(DEPRECATE, name, version, reason, replacement, default, clear_default)
-
-    def disable(
-        self,
-        name: str,
-        version: str | None = None,
-        *,
-        reason: str,
-        replacement: str | None = None,
-        default: str | None = None,
-        clear_default: bool = False,
-    ) -> Event | None:
+    def disable(self, name: str, version: str | None = None, **why: Unpack[WithdrawalOptions]) -> Event | None:
         """Disables a version, or the module: it can no longer be used. As `deprecate` otherwise.
 
         Where no replacement is named, the one that it was deprecated for stays.
         """
-        return self._change(DISABLE, name, version, reason, replacement, default, clear_default)
+        return self.change(DISABLE, name, version, **why)
 
     def enable(self, name: str, version: str | None = None, *, reason: str = "") -> Event | None:
         """Makes a version, or the module, active again; None when it is."""
-        return self._change(ENABLE, name, version, reason, None, None, False)
+        return self.change(ENABLE, name, version, reason=reason)
 
     def set_default(self, name: str, version: str, *, reason: str = "") -> Event | None:
         """Makes an active version the one that is meant when nothing is required; None when it is."""
-        return self._change(SET_DEFAULT, name, version, reason, None, None, False)
+        return self.change(SET_DEFAULT, name, version, reason=reason)
 
-    def _change(
+    def change(
         self,
         kind: str,
         name: str,
-        version: str | None,
-        reason: str,
-        replacement: str | None,
-        default: str | None,
-        clear_default: bool,
+        version: str | None = None,
+        *,
+        reason: str = "",
+        replacement: str | None = None,
+        default: str | None = None,
+        clear_default: bool = False,
     ) -> Event | None:
+        """The change of one of these kinds; None when it is so already."""
         check_name(name)
         if kind in (DEPRECATE, DISABLE) and not reason.strip():
             raise InputError("no reason", where=f"{kind} {name}", hint="say why: --reason …")

@@ -18,7 +18,7 @@ from gitml.git.objects.source import TreeSource
 from gitml.git.worktree.status import read_regular_file
 from gitml.modules.service import ModuleService
 from gitml.modules.spec import FILE, MAX_BYTES, manifest_of, parse_module
-from registry.content import check_content, content_at, path_in, read_checked
+from registry.content import Content, check_content, content_at, path_in, read_checked
 from registry.registry import Publication
 from registry.versions import check_name
 
@@ -120,6 +120,12 @@ def load_spec(objects: Objects, content_oid: str, path: str = FILE) -> ModuleSpe
     return spec
 
 
+def content_and_spec(modules: ModuleService, folder: str, at: str | None = None) -> tuple[Content, ModuleSpec]:
+    """A folder with a `module.yaml` as it is at a commit, see `registry.content.content_at`, and what the file says."""
+    content = content_at(modules.location, modules.objects, folder, at)
+    return content, load_spec(modules.objects, content.tree, os.path.join(content.path, FILE))
+
+
 def publish_folder(
     modules: ModuleService,
     folder: str,
@@ -132,8 +138,7 @@ def publish_folder(
     message: str = "",
 ) -> Publication:
     """Publishes a folder with a `module.yaml` as it is at a commit; see `registry.Registry.publish`."""
-    content = content_at(modules.location, modules.objects, folder, at)
-    spec = load_spec(modules.objects, content.tree, f"{content.path}/{FILE}" if content.path else FILE)
+    content, spec = content_and_spec(modules, folder, at)
     return modules.registry(registry).publish(
         content, manifest_of(spec), version=version, default=default, allow_breaking=allow_breaking, message=message
     )
@@ -165,7 +170,7 @@ def prepare_tryout(
     if entry is None or not entry.is_tree:
         raise InputError("no such folder, or nothing in it that Git would take", where=folder)
     check_content(objects, entry.oid, path or ".")
-    spec = load_spec(objects, entry.oid, f"{path}/{FILE}" if path else FILE)
+    spec = load_spec(objects, entry.oid, os.path.join(path, FILE))
     places: dict[str, str] = {}
     top = []
     for port, given in inputs.items():

@@ -6,13 +6,10 @@ import os
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from gitml.core.language.spec import ModuleSpec
 from gitml.errors import GitmlError, InputError
-from gitml.modules.folder import load_spec, publish_folder
-from gitml.modules.registry_places import MODULE_FILE
+from gitml.modules.folder import content_and_spec, publish_folder
 from gitml.modules.service import ModuleService
 from gitml.modules.spec import manifest_of
-from registry.content import Content, content_at
 from registry.interface import interface_as_json
 from registry.log.events import CONTENT, DEPRECATE, DISABLE, ENABLE, PUBLISH, SET_DEFAULT, Event
 from registry.publication_rules import check_publication
@@ -20,8 +17,7 @@ from registry.registry import Publication
 from registry.state import ModuleState, apply, check_event, resolve
 from registry.versions import check_name, check_version
 
-_KINDS = {"deprecate": DEPRECATE, "disable": DISABLE, "enable": ENABLE, "set-default": SET_DEFAULT}
-CHANGES = tuple(_KINDS)
+CHANGES = (DEPRECATE, DISABLE, ENABLE, SET_DEFAULT)
 
 
 class ModuleChange(NamedTuple):
@@ -101,29 +97,23 @@ class PublishImpact(NamedTuple):
 
 def impact_of_change(modules: ModuleService, change: ModuleChange, uses: Iterable[ModuleUse]) -> ChangeImpact:
     """What a change would do; InputError when the rules refuse it, as making it would."""
-    kind = _KINDS[change.kind]
-    if kind in (DEPRECATE, DISABLE) and not change.reason.strip():
+    if change.kind in (DEPRECATE, DISABLE) and not change.reason.strip():
         raise InputError("no reason", where=f"{change.kind} {change.module}", hint="say why; its users see it")
     own = (change.reason, change.replacement, change.default, change.clear_default)
-    event = Event("", "", "", kind, change.module, change.version, *own)
+    event = Event("", "", "", change.kind, change.module, change.version, *own)
     before, after = (_state(modules, change.registry, change.module) for _ in range(2))
     check_event(after, event)
-    idle = kind == SET_DEFAULT and before.default == change.version
+    idle = change.kind == SET_DEFAULT and before.default == change.version
     apply(after, event)
     return _impact(before, after, change.registry, uses, (), idle)
 
 
 def apply_change(modules: ModuleService, change: ModuleChange) -> bool:
     """Makes a change; False when it was so already."""
-    registry = modules.registry(change.registry or None)
-    if change.kind == "enable":
-        return registry.enable(change.module, change.version, reason=change.reason) is not None
-    if change.kind == "set-default":
-        if change.version is None:
-            raise InputError("no version named", where=change.module)
-        return registry.set_default(change.module, change.version, reason=change.reason) is not None
-    act = registry.deprecate if change.kind == "deprecate" else registry.disable
-    event = act(
+    if change.kind == SET_DEFAULT and change.version is None:
+        raise InputError("no version named", where=change.module)
+    event = modules.registry(change.registry or None).change(
+        change.kind,
         change.module,
         change.version,
         reason=change.reason,
@@ -135,31 +125,23 @@ def apply_change(modules: ModuleService, change: ModuleChange) -> bool:
 
 
 def impact_of_publishing(
-    modules: ModuleService,
-    registry: str,
-    folder: str,
-    uses: Iterable[ModuleUse],
-    *,
-    version: str | None = None,
-    default: bool = False,
+    modules: ModuleService, registry: str, folder: str, uses: Iterable[ModuleUse]
 ) -> PublishImpact:
     """What publishing a folder (from the root of the repository) as it is at HEAD would do; InputError as doing it would."""
-    content, spec = _content(modules, folder)
-    wanted = version or spec.version
-    if wanted is None:
+    content, spec = content_and_spec(modules, _place(modules, folder))
+    if spec.version is None:
         raise InputError("no version", where=spec.name, hint="module.yaml does not say it: give one")
-    check_version(wanted)
+    version = check_version(spec.version)
     manifest = manifest_of(spec)
     before, after = (_state(modules, registry, check_name(spec.name)) for _ in range(2))
-    verdict = check_publication(before, wanted, content.tree, manifest.interface, allow_breaking=False)
-    if verdict.known:
-        prospect = _impact(before, after, registry, uses, verdict.notes, idle=True)
-        return PublishImpact(folder, spec.name, wanted, prospect)
-    event = Event("", "", "", PUBLISH, spec.name, wanted, default=wanted if default else None)
-    event = event._replace(content=CONTENT + content.tree, interface=interface_as_json(manifest.interface))
-    check_event(after, event)
-    apply(after, event)
-    return PublishImpact(folder, spec.name, wanted, _impact(before, after, registry, uses, verdict.notes))
+    verdict = check_publication(before, version, content.tree, manifest.interface, allow_breaking=False)
+    if not verdict.known:
+        interface = interface_as_json(manifest.interface)
+        event = Event("", "", "", PUBLISH, spec.name, version, content=CONTENT + content.tree, interface=interface)
+        check_event(after, event)
+        apply(after, event)
+    prospect = _impact(before, after, registry, uses, verdict.notes, verdict.known)
+    return PublishImpact(folder, spec.name, version, prospect)
 
 
 def publish(modules: ModuleService, registry: str, folder: str, *, default: bool = False) -> Publication:
@@ -170,13 +152,6 @@ def publish(modules: ModuleService, registry: str, folder: str, *, default: bool
 def _place(modules: ModuleService, folder: str) -> str:
     root = modules.location.worktree
     return folder if root is None else os.path.join(root, folder)
-
-
-def _content(modules: ModuleService, folder: str) -> tuple[Content, ModuleSpec]:
-    content = content_at(modules.location, modules.objects, _place(modules, folder), None)
-    return content, load_spec(
-        modules.objects, content.tree, f"{content.path}/{MODULE_FILE}" if content.path else MODULE_FILE
-    )
 
 
 def _state(modules: ModuleService, registry: str, module: str) -> ModuleState:
@@ -190,7 +165,7 @@ def _impact(
     registry: str,
     uses: Iterable[ModuleUse],
     notes: tuple[str, ...],
-    idle: bool = False,
+    idle: bool,
 ) -> ChangeImpact:
     ours = [use for use in uses if (use.registry, use.module) == (registry, before.name)]
     found = tuple(UseImpact(use, _resolve_use(before, use), _resolve_use(after, use)) for use in ours)

@@ -54,15 +54,15 @@ def lock_as_bytes(lock: Lock) -> bytes:
     return json.dumps({"format": FORMAT, "modules": modules}, indent=1).encode("ascii") + b"\n"
 
 
-def parse_lock(data: bytes, path: str = PATH) -> dict[str, LockEntry]:
+def parse_lock(data: bytes) -> dict[str, LockEntry]:
     """The entries of a lock file; InputError when it is not one, which a bad merge can make it."""
     if len(data) > MAX_BYTES:
-        raise InputError(f"larger than {MAX_BYTES >> 20} MiB", where=path, hint="write it again: gitml lock")
+        raise InputError(f"larger than {MAX_BYTES >> 20} MiB", where=PATH, hint="write it again: gitml lock")
     try:
         raw = json.loads(data)
         if type(raw["format"]) is int and raw["format"] > FORMAT:
             what = f"a lock file of format {raw['format']}, written by a newer gitml; this one reads format {FORMAT}"
-            raise InputError(what, where=path, hint="use the newer gitml")
+            raise InputError(what, where=PATH, hint="use the newer gitml")
         if raw["format"] != FORMAT:
             raise ValueError(f"of format {raw['format']!r}, this gitml writes {FORMAT}")
         found = {}
@@ -76,5 +76,5 @@ def parse_lock(data: bytes, path: str = PATH) -> dict[str, LockEntry]:
                 raise ValueError(f"the entry {use!r} is about {entry.use!r}")
             found[use] = entry
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise InputError(f"not a lock file: {error}", where=path, hint="write it again: gitml lock") from error
+        raise InputError(f"not a lock file: {error}", where=PATH, hint="write it again: gitml lock") from error
     return found

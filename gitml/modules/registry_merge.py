@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 from gitml import layout
 from gitml.errors import IntegrityError
@@ -18,8 +17,8 @@ from gitml.git.objects.reader import Objects
 from gitml.permissions import can_be_written
 from registry.log.events import FOLDER
 from registry.log.journal import RegistryJournal
+from registry.log.share import ShareResult, fast_forward, merge_remote
 from registry.log.share import Withdrawn as Withdrawn
-from registry.log.share import merge_remote
 
 
 def merge_fetched(location: Location, objects: Callable[[], Objects]) -> str | None:
@@ -36,9 +35,6 @@ def merge_fetched(location: Location, objects: Callable[[], Objects]) -> str | N
         return None
     if _read(path) == _state(ours, fetched.values()):
         return None
-    from registry.log.journal import RegistryJournal
-    from registry.log.share import fast_forward
-
     refused = None
     journal = RegistryJournal(location, objects())
     try:
@@ -70,18 +66,11 @@ def _read(path: str) -> str:
         return ""
 
 
-class RegistryMergeResult(NamedTuple):
-    """What came of taking a remote's registry in: events received, and own ones that could not follow them."""
-
-    events: int
-    withdrawn: tuple[Withdrawn, ...]
-
-
-def merge_registry(location: Location, objects: Objects, remote: str, theirs: str) -> RegistryMergeResult:
+def merge_registry(location: Location, objects: Objects, remote: str, theirs: str) -> ShareResult:
     """Merges into the registry what `theirs`, fetched from `remote`, has; see `registry.log.share`."""
     journal = RegistryJournal(location, objects)
     try:
-        return RegistryMergeResult(*merge_remote(journal, theirs, remote))
+        return merge_remote(journal, theirs, remote)
     finally:
         journal.close()
 

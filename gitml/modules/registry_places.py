@@ -16,7 +16,7 @@ PATH = "gitml.yaml"
 MODULE_FILE = "module.yaml"
 
 
-def registries_in(data: bytes, path: str = PATH) -> dict[str, str]:
+def registries_in(data: bytes) -> dict[str, str]:
     """Name -> URL or path of each registry that a `gitml.yaml` names; the default one under the empty name."""
     if b"registr" not in data:
         return {}  # reading YAML costs more than resolving does
@@ -24,9 +24,9 @@ def registries_in(data: bytes, path: str = PATH) -> dict[str, str]:
     from gitml.core.language.fields import Fields
     from gitml.core.language.yaml_document import read_yaml
 
-    root, text = read_yaml(data, path)
-    fields = Fields(path, text)
-    top = fields.mapping(root, path)
+    root, text = read_yaml(data, PATH)
+    fields = Fields(PATH, text)
+    top = fields.mapping(root, PATH)
     found: dict[str, str] = {}
     if "registries" in top:
         for name, (_, node) in fields.named(top["registries"][1], "registries").items():

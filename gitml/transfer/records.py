@@ -179,7 +179,7 @@ def _taken(ws: Workspace, remote: str) -> SyncResult:
 
         taken = merge_registry(ws.location, ws.objects, remote, theirs)
         withdrawn = withdrawn_events(taken.withdrawn)
-        result = result.plus(SyncResult("", events_received=taken.events, withdrawn=withdrawn))
+        result = result.plus(SyncResult("", events_received=taken.received, withdrawn=withdrawn))
     return result
 
 

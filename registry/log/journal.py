@@ -103,9 +103,7 @@ class RegistryJournal:
         self.projection.close()
 
 
-_DATE = re.compile(
-    r"(\d{4})-(\d\d)-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,6}))?)?)?\s*(Z|[+-]\d\d:?\d\d)?\Z", re.ASCII
-)
+_DATE = re.compile(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d(?::\d\d(?:\.\d{1,6})?)?))?\s*(Z|[+-]\d\d:?\d\d)?\Z", re.ASCII)
 
 
 def stamp(seconds: float) -> str:
@@ -138,19 +136,14 @@ def parse_moment(text: str) -> str | None:
         return None
     import datetime
 
-    year, month, day, hour, minute, second, fraction, zone = match.groups()
+    day, clock, zone = match.groups()
     try:
-        if hour is None:
-            given = datetime.datetime(int(year), int(month), int(day), 23, 59, 59, 999_999)
-        else:
-            micro = int((fraction or "0").ljust(6, "0"))
-            given = datetime.datetime(int(year), int(month), int(day), int(hour), int(minute), int(second or 0), micro)
-        if zone and zone != "Z":
-            minutes = int(zone[1:3]) * 60 + int(zone[-2:])
-            given -= datetime.timedelta(minutes=minutes if zone[0] == "+" else -minutes)
+        given = datetime.datetime.fromisoformat(f"{day}T{clock or '23:59:59.999999'}{zone or 'Z'}").astimezone(
+            datetime.UTC
+        )
     except (ValueError, OverflowError):
         raise InputError(f"no such date: {text[:40]!r}") from None
-    return f"{given:%Y-%m-%dT%H:%M:%S}.{given.microsecond:06}Z"
+    return f"{given:%Y-%m-%dT%H:%M:%S.%f}Z"
 
 
 class Moment(NamedTuple):

@@ -42,7 +42,7 @@ class Withdrawn(NamedTuple):
 
 
 class ShareResult(NamedTuple):
-    """What came of a pull or push, in events."""
+    """What came of a pull or push, in events: own ones that were `withdrawn` could not follow those received."""
 
     received: int
     sent: int
@@ -51,8 +51,7 @@ class ShareResult(NamedTuple):
 
 def pull(journal: RegistryJournal, remote: str) -> ShareResult:
     """Takes in what the remote has."""
-    received, withdrawn = merge_remote(journal, _fetch(journal.location, remote), remote)
-    return ShareResult(received, 0, withdrawn)
+    return merge_remote(journal, _fetch(journal.location, remote), remote)
 
 
 def push(journal: RegistryJournal, remote: str) -> ShareResult:
@@ -74,8 +73,8 @@ def push(journal: RegistryJournal, remote: str) -> ShareResult:
         if not patience.wait(blocked, tip_of(journal.location, tracking_ref(remote, REGISTRY))):
             raise BusyError("others keep pushing to this registry", where=without_secrets(remote), hint="try again")
         theirs = _fetch(journal.location, remote)
-        more, refused = merge_remote(journal, theirs, remote)
-        received, withdrawn = received + more, withdrawn + refused
+        taken = merge_remote(journal, theirs, remote)
+        received, withdrawn = received + taken.received, withdrawn + taken.withdrawn
         if journal.projection.tip() == theirs:
             return ShareResult(received, 0, withdrawn)
 
@@ -91,25 +90,25 @@ def _fetch(location: Location, remote: str) -> str | None:
     return tip_of(location, tracking_ref(remote, REGISTRY))
 
 
-def merge_remote(journal: RegistryJournal, theirs: str | None, remote: str) -> tuple[int, tuple[Withdrawn, ...]]:
-    """Merges into the own log what `theirs`, fetched from `remote`, has: (events received, own events withdrawn).
+def merge_remote(journal: RegistryJournal, theirs: str | None, remote: str) -> ShareResult:
+    """Merges into the own log what `theirs`, fetched from `remote`, has.
 
     IntegrityError, with nothing changed, when `theirs` does not follow what was taken in of this remote before.
     """
     if theirs is None:
-        return 0, ()
+        return ShareResult(0, 0, ())
     _refuse_diverged(journal.location, theirs, remote)
     taken = _merge(journal, theirs, remote)
     note_merged(journal.location, remote, theirs)
     return taken
 
 
-def _merge(journal: RegistryJournal, theirs: str, remote: str) -> tuple[int, tuple[Withdrawn, ...]]:
+def _merge(journal: RegistryJournal, theirs: str, remote: str) -> ShareResult:
     for _ in range(_TRIES):
         with journal.write_lock():
             ours = journal.projection.tip()
             if ours == theirs or (ours and _is_ancestor(journal.location, theirs, ours)):
-                return 0, ()
+                return ShareResult(0, 0, ())
             received = _read_events(journal, ours, theirs)
             _check_contents(journal, theirs, received)
             withdrawn: tuple[Withdrawn, ...] = ()
@@ -121,17 +120,16 @@ def _merge(journal: RegistryJournal, theirs: str, remote: str) -> tuple[int, tup
                 new, withdrawn = _replayed(journal, ours, theirs, received)
             if journal.log.move(ours, new):
                 journal.projection.refresh()
-                return len(received), withdrawn
+                return ShareResult(len(received), 0, withdrawn)
     raise BusyError("other writers keep moving the registry", where=journal.location.folder, hint="try again")
 
 
-def fast_forward(journal: RegistryJournal, theirs: str, remote: str) -> int:
-    """As `merge_remote`, if `theirs` follows all that is here, so that nothing of it has to give way; how many events came."""
+def fast_forward(journal: RegistryJournal, theirs: str, remote: str) -> None:
+    """As `merge_remote`, if `theirs` follows all that is here, so that nothing of it has to give way."""
     _refuse_diverged(journal.location, theirs, remote)
     ours = journal.projection.tip()
-    if ours is not None and not _is_ancestor(journal.location, ours, theirs):
-        return 0
-    return merge_remote(journal, theirs, remote)[0]
+    if ours is None or _is_ancestor(journal.location, ours, theirs):
+        merge_remote(journal, theirs, remote)
 
 
 def diverged_remotes(location: Location) -> list[str]:

@@ -95,23 +95,18 @@ def _content_paths(journal: RegistryJournal, tip: str) -> list[str]:
 
 def _records(journal: RegistryJournal, tip: str) -> list[str]:
     """The records of the log, oldest first, those of lines that were joined included; without its empty beginning."""
-    lines = (
-        git(journal.location, "log", "--format=%H %P%x00%s", "--first-parent", tip)
-        .decode("utf-8", "replace")
-        .splitlines()
-    )
     found: dict[str, None] = {}
-    waiting = [lines]
+    waiting: list[tuple[str, ...]] = [(tip,)]
     while waiting:
-        for line in waiting.pop():
+        listed = git(journal.location, "log", "--format=%H %P%x00%s", "--first-parent", *waiting.pop())
+        for line in listed.decode("utf-8", "replace").splitlines():
             ids, _, subject = line.partition("\0")
             commit, *parents = ids.split()
             if commit in found or not parents:
                 continue
             found[commit] = None
             if subject == "join two lines" and len(parents) == 2:
-                args = ("log", "--format=%H %P%x00%s", "--first-parent", parents[1], f"^{parents[0]}")
-                waiting.append(git(journal.location, *args).decode("utf-8", "replace").splitlines())
+                waiting.append((parents[1], f"^{parents[0]}"))
     return list(found)[::-1]
 
 
