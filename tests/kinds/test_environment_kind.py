@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gitml.core.kinds import environment_kinds
+from gitml.core.kinds.environment_kinds import EnvironmentKind
 from gitml.core.language.diagnostics import SpecError
 from gitml.core.model.environment import Environment, EnvironmentSource, environment_of
 from gitml.errors import InputError
@@ -24,17 +25,12 @@ PIPELINE = (
 )
 
 
-class ToyKind:
-    """``toy:NAME``, the part that is pure."""
+def parse_toy(text: str) -> tuple[str, str | None]:
+    return text, None if text[len(PREFIX) :].isidentifier() else f"{text!r} names no toy"
 
-    def matches(self, text: str) -> bool:
-        return text.startswith(PREFIX)
 
-    def parse(self, text: str) -> tuple[str, str | None]:
-        return text, None if text[len(PREFIX) :].isidentifier() else f"{text!r} names no toy"
-
-    def file_of(self, name: str) -> str | None:
-        return f"toys/{name[len(PREFIX) :]}.sh"
+TOY = EnvironmentKind(lambda text: text.startswith(PREFIX), parse_toy, lambda name: f"toys/{name[len(PREFIX) :]}.sh")
+"""``toy:NAME``, the part that is pure."""
 
 
 class ToyProvider:
@@ -70,7 +66,7 @@ class ToyProvider:
 
 @pytest.fixture(autouse=True)
 def toys(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(environment_kinds.ENVIRONMENT_KINDS, "toy", ToyKind())
+    monkeypatch.setitem(environment_kinds.ENVIRONMENT_KINDS, "toy", TOY)
     monkeypatch.setitem(environments.ENVIRONMENT_PROVIDERS, "toy", ToyProvider(tmp_path / "toys"))
 
 

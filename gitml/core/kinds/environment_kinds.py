@@ -10,7 +10,8 @@ from __future__ import annotations
 import posixpath
 import re
 import shlex
-from typing import Protocol
+from collections.abc import Callable
+from typing import NamedTuple
 
 from gitml.core.model import paths
 from gitml.core.model.step_settings import HOST, REQUIREMENTS
@@ -20,57 +21,33 @@ LOCK = "requirements.txt"
 _PIN = r"^\s*[A-Za-z0-9][A-Za-z0-9._-]*\s*(\[[^\]]*\])?\s*(===?|@)|^\s*--?[a-z]"
 
 
-class EnvironmentKind(Protocol):
-    """One kind of environment, as pipelines write it."""
+class EnvironmentKind(NamedTuple):
+    """One kind of environment, as pipelines write it: `matches` returns whether ``environment: text`` names one.
 
-    def matches(self, text: str) -> bool:
-        """Whether ``environment: text`` names an environment of this kind."""
+    `parse` gives the name in normal form, and what is wrong with it, None for nothing. `file_of` names the file of the commit
+    whose content defines the environment, None where there is no such file.
+    """
 
-    def parse(self, text: str) -> tuple[str, str | None]:
-        """The name in normal form, and what is wrong with it, None for nothing."""
-
-    def file_of(self, name: str) -> str | None:
-        """The file of the commit whose content defines the environment, None where there is no such file."""
-
-
-class HostKind:
-    """``host``: what the machine has installed."""
-
-    def matches(self, text: str) -> bool:
-        """See `EnvironmentKind`."""
-        return text == HOST
-
-    def parse(self, text: str) -> tuple[str, str | None]:
-        """See `EnvironmentKind`."""
-        return text, None
-
-    def file_of(self, name: str) -> str | None:
-        """See `EnvironmentKind`."""
-        return None
+    matches: Callable[[str], bool]
+    parse: Callable[[str], tuple[str, str | None]]
+    file_of: Callable[[str], str | None]
 
 
-class RequirementsKind:
-    """The path of a locked requirements file, from which an isolated environment is built."""
-
-    def matches(self, text: str) -> bool:
-        """See `EnvironmentKind`."""
-        return True
-
-    def parse(self, text: str) -> tuple[str, str | None]:
-        """See `EnvironmentKind`."""
-        problem = paths.problem_with(text)
-        if problem:
-            return HOST, f"environment is {problem}"
-        path = paths.clean(text)
-        unsupported = unsupported_file(path)
-        return path, f"environment {path!r} is {': '.join(unsupported)}" if unsupported else None
-
-    def file_of(self, name: str) -> str | None:
-        """See `EnvironmentKind`."""
-        return name
+def _parse_requirements(text: str) -> tuple[str, str | None]:
+    problem = paths.problem_with(text)
+    if problem:
+        return HOST, f"environment is {problem}"
+    path = paths.clean(text)
+    unsupported = unsupported_file(path)
+    return path, f"environment {path!r} is {': '.join(unsupported)}" if unsupported else None
 
 
-ENVIRONMENT_KINDS: dict[str, EnvironmentKind] = {REQUIREMENTS: RequirementsKind(), HOST: HostKind()}
+ENVIRONMENT_KINDS: dict[str, EnvironmentKind] = {
+    # the path of a locked requirements file, from which an isolated environment is built
+    REQUIREMENTS: EnvironmentKind(lambda text: True, _parse_requirements, lambda name: name),
+    # what the machine has installed
+    HOST: EnvironmentKind(lambda text: text == HOST, lambda text: (text, None), lambda name: None),
+}
 """By name. Of those that match, the last counts: the first takes whatever no other does for the path of a file."""
 
 
@@ -89,50 +66,47 @@ def environment_file(name: str) -> str | None:
     return ENVIRONMENT_KINDS[environment_kind(name)].file_of(name)
 
 
+_COMPILE = "uv pip compile {given} --universal --generate-hashes -o {made}"
+_LIST = f"list what pip must install in requirements.in, {{there}}uv pip compile requirements.in --generate-hashes -o {LOCK}"
+_UNLOCKED = "a project, whose requirements are not locked"
+_UNSUPPORTED = (
+    (r"uv\.lock", "a lock of uv", f"{{there}}uv export --format requirements-txt --no-emit-project -o {LOCK}"),
+    (r"pyproject\.toml", _UNLOCKED, _COMPILE),
+    (r"poetry\.lock", "a lock of Poetry", f"{{there}}poetry export -o {LOCK} (with the plugin poetry-plugin-export)"),
+    (r"pipfile(\.lock)?", "a file of Pipenv", f"{{there}}pipenv requirements --hash > {LOCK}"),
+    (r"pdm\.lock", "a lock of PDM", f"{{there}}pdm export -o {LOCK}"),
+    (r"pixi\.(toml|lock)", "a file of pixi", _LIST),
+    (r"(.*[.-])?conda-lock\.ya?ml|conda-.*\.lock", "a lock of conda", _LIST),
+    (r".*\.ya?ml", "a conda environment", _LIST),
+    (r"pylock(\..*)?\.toml", "a pylock file", "uv pip compile {given} -o {made}"),
+    (r".*\.toml", "a TOML file", _COMPILE),
+    (r"setup\.(py|cfg)", _UNLOCKED, _COMPILE),
+    (r"(docker|container)file.*|.*\.(sif|def|dockerfile)", "a container", None),
+)
+"""By the whole name in lower case: what the file is, and the command that locks what it says, None where none does."""
+
+
 def unsupported_file(path: str) -> tuple[str, str] | None:
     """What the file at `path` is by its name, and the fix; None when it may be a requirements file."""
-    name = posixpath.basename(path)
-    folder = posixpath.dirname(path)
-    lock = posixpath.join(folder, LOCK)
-    there = f"cd {shlex.quote(folder)} && " if folder else ""
-    given, made = shlex.quote(path), shlex.quote(lock)
-    compile_it = f"uv pip compile {given} --universal --generate-hashes -o {made}"
-    lower = name.lower()
-    if lower == "uv.lock":
-        return "a lock of uv", _then(f"{there}uv export --format requirements-txt --no-emit-project -o {LOCK}", lock)
-    if lower == "pyproject.toml":
-        return "a project, whose requirements are not locked", _then(compile_it, lock)
-    if lower == "poetry.lock":
-        return "a lock of Poetry", _then(f"{there}poetry export -o {LOCK} (with the plugin poetry-plugin-export)", lock)
-    if lower in ("pipfile", "pipfile.lock"):
-        return "a file of Pipenv", _then(f"{there}pipenv requirements --hash > {LOCK}", lock)
-    if lower in ("pdm.lock",):
-        return "a lock of PDM", _then(f"{there}pdm export -o {LOCK}", lock)
-    if lower in ("pixi.toml", "pixi.lock"):
-        return "a file of pixi", _then(_listed(there), lock)
-    if re.match(r"(.*[.-])?conda-lock\.ya?ml\Z|conda-.*\.lock\Z", lower):
-        return "a lock of conda", _then(_listed(there), lock)
-    if lower.endswith((".yml", ".yaml")):
-        return "a conda environment", _then(_listed(there), lock)
-    if re.match(r"pylock(\..*)?\.toml\Z", lower):
-        return "a pylock file", _then(f"uv pip compile {given} -o {made}", lock)
-    if lower.endswith(".toml"):
-        return "a TOML file", _then(compile_it, lock)
-    if lower in ("setup.py", "setup.cfg"):
-        return "a project, whose requirements are not locked", _then(compile_it, lock)
-    if lower.startswith(("dockerfile", "containerfile")) or lower.endswith((".sif", ".def", ".dockerfile")):
-        return "a container", "containers are not taken yet: name a locked requirements file, or `host`"
+    folder, name = posixpath.split(path)
+    for pattern, what, command in _UNSUPPORTED:
+        if re.fullmatch(pattern, name.lower()):
+            if command is None:
+                return what, "containers are not taken yet: name a locked requirements file, or `host`"
+            lock = posixpath.join(folder, LOCK)
+            there = f"cd {shlex.quote(folder)} && " if folder else ""
+            return what, _then(command.format(given=shlex.quote(path), made=shlex.quote(lock), there=there), lock)
     return None
 
 
 def unsupported_content(path: str, text: str) -> tuple[str, str] | None:
     """As `unsupported_file`, for a file whose name says nothing, by what is in it."""
     if "@EXPLICIT" in text:
-        return "an explicit list of conda", _then(_listed(""), LOCK)
+        return "an explicit list of conda", _then(_LIST.format(there=""), LOCK)
     if re.search(r"^(dependencies|channels):", text, re.MULTILINE) and not re.search(_PIN, text, re.MULTILINE):
-        return "a conda environment", _then(_listed(""), LOCK)
+        return "a conda environment", _then(_LIST.format(there=""), LOCK)
     if re.search(r"^\[\[?[a-z]", text, re.MULTILINE):
-        return "a TOML file", _then(f"uv pip compile pyproject.toml --universal --generate-hashes -o {LOCK}", LOCK)
+        return "a TOML file", _then(_COMPILE.format(given="pyproject.toml", made=LOCK), LOCK)
     return None
 
 
@@ -141,10 +115,6 @@ def lock_command(path: str) -> str:
     stem, ending = posixpath.splitext(path)
     made = f"{stem}.txt" if ending == ".in" else f"{stem}.lock.txt"
     return f"uv pip compile {shlex.quote(path)} -o {shlex.quote(made)}, and write environment: {made}"
-
-
-def _listed(there: str) -> str:
-    return f"list what pip must install in requirements.in, {there}uv pip compile requirements.in --generate-hashes -o {LOCK}"
 
 
 def _then(command: str, lock: str) -> str:

@@ -5,49 +5,127 @@ A step is of the kind whose key it has. The reader of pipeline files and the ren
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from gitml import layout
+from gitml.core.kinds.port_kinds import PORT_KINDS
 from gitml.core.language import foreign_syntax
+from gitml.core.language.command import words_of
 from gitml.core.language.diagnostics import nearest
 from gitml.core.language.expression import Ref, Template
 from gitml.core.language.fields import Fields
-from gitml.core.language.keys import COMMAND_KEYS, SCALAR, SHELLS, STEP_KEYS, WORD, Key, Pairs, by_name, keys_of
+from gitml.core.language.keys import (
+    COMMAND_KEYS,
+    PORT_KEYS,
+    SCALAR,
+    SHELLS,
+    STEP_KEYS,
+    WORD,
+    Key,
+    Pairs,
+    by_name,
+    keys_of,
+)
 from gitml.core.language.params import type_name
 from gitml.core.language.spec import Port, ResolvedModule, Step, Use
 from gitml.core.language.yaml_document import Node
+from gitml.core.model import paths
 from gitml.core.model.action import Scalar
 
 if TYPE_CHECKING:
     from gitml.core.model.graph import GraphStep
 
 
-class StepReader(Fields, ABC):
+class StepReader(Fields):
     """What a kind reads the keys of its steps with: Fields, and what several kinds have in common."""
 
     def __init__(self, path: str, text: str) -> None:
         super().__init__(path, text)
         self.code: tuple[Template, ...] = ()  # that of all steps
+        self.env: tuple[tuple[str, Template | None], ...] = ()  # that of all steps
         self.runs: dict[str, Node] = {}  # where the command of each step is
         self.ports: dict[tuple[str, str], Node] = {}  # where the path of a step's output is
         self.broken: set[str] = set()  # steps whose command could not be read whole
 
-    @abstractmethod
     def command(self, name: str, node: Node, shell: str | None) -> tuple[Template, ...]:
         """The words of a command, or with `shell` its script."""
+        return words_of(self, f"step {name!r}", node, shell)
 
-    @abstractmethod
     def code_of(self, node: Node) -> tuple[Template, ...]:
         """The paths of `code`."""
+        found = []
+        for item in self.items(node, "code"):
+            text = self.text_of(item, "code")
+            if text is not None:
+                found.append(self.path_template(item, text, "code", ("params", "matrix")))
+        return tuple(found)
 
-    @abstractmethod
     def env_in(self, pairs: Pairs) -> tuple[tuple[str, Template | None], ...]:
         """The environment variables of a step: the pipeline's, and its own over them."""
+        env = {**dict(self.env), **dict(self.env_of(pairs["env"][1]) if "env" in pairs else ())}
+        return tuple(sorted(env.items(), key=lambda item: item[0]))
 
-    @abstractmethod
     def outputs_in(self, step: str, pairs: Pairs) -> tuple[Port, ...]:
         """The output ports of a step."""
+        outputs = []
+        if "outputs" in pairs:
+            for name, (_, node) in self.named(pairs["outputs"][1], "outputs").items():
+                outputs.append(self.port(name, node))
+                if node.is_mapping and "path" in node.value:
+                    self.ports[step, name] = node.value["path"][1]
+        return tuple(outputs)
+
+    def path_template(self, node: Node, text: str, what: str, spaces: tuple[str, ...]) -> Template:
+        """A path, with expressions of these spaces in it."""
+        template = self.plain_template(node, text)
+        if text and not template:
+            return ()
+        literal = "".join(part if isinstance(part, str) else "x" for part in template)
+        problem = paths.problem_with(literal)
+        if problem:
+            self.report(node, f"{what} is {problem}")
+        for part in template:
+            if isinstance(part, Ref) and part.space not in spaces:
+                self.report(node, f"{what} can use {' and '.join(f'{s}.x' for s in spaces)}, not {part}")
+        return template
+
+    def env_of(self, node: Node) -> tuple[tuple[str, Template | None], ...]:
+        """The environment variables in a mapping."""
+        found: list[tuple[str, Template | None]] = []
+        for name, (key, value) in self.mapping(node, "env").items():
+            if not name.isidentifier() or name.startswith((layout.VARIABLE_PREFIX, "_gitml_")):
+                self.report(key, f"{name[:60]!r} can't be the name of an environment variable here")
+            elif value.value is None:
+                found.append((name, None))
+            elif isinstance(value.value, bool):
+                found.append((name, ("true" if value.value else "false",)))
+            else:
+                text = self.text_of(value, f"env {name!r}")
+                found.append((name, self.plain_template(value, text or "")))
+        return tuple(found)
+
+    def port_kind(self, node: Node, what: str, keys: Iterable[str], whose: str = "") -> tuple[str, Pairs]:
+        """The kind of a port that is written as its kind, or as a mapping with these keys, which are returned too."""
+        if not node.is_mapping:
+            return self.one_of(node, what, PORT_KINDS) or "file", {}
+        pairs = self.mapping(node, what, keys, whose)
+        if "type" in pairs:
+            return self.one_of(pairs["type"][1], f"type of {what}", PORT_KINDS) or "file", pairs
+        self.report(node, f"{what} needs a type: {', '.join(PORT_KINDS)}")
+        return "file", pairs
+
+    def port(self, name: str, node: Node) -> Port:
+        """An output port."""
+        kind, pairs = self.port_kind(node, f"output {name!r}", PORT_KEYS, "output")
+        path: Template = ()
+        if "path" in pairs:
+            text = self.text_of(pairs["path"][1], "path")
+            if text is not None:
+                path = self.path_template(pairs["path"][1], text, f"output {name!r}", ("params", "matrix")) or (text,)
+                if paths.overlaps(paths.clean(text), ".gitml"):
+                    self.report(pairs["path"][1], f"output {name!r} can't lie in .gitml")
+        return Port(name, kind, path)
 
 
 class StepRenderer(Protocol):

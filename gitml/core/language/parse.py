@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable
 from typing import Any
 
-from gitml import layout
-from gitml.core.kinds.port_kinds import PORT_KINDS
 from gitml.core.kinds.step_kinds import COMMAND, STEP_KINDS, StepReader, is_misspelt, kind_of, step_keys
-from gitml.core.language.command import words_of
 from gitml.core.language.diagnostics import SpecError
-from gitml.core.language.expression import Ref, Template
+from gitml.core.language.expression import Template
 from gitml.core.language.keys import (
     PARAM_KEYS,
     PIPELINE_KEYS,
-    PORT_KEYS,
     STEP_KEYS,
     Pairs,
     Schema,
@@ -26,10 +21,9 @@ from gitml.core.language.keys import (
     settings_in,
 )
 from gitml.core.language.params import TYPES, Param, normalised, problem_with_value, text_of, type_name
-from gitml.core.language.spec import Axes, Pipeline, Port, Step, combinations, label_of
+from gitml.core.language.spec import Axes, Pipeline, Step, combinations, label_of
 from gitml.core.language.validate import check_wiring
 from gitml.core.language.yaml_document import Node, read_yaml
-from gitml.core.model import paths
 from gitml.core.model.action import Scalar
 from gitml.core.model.guarantees import CUT
 from gitml.core.model.step_settings import ALONE, USUAL, StepSettings
@@ -74,7 +68,6 @@ class PipelineReader(StepReader):
     def __init__(self, path: str, text: str, usual: StepSettings = USUAL) -> None:
         super().__init__(path, text)
         self.usual = usual
-        self.env: tuple[tuple[str, Template | None], ...] = ()
 
     def pipeline(self, root: Node) -> Pipeline:
         top = self.mapping(root, "the pipeline", PIPELINE_KEYS, "pipeline")
@@ -180,56 +173,6 @@ class PipelineReader(StepReader):
             return ()
         return self.path_template(node, text, f"input {name!r}", ("params",)) if text is not None else ()
 
-    def path_template(self, node: Node, text: str, what: str, spaces: tuple[str, ...]) -> Template:
-        template = self.plain_template(node, text)
-        if text and not template:
-            return ()
-        literal = "".join(part if isinstance(part, str) else "x" for part in template)
-        problem = paths.problem_with(literal)
-        if problem:
-            self.report(node, f"{what} is {problem}")
-        for part in template:
-            if isinstance(part, Ref) and part.space not in spaces:
-                self.report(node, f"{what} can use {' and '.join(f'{s}.x' for s in spaces)}, not {part}")
-        return template
-
-    def env_of(self, node: Node) -> tuple[tuple[str, Template | None], ...]:
-        found: list[tuple[str, Template | None]] = []
-        for name, (key, value) in self.mapping(node, "env").items():
-            if not name.isidentifier() or name.startswith((layout.VARIABLE_PREFIX, "_gitml_")):
-                self.report(key, f"{name[:60]!r} can't be the name of an environment variable here")
-            elif value.value is None:
-                found.append((name, None))
-            elif isinstance(value.value, bool):
-                found.append((name, ("true" if value.value else "false",)))
-            else:
-                text = self.text_of(value, f"env {name!r}")
-                found.append((name, self.plain_template(value, text or "")))
-        return tuple(found)
-
-    def code_of(self, node: Node) -> tuple[Template, ...]:
-        found = []
-        for item in self.items(node, "code"):
-            text = self.text_of(item, "code")
-            if text is not None:
-                found.append(self.path_template(item, text, "code", ("params", "matrix")))
-        return tuple(found)
-
-    def env_in(self, pairs: Pairs) -> tuple[tuple[str, Template | None], ...]:
-        """The environment variables of a step: the pipeline's, and its own over them."""
-        env = {**dict(self.env), **dict(self.env_of(pairs["env"][1]) if "env" in pairs else ())}
-        return tuple(sorted(env.items(), key=lambda item: item[0]))
-
-    def outputs_in(self, step: str, pairs: Pairs) -> tuple[Port, ...]:
-        """The output ports of a step."""
-        outputs = []
-        if "outputs" in pairs:
-            for name, (_, node) in self.named(pairs["outputs"][1], "outputs").items():
-                outputs.append(self.port(name, node))
-                if node.is_mapping and "path" in node.value:
-                    self.ports[step, name] = node.value["path"][1]
-        return tuple(outputs)
-
     def step(self, name: str, key: Node, node: Node) -> Step:
         """A step, read as its kind says."""
         known = step_keys()
@@ -264,30 +207,6 @@ class PipelineReader(StepReader):
             help=self.help_of(pairs),
             **fields,
         )
-
-    def command(self, name: str, node: Node, shell: str | None) -> tuple[Template, ...]:
-        return words_of(self, f"step {name!r}", node, shell)
-
-    def port_kind(self, node: Node, what: str, keys: Iterable[str], whose: str = "") -> tuple[str, Pairs]:
-        """The kind of a port that is written as its kind, or as a mapping with these keys, which are returned too."""
-        if not node.is_mapping:
-            return self.one_of(node, what, PORT_KINDS) or "file", {}
-        pairs = self.mapping(node, what, keys, whose)
-        if "type" in pairs:
-            return self.one_of(pairs["type"][1], f"type of {what}", PORT_KINDS) or "file", pairs
-        self.report(node, f"{what} needs a type: {', '.join(PORT_KINDS)}")
-        return "file", pairs
-
-    def port(self, name: str, node: Node) -> Port:
-        kind, pairs = self.port_kind(node, f"output {name!r}", PORT_KEYS, "output")
-        path: Template = ()
-        if "path" in pairs:
-            text = self.text_of(pairs["path"][1], "path")
-            if text is not None:
-                path = self.path_template(pairs["path"][1], text, f"output {name!r}", ("params", "matrix")) or (text,)
-                if paths.overlaps(paths.clean(text), ".gitml"):
-                    self.report(pairs["path"][1], f"output {name!r} can't lie in .gitml")
-        return Port(name, kind, path)
 
     def after(self, node: Node) -> tuple[str, ...]:
         return tuple(text for item in self.items(node, "after") if (text := self.text_of(item, "after")) is not None)
