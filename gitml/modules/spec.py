@@ -25,7 +25,7 @@ from gitml.core.language.keys import (
     settings_in,
 )
 from gitml.core.language.parse import PipelineReader
-from gitml.core.language.spec import ModuleInput, ModuleSpec, Port
+from gitml.core.language.spec import ModuleInput, ModuleSpec
 from gitml.core.language.validate import NOT_IN_PATHS, NOT_IN_WORDS
 from gitml.core.language.yaml_document import Node, read_yaml
 from gitml.errors import InputError
@@ -98,26 +98,14 @@ class _ModuleReader(PipelineReader):
         given: dict[str, Node] = {key: node for key, (_, node) in top.items()}
         name = self.checked_text(given, "name", check_name) or ""
         version = self.checked_text(given, "version", check_version)
-        inputs = {}
-        if "inputs" in given:
-            for key, (_, node) in self.named(given["inputs"], "inputs").items():
-                inputs[key] = self.input_port(key, node)
-        outputs: tuple[Port, ...] = ()
-        if "outputs" in given:
-            named = self.named(given["outputs"], "outputs")
-            outputs = tuple(self.port(key, node) for key, (_, node) in named.items())
-        params = {}
-        if "params" in given:
-            for key, (_, node) in self.named(given["params"], "params").items():
-                params[key] = self.param(key, node)
         shell = self.one_of(given["shell"], "shell", SHELLS) if "shell" in given else None
         spec = ModuleSpec(
             name=name,
             words=self.command(name or "module", given["run"], shell) if "run" in given else (),
             shell=shell,
-            inputs=inputs,
-            outputs=outputs,
-            params=params,
+            inputs=self.each(top, "inputs", self.input_port),
+            outputs=tuple(self.each(top, "outputs", self.port).values()),
+            params=self.each(top, "params", self.param),
             code=self.code_of(given["code"]) if "code" in given else (),
             env=self.env_of(given["env"]) if "env" in given else (),
             settings=settings_in(self, top, _KEYS.values()),

@@ -1,12 +1,12 @@
-"""STEP_KINDS: the kinds of steps, each declared once: by its own keys, how they are read, and how a step of it enters the Graph.
+"""STEP_KINDS: the kinds of steps, each declared once: by its own keys, and how they are read.
 
-A step is of the kind whose key it has. The reader of pipeline files and the renderer of graphs ask the kind, and know none.
+A step is of the kind whose key it has. The reader of pipeline files asks the kind, and knows none.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gitml import layout
 from gitml.core.kinds.port_kinds import PORT_KINDS
@@ -28,13 +28,13 @@ from gitml.core.language.keys import (
     keys_of,
 )
 from gitml.core.language.params import type_name
-from gitml.core.language.spec import Port, ResolvedModule, Step, Use
+from gitml.core.language.spec import Port, Use
 from gitml.core.language.yaml_document import Node
 from gitml.core.model import paths
 from gitml.core.model.action import Scalar
 
 if TYPE_CHECKING:
-    from gitml.core.model.graph import GraphStep
+    pass
 
 
 class StepReader(Fields):
@@ -128,35 +128,16 @@ class StepReader(Fields):
         return Port(name, kind, path)
 
 
-class StepRenderer(Protocol):
-    """What a kind makes a step of the Graph with. `modules` are those that the pipeline uses, by the text of the use."""
-
-    @property
-    def modules(self) -> Mapping[str, ResolvedModule]:
-        """See above."""
-
-    def command(
-        self, step: Step, values: tuple[Scalar, ...], name: str, module: ResolvedModule | None = None
-    ) -> GraphStep:
-        """One combination of a step that runs a command: its own, or that of `module`."""
-
-
-def render_command(renderer: StepRenderer, step: Step, values: tuple[Scalar, ...], name: str) -> GraphStep:
-    """A step whose `words` are its command, as one combination of its matrix."""
-    return renderer.command(step, values, name)
-
-
 class StepKind(NamedTuple):
     """A kind of step. `key` is the one that only steps of this kind have, `keys` are those of its own, with `key`.
 
-    `read` gives what these keys say as fields of a Step; mistakes are noted in the reader. `render` makes the step of the Graph
-    for one combination of the matrix. `refusal` has the words for a key of another kind, given the step's name and the key.
+    `read` gives what these keys say as fields of a Step: its command in `words`, or the `use` of a module; mistakes are noted in
+    the reader. `refusal` has the words for a key of another kind, given the step's name and the key.
     """
 
     key: str
     keys: Mapping[str, Key]
     read: Callable[[StepReader, str, Pairs], Mapping[str, Any]]
-    render: Callable[[StepRenderer, Step, tuple[Scalar, ...], str], GraphStep] = render_command
     refusal: Callable[[str, str], str] | None = None
 
 
@@ -205,16 +186,11 @@ def _read_use(reader: StepReader, name: str, pairs: Pairs) -> dict[str, Any]:
     return {"use": Use(module, tuple(inputs), tuple(params), own_resources="resources" in pairs)}
 
 
-def _render_use(renderer: StepRenderer, step: Step, values: tuple[Scalar, ...], name: str) -> GraphStep:
-    assert step.use is not None
-    return renderer.command(step, values, name, renderer.modules[step.use.module])
-
-
 COMMAND = StepKind(
     "run",
     COMMAND_KEYS,
     _read_command,
-    refusal=lambda step, key: f"{key} is for steps with module; in run use ${{{{ {key}.x }}}}",
+    lambda step, key: f"{key} is for steps with module; in run use ${{{{ {key}.x }}}}",
 )
 MODULE = StepKind(
     "module",
@@ -224,7 +200,6 @@ MODULE = StepKind(
         Key("params", "values of parameters of the module, by name", by_name(SCALAR)),
     ),
     _read_use,
-    _render_use,
     lambda step, key: f"step {step!r} uses a module, which says {key} itself",
 )
 STEP_KINDS: dict[str, StepKind] = {kind.key: kind for kind in (COMMAND, MODULE)}

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from typing import NoReturn
 
 from gitml.core.kinds.port_kinds import is_directory
-from gitml.core.kinds.step_kinds import STEP_KINDS
 from gitml.core.language.diagnostics import Diagnostic, SpecError
 from gitml.core.language.expression import Ref, Template, refs_in
 from gitml.core.language.module_expansion import words_without
@@ -45,7 +44,7 @@ def build_graph(
     for name in _in_order(pipeline):
         step = pipeline.steps[name]
         for values, full_name in names[name]:
-            made[full_name] = STEP_KINDS[step.kind].render(renderer, step, values, full_name)
+            made[full_name] = renderer.command(step, values, full_name)
     renderer.check_shared_outputs()
     renderer.check_outputs_in_inputs()
     return Graph(pipeline.name, pipeline.path, pipeline.experiment or pipeline.name, params, made)
@@ -100,10 +99,9 @@ class Renderer:
         self.made = made
         self.modules = modules
 
-    def command(
-        self, step: Step, values: tuple[Scalar, ...], name: str, module: ResolvedModule | None = None
-    ) -> GraphStep:
-        """One combination of a step that runs a command: its own, or that of `module`."""
+    def command(self, step: Step, values: tuple[Scalar, ...], name: str) -> GraphStep:
+        """One combination of a step, which runs its own command or that of the module it uses."""
+        module = None if step.use is None else self.modules[step.use.module]
         matrix = {axis: value for (axis, _), value in zip(step.matrix, values, strict=True)}
         params = self.params if module is None else self.module_params(step, module.spec, matrix)
         inner = matrix if module is None else {}  # a module knows nothing of the matrix it is used in

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, TypeVar
 
 from gitml.core.kinds.environment_kinds import parse_environment
 from gitml.core.language.diagnostics import Diagnostic, nearest
@@ -20,7 +20,7 @@ SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(B|[KMGT]i?B)?\Z")
 _BYTES = {None: 1, "B": 1} | {
     f"{p}{i}B": (1024 if i else 1000) ** n for n, p in enumerate("KMGT", 1) for i in ("i", "")
 }
-
+_Value = TypeVar("_Value")
 
 LARGEST = 1.7976931348623157e308
 MAX_SECONDS = 1e9  # thirty years; more overflows the clocks that wait
@@ -69,6 +69,13 @@ class Fields:
             else:
                 good[name] = (key, value)
         return good
+
+    def each(
+        self, pairs: Mapping[str, tuple[Node, Node]], key: str, read: Callable[[str, Node], _Value]
+    ) -> dict[str, _Value]:
+        """What `read` makes of each entry of the mapping at `key`, by name; nothing without that key."""
+        named = self.named(pairs[key][1], key) if key in pairs else {}
+        return {name: read(name, node) for name, (_, node) in named.items()}
 
     def text_of(self, node: Node, what: str) -> str | None:
         """A string; numbers are accepted as written."""

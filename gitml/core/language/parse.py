@@ -77,14 +77,8 @@ class PipelineReader(StepReader):
             given = self.text_of(top["name"][1], "name")
             if given is not None and given != stem:
                 self.report(top["name"][1], f"the name is {given!r} but the file is {stem!r}; make them the same")
-        params = {}
-        if "params" in top:
-            for key, (_, node) in self.named(top["params"][1], "params").items():
-                params[key] = self.param(key, node)
-        inputs = {}
-        if "inputs" in top:
-            for key, (_, node) in self.named(top["inputs"][1], "inputs").items():
-                inputs[key] = self.input(key, node)
+        params = self.each(top, "params", self.param)
+        inputs = self.each(top, "inputs", self.input)
         self.usual = settings_in(self, top, PIPELINE_KEYS.values(), self.usual)
         if "env" in top:
             self.env = self.env_of(top["env"][1])
@@ -200,7 +194,6 @@ class PipelineReader(StepReader):
         return Step(
             name=name,
             place=key,
-            kind=kind.key,
             settings=settings,
             after=self.after(pairs["after"][1]) if "after" in pairs else (),
             matrix=self.matrix(pairs["matrix"][1]) if "matrix" in pairs else (),

@@ -79,8 +79,7 @@ class ResolvedModule(NamedTuple):
 class Step:
     """One step as written. `words` is the command: one Template a word, or with `shell` the one script.
 
-    `place` is its name in the file, `kind` its key in STEP_KINDS. A step that uses a module has a `use` and neither command nor
-    outputs of its own.
+    `place` is its name in the file. A step that uses a module has a `use` and neither command nor outputs of its own.
     """
 
     name: str
@@ -95,7 +94,6 @@ class Step:
     matrix: Axes = ()
     help: str = ""
     use: Use | None = None
-    kind: str = "run"
 
     def port(self, name: str) -> Port | None:
         """The output port of that name."""

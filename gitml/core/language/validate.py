@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from gitml.core.language.diagnostics import nearest
@@ -23,17 +24,15 @@ def check_wiring(pipeline: Pipeline, reader: StepReader) -> None:
             _check_use(step, pipeline, reader)
         for name in step.after:
             if name not in pipeline.steps:
-                reader.report(
-                    step.place, f"step {step.name!r} is after {name!r}, which is no step{_near_steps(name, pipeline)}"
-                )
+                near = nearest(name, pipeline.steps)
+                reader.report(step.place, f"step {step.name!r} is after {name!r}, which is no step{near}")
         _check_outputs(step, reader)
         _check_ports(step, reader)
     for name, input_template in pipeline.inputs.items():
         for ref in refs_in((input_template,)):
             if ref.name not in pipeline.params:
-                reader.report(
-                    FIRST, f"input {name!r}: unknown parameter {ref.name!r}{nearest(ref.name, pipeline.params)}"
-                )
+                near = nearest(ref.name, pipeline.params)
+                reader.report(FIRST, f"input {name!r}: unknown parameter {ref.name!r}{near}")
             elif _is_secret(ref, pipeline):
                 reader.report(FIRST, f"input {name!r}: {NOT_IN_PATHS.format(ref=ref)}")
     _check_cycles(pipeline, reader)
@@ -118,38 +117,23 @@ def used_by(step: Step) -> tuple[Template, ...]:
     return tuple(template for _, template in step.use.inputs) + values
 
 
-def _near_steps(name: str, pipeline: Pipeline) -> str:
-    return nearest(name, pipeline.steps)
-
-
 def _problem(ref: Ref, step: Step, pipeline: Pipeline) -> str | None:
-    if ref.space == "params":
-        return (
-            None
-            if ref.name in pipeline.params
-            else f"unknown parameter {ref.name!r}{nearest(ref.name, pipeline.params)}"
-        )
-    if ref.space == "inputs":
-        return (
-            None if ref.name in pipeline.inputs else f"unknown input {ref.name!r}{nearest(ref.name, pipeline.inputs)}"
-        )
-    if ref.space == "outputs":
-        ports = [port.name for port in step.outputs]
-        return None if ref.name in ports else f"step {step.name!r} has no output {ref.name!r}{nearest(ref.name, ports)}"
-    if ref.space == "matrix":
-        axes = [name for name, _ in step.matrix]
-        return (
-            None
-            if ref.name in axes
-            else f"step {step.name!r} has no matrix value {ref.name!r}{nearest(ref.name, axes)}"
-        )
-    return _step_problem(ref, step, pipeline)
+    if ref.space == "steps":
+        return _step_problem(ref, step, pipeline)
+    ways: dict[str, tuple[str, Collection[str]]] = {
+        "params": ("unknown parameter", pipeline.params),
+        "inputs": ("unknown input", pipeline.inputs),
+        "outputs": (f"step {step.name!r} has no output", [port.name for port in step.outputs]),
+        "matrix": (f"step {step.name!r} has no matrix value", [name for name, _ in step.matrix]),
+    }
+    lacks, known = ways[ref.space]
+    return None if ref.name in known else f"{lacks} {ref.name!r}{nearest(ref.name, known)}"
 
 
 def _step_problem(ref: Ref, step: Step, pipeline: Pipeline) -> str | None:
     other = pipeline.steps.get(ref.name)
     if other is None:
-        return f"unknown step {ref.name!r}{_near_steps(ref.name, pipeline)}"
+        return f"unknown step {ref.name!r}{nearest(ref.name, pipeline.steps)}"
     if other.port(ref.port) is None and (other.use is None or other.outputs):
         ports = [port.name for port in other.outputs]
         return f"step {ref.name!r} has no output {ref.port!r}{nearest(ref.port, ports)}"

@@ -101,7 +101,7 @@ def _load(
     params = tuple((param, (Ref("params", param),) if param in secret else value) for param, value in values.items())
     use = Use(name, tuple((port, (Ref("inputs", port),)) for port in inputs), params)
     places = {port: (place,) for port, place in laid.inputs.items()}
-    step = Step(name=name, place=FIRST, words=(), use=use, kind="module")
+    step = Step(name=name, place=FIRST, words=(), use=use)
     pipeline = Pipeline(name=name, path=os.path.join(folder, FILE), params=secret, inputs=places, steps={name: step})
     pipeline = with_modules(pipeline, {name: laid.spec})
     graph = build_graph(
