@@ -10,6 +10,7 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NoReturn
 
 from gitml.core.kinds.port_kinds import is_directory
@@ -80,24 +81,16 @@ def _text(template: Template, params: Mapping[str, Scalar], matrix: Mapping[str,
     )
 
 
+@dataclass
 class Renderer:
     """Makes the steps of a Graph from those of a Pipeline: expressions get their values, inputs their places."""
 
-    def __init__(
-        self,
-        pipeline: Pipeline,
-        params: Mapping[str, Scalar],
-        inputs: Mapping[str, str],
-        names: Mapping[str, list[tuple[tuple[Scalar, ...], str]]],
-        made: Mapping[str, GraphStep],
-        modules: Mapping[str, ResolvedModule],
-    ) -> None:
-        self.pipeline = pipeline
-        self.params = params
-        self.inputs = inputs
-        self.names = names
-        self.made = made
-        self.modules = modules
+    pipeline: Pipeline
+    params: Mapping[str, Scalar]
+    inputs: Mapping[str, str]
+    names: Mapping[str, list[tuple[tuple[Scalar, ...], str]]]
+    made: Mapping[str, GraphStep]
+    modules: Mapping[str, ResolvedModule]
 
     def command(self, step: Step, values: tuple[Scalar, ...], name: str) -> GraphStep:
         """One combination of a step, which runs its own command or that of the module it uses."""
@@ -232,26 +225,19 @@ class Renderer:
         return [("", full) for values, full in found if label_of(values) == label]
 
 
+@dataclass
 class _Scope:
     """One step's expressions and what they have bound so far."""
 
-    def __init__(
-        self,
-        renderer: Renderer,
-        step: Step,
-        matrix: Mapping[str, Scalar],
-        params: Mapping[str, Scalar],
-        outputs: Mapping[str, str],
-    ) -> None:
-        self.renderer = renderer
-        self.step = step
-        self.matrix = matrix
-        self.params = params
-        self.outputs = outputs
-        self.used: dict[str, Scalar] = {}
-        self.bindings: list[Binding] = []
-        self.bound: dict[Ref, list[str]] = {}
-        self.groups = 0
+    renderer: Renderer
+    step: Step
+    matrix: Mapping[str, Scalar]
+    params: Mapping[str, Scalar]
+    outputs: Mapping[str, str]
+    used: dict[str, Scalar] = field(default_factory=dict)
+    bindings: list[Binding] = field(default_factory=list)
+    bound: dict[Ref, list[str]] = field(default_factory=dict)
+    groups: int = 0
 
     def word(self, template: Template) -> list[str]:
         """The words one written word becomes: several only where it is nothing but a gathering expression."""
