@@ -29,6 +29,7 @@ from gitml.store.local.locks import Locks
 from gitml.store.local.store import LocalStore
 
 if TYPE_CHECKING:
+    from gitml.records.index_sync import IndexedLog
     from gitml.records.merge import MergeResult
     from gitml.records.validation import RejectedRecord
 
@@ -177,9 +178,10 @@ class Workspace:
         seen = " ".join(sorted(fetched.values()))
         news = seen != (index.meta(FETCHED) or "") and not self.frozen
         if news:
-            from gitml.records.merge import merge_all
+            from gitml.records.merge import merge_log
 
-            united = merge_all(index, self.records, self.objects, fetched, self.on_many_records)
+            log = self._indexed(index)
+            united = tuple([merge_log(log, ref, theirs) for ref, theirs in sorted(fetched.items())])
             for refused in [item for one in united for item in one.refused]:
                 self.on_refused(refused)
             self._united += united
@@ -202,19 +204,24 @@ class Workspace:
             return
         from gitml.records.index_sync import sync
 
-        log = (index, self.records, self.objects)
-        ahead = sync(*log, self.on_many_records).ahead
+        log = self._indexed(index)
+        ahead = sync(log).ahead
         if ahead is None:
             return
         from gitml.records.merge import rebuild_from_log, recover_lost
 
         if self.frozen:
-            rebuild_from_log(*log, self.on_many_records)
+            rebuild_from_log(log)
             return
-        runs = recover_lost(*log, layout.RUNS_REF, ahead, self.on_many_records)
+        runs = recover_lost(log, layout.RUNS_REF, ahead)
         back = f"{runs} run{'s' * (runs != 1)} put back" if runs else "they are put back"
         did = "the index is rebuilt" if runs is None else back
         repairs.announce(f"{layout.RUNS_REF} had lost records that the index knows: {did}")
+
+    def _indexed(self, index: Index) -> IndexedLog:
+        from gitml.records.index_sync import IndexedLog
+
+        return IndexedLog(index, self.records, self.objects, self.on_many_records)
 
     def _tip(self) -> str | None:
         try:

@@ -23,8 +23,16 @@ _CHUNK = 500  # records that are put into the index at once
 CountListener = Callable[[int], None]
 
 
-def ignore_count(count: int) -> None:
-    """For who does not want to know."""
+class IndexedLog(NamedTuple):
+    """The log of runs and the index that is kept level with it.
+
+    `on_many_records` gets the number of records when they are so many that reading them takes a while.
+    """
+
+    indexed: Index
+    records: GitRecordLog
+    objects: Objects
+    on_many_records: CountListener = lambda count: None
 
 
 class Synced(NamedTuple):
@@ -34,14 +42,12 @@ class Synced(NamedTuple):
     ahead: str | None = None
 
 
-def sync(
-    index: Index, records: GitRecordLog, objects: Objects, on_many_records: CountListener = ignore_count
-) -> Synced:
+def sync(log: IndexedLog) -> Synced:
     """Takes in what the log has beyond the index, which forgets all of a log that is not here any more.
 
-    A record that is bad, or that is not here, is left out: `fsck` names it. `on_many_records` gets the number of records when
-    they are so many that reading them takes a while.
+    A record that is bad, or that is not here, is left out: `fsck` names it.
     """
+    index, records, objects, on_many_records = log
     with index.batch():
         tip = records.tip()
         known = index.meta(TIP)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from gitml.errors import BusyError, IntegrityError
 from gitml.git.log.record_log import GitRecordLog
 from gitml.git.log.transport import fetch_missing_blobs
 from gitml.git.objects.reader import Objects
-from gitml.records.index_sync import CountListener, added_files, ignore_count, index_records, sync
+from gitml.records.index_sync import IndexedLog, added_files, index_records, sync
 from gitml.records.layout import TIP, TOLD
 from gitml.records.validation import RejectedRecord, ValidRecord, validate_records
-from gitml.store.index.index import Index
 from gitml.store.index.results import forget_records
 
 _TRIES = 50
@@ -32,75 +31,45 @@ class _LogMovedError(Exception):
     """Another process moved the log meanwhile."""
 
 
-def merge_all(
-    index: Index,
-    records: GitRecordLog,
-    objects: Objects,
-    fetched: Mapping[str, str],
-    on_many_records: CountListener = ignore_count,
-) -> tuple[MergeResult, ...]:
-    """`merge_log` for each tracking ref and its tip."""
-    return tuple(
-        [merge_log(index, records, objects, ref, theirs, on_many_records) for ref, theirs in sorted(fetched.items())]
-    )
-
-
-def merge_log(
-    index: Index,
-    records: GitRecordLog,
-    objects: Objects,
-    ref: str,
-    theirs: str,
-    on_many_records: CountListener = ignore_count,
-) -> MergeResult:
+def merge_log(log: IndexedLog, ref: str, theirs: str) -> MergeResult:
     """Takes every sound record that `theirs`, fetched into `ref`, has beyond the log into the log and the index.
 
-    What the log has stays as it is. `on_many_records` as for `sync`.
+    What the log has stays as it is.
     """
     for tries in range(_TRIES):
         try:
-            with index.batch():
-                return _merge_once(index, records, objects, ref, theirs, on_many_records)
+            with log.indexed.batch():
+                return _merge_once(log, ref, theirs)
         except _LogMovedError:
             time.sleep(0.01 * (1 + tries) * (0.5 + os.urandom(1)[0] / 256))
     raise BusyError("others keep adding to the log of runs", where=ref, hint="try again")
 
 
-def recover_lost(
-    index: Index,
-    records: GitRecordLog,
-    objects: Objects,
-    ref: str,
-    ahead: str,
-    on_many_records: CountListener = ignore_count,
-) -> int | None:
+def recover_lost(log: IndexedLog, ref: str, ahead: str) -> int | None:
     """Puts the records up to `ahead`, which the index knows, into a log that was set back behind it; how many runs.
 
     None where they can't be read any more: then the index is rebuilt from the log.
     """
     try:
-        united = merge_log(index, records, objects, ref, ahead, on_many_records)
+        united = merge_log(log, ref, ahead)
     except IntegrityError:
         united = None
     if united is not None and not united.refused:
         return united.runs
-    rebuild_from_log(index, records, objects, on_many_records)
+    rebuild_from_log(log)
     return None
 
 
-def rebuild_from_log(
-    index: Index, records: GitRecordLog, objects: Objects, on_many_records: CountListener = ignore_count
-) -> None:
+def rebuild_from_log(log: IndexedLog) -> None:
     """Has the index know what the log has and nothing else."""
-    with index.batch():
-        forget_records(index, *TOLD)
-        sync(index, records, objects, on_many_records)
+    with log.indexed.batch():
+        forget_records(log.indexed, *TOLD)
+        sync(log)
 
 
-def _merge_once(
-    index: Index, records: GitRecordLog, objects: Objects, ref: str, theirs: str, on_many_records: CountListener
-) -> MergeResult:
-    sync(index, records, objects, on_many_records)
+def _merge_once(log: IndexedLog, ref: str, theirs: str) -> MergeResult:
+    sync(log)
+    index, records, objects, on_many_records = log
     ours = index.meta(TIP)
     if ours == theirs:
         return MergeResult(ref, 0)

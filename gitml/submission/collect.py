@@ -21,7 +21,7 @@ from gitml.errors import BusyError, GitmlError, InputError, IntegrityError, Remo
 from gitml.history.runs import RUNNING as STEP_RUNS
 from gitml.history.runs import WAITING, StepProgress, finished_progress
 from gitml.history.submissions import Submission, forget_submission, progress_folder, submissions
-from gitml.records.index_sync import sync
+from gitml.records.index_sync import IndexedLog, sync
 from gitml.records.validation import run_in
 from gitml.store.index.runs import run_row
 from gitml.store.local import disk
@@ -291,7 +291,7 @@ def _record(ws: Workspace, files: dict[str, bytes], submission: Submission) -> R
             raise InputError(f"commit {run.commit[:12]} of run {run.id[:8]} is not in this repository", hint=hint)
         message = f"{run.pipeline} {run.status}: {run.id[:8]}\n\n{run.message}".rstrip() + "\n"
         ws.records.append_missing(files, message, run.commit)
-        sync(ws.index, ws.records, ws.objects)
+        sync(IndexedLog(ws.index, ws.records, ws.objects))
     return run
 
 

@@ -11,7 +11,7 @@ import pytest
 from gitml.core.model.digest import digest_of, hex_of
 from gitml.core.records.record import decode_run, encode_run
 from gitml.errors import InputError, IntegrityError
-from gitml.records.index_sync import sync
+from gitml.records.index_sync import IndexedLog, sync
 from gitml.records.layout import FOLDERS, RecordFile, parse_path, record_folder
 from gitml.records.runs import read_run, recorded_runs
 from gitml.store.index.runs import count_runs, newest_runs, put_run, run_row
@@ -85,7 +85,7 @@ def test_the_runs_of_another_clone_are_known_after_a_fetch_of_the_ref_alone(proj
     assert clone.plan().decisions["a"].kind == "reuse"
     with clone.workspace() as ws:
         assert encode_run(read_run(ws.index, ws.objects, run.id)) == encode_run(run)
-        assert sync(ws.index, ws.records, ws.objects).runs == 0
+        assert sync(IndexedLog(ws.index, ws.records, ws.objects)).runs == 0
 
 
 def lose(project: Project, oid: str) -> None:
