@@ -16,7 +16,7 @@ from registry.versions import Requirement, newest_first, number_of, order, parse
 
 ACTIVE, DEPRECATED, DISABLED = "active", "deprecated", "disabled"
 BECOMES = {DEPRECATE: DEPRECATED, DISABLE: DISABLED, ENABLE: ACTIVE}
-"""The state that an event of each of these kinds brings."""
+"""The state after an event of each of these kinds."""
 
 
 class ModuleVersion(NamedTuple):
