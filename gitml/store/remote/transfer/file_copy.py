@@ -8,6 +8,7 @@ import os
 import queue
 import threading
 from collections.abc import Callable
+from contextlib import closing
 
 from gitml.files import write_all
 from gitml.platform.current import platform
@@ -18,7 +19,7 @@ _OURS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)  # what a copy by h
 
 
 class GrowingFileHash:
-    """The sha256 of a file that grows, or is being copied: in a thread of its own, never ahead of `upto`."""
+    """The sha256 of a file that grows, or is being copied: in a thread of its own, from the page cache, never ahead of `upto`."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -77,8 +78,7 @@ def copy_hashed(source: int, target: int, start: int, moved: Callable[[int], Non
     """
     at = start
     by_hand = False
-    hashing = GrowingFileHash(source)
-    try:
+    with closing(GrowingFileHash(source)) as hashing:
         hashing.upto(at)
         while True:
             count = None if by_hand else copy_in_kernel(source, target, at)
@@ -96,55 +96,4 @@ def copy_hashed(source: int, target: int, start: int, moved: Callable[[int], Non
         os.ftruncate(target, at)
         if at >= disk.BIG:
             os.fsync(target)  # while the hash of the last pieces is still computed
-    except BaseException:
-        hashing.close()
-        raise
-    return hashing.hexdigest()
-
-
-_WAITING = 8  # pieces that hashing may lag behind
-
-
-class HashedWriter:
-    """Writes to an open file. Hashing goes on in a thread of its own when `size`, what is expected, is large."""
-
-    def __init__(self, fd: int, size: int) -> None:
-        self.fd = fd
-        self._state = hashlib.sha256()
-        self._queue: queue.Queue[bytes | None] | None = None
-        self._thread: threading.Thread | None = None
-        if size >= disk.BIG:
-            self._queue = queue.Queue(_WAITING)
-            self._thread = threading.Thread(target=self._hash, daemon=True)
-            self._thread.start()
-
-    def write(self, chunk: bytes) -> None:
-        """Adds a piece."""
-        if self._queue is not None:
-            self._queue.put(chunk)
-        else:
-            self._state.update(chunk)
-        # The kernel isn't asked to write early: that blocks, and costs more than the sync at the end saves.
-        write_all(self.fd, chunk)
-
-    def seen(self, chunk: bytes) -> None:
-        """Takes a piece that is in the file already."""
-        self._state.update(chunk)
-
-    def hexdigest(self) -> str:
-        """The sha256 of all that was added; ends the thread."""
-        self.close()
-        return self._state.hexdigest()
-
-    def close(self) -> None:
-        """Ends the thread."""
-        if self._queue is not None and self._thread is not None:
-            self._queue.put(None)
-            self._thread.join()
-            self._queue = None
-
-    def _hash(self) -> None:
-        waiting = self._queue
-        assert waiting is not None
-        while (chunk := waiting.get()) is not None:
-            self._state.update(chunk)
+        return hashing.hexdigest()

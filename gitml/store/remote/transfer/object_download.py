@@ -6,16 +6,18 @@ import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 
 from gitml.core.config.remotes import StoredObject
 from gitml.core.model.digest import PREFIX, Digest, hex_of
 from gitml.core.model.pack import MAX_SIZE, contents_of
 from gitml.core.model.protocols import RemoteStore
 from gitml.errors import Guard, IntegrityError
+from gitml.files import closing_fd, write_all
 from gitml.store.local import disk
 from gitml.store.local.object_writer import PendingObject
 from gitml.store.local.store import LocalStore
-from gitml.store.remote.transfer.file_copy import GrowingFileHash, HashedWriter, copy_in_kernel
+from gitml.store.remote.transfer.file_copy import GrowingFileHash, copy_in_kernel
 from gitml.store.remote.transfer.progress import TransferMeter, with_retries
 
 
@@ -57,68 +59,43 @@ def download_object(store: LocalStore, remote: RemoteStore, item: StoredObject, 
 
 def _receive(remote: RemoteStore, item: StoredObject, part: _Part, moved: Callable[[int], None]) -> Digest:
     """Writes what the part lacks; the Digest of all of it. Remotes raise when they are cut off: a plain end is the end."""
-    have = part.size()
-    if have > item.size:
+    at = part.size()
+    if at > item.size:
         part.clear()
-        have = 0
-    download = remote.get(item, have)
-    if download.file is not None and item.size >= disk.BIG:
-        found = _copied(item, part, download.file, have, moved)
-        if found is not None:
-            return found
-        have = part.size() if part.size() <= item.size else 0
-        download = remote.get(item, have)
-    with Guard(part.path):
-        if download.start != part.size():
-            os.ftruncate(part.fd, download.start)
-        writer = HashedWriter(part.fd, item.size)
-        try:
-            os.lseek(part.fd, 0, os.SEEK_SET)
-            left = download.start
-            while left:
-                chunk = os.read(part.fd, min(disk.CHUNK, left))
-                writer.seen(chunk)
-                left -= len(chunk)
-            moved(download.start)
-            size = download.start
-            for chunk in download.chunks:
-                size += len(chunk)
-                if size > item.size:
-                    raise WrongBytesError(item, remote, "it is longer than it should be")
-                writer.write(chunk)
-                moved(len(chunk))
-        finally:
-            writer.close()
-    if size < item.size:
-        raise WrongBytesError(item, remote, "it is shorter than it should be")
-    return Digest(PREFIX + writer.hexdigest())
-
-
-def _copied(item: StoredObject, part: _Part, file: int, have: int, moved: Callable[[int], None]) -> Digest | None:
-    """Has the kernel copy what the part lacks; the Digest of all of it. None where it can't, or the size is wrong."""
-    moved(have)
-    at = have
-    hashing = GrowingFileHash(part.fd)
-    try:
+        at = 0
+    download = remote.get(item, at)
+    with Guard(part.path), closing(GrowingFileHash(part.fd)) as hashing:
+        if download.file is not None:
+            moved(at)
+            with closing_fd(download.file):
+                while at < item.size and (count := copy_in_kernel(download.file, part.fd, at)):
+                    at += count
+                    hashing.upto(at)
+                    moved(count)
+            chunks = remote.get(item, at).chunks if at < item.size else iter(())  # what the kernel can't copy
+        else:
+            chunks = download.chunks
+            at = download.start
+            moved(at)
+        os.ftruncate(part.fd, at)
+        os.lseek(part.fd, at, os.SEEK_SET)
         hashing.upto(at)
-        while at < item.size:
-            with Guard(part.path):
-                count = copy_in_kernel(file, part.fd, at)
-            if not count or at + count > item.size:
+        for chunk in chunks:
+            at += len(chunk)
+            if at > item.size:
                 break
-            at += count
+            write_all(part.fd, chunk)
             hashing.upto(at)
-            moved(count)
-        with Guard(part.path):
+            moved(len(chunk))
+        if at != item.size:
+            raise WrongBytesError(item, remote, _wrong_length(at, item.size))
+        if at >= disk.BIG:
             os.fsync(part.fd)  # while the hash of the last pieces is still computed
-            found = hashing.hexdigest()
-    finally:
-        hashing.close()
-        os.close(file)
-    if at == item.size == os.fstat(part.fd).st_size:
-        return Digest(PREFIX + found)
-    moved(-at)
-    return None
+        return Digest(PREFIX + hashing.hexdigest())
+
+
+def _wrong_length(size: int, wanted: int) -> str:
+    return f"it is {'longer' if size > wanted else 'shorter'} than it should be"
 
 
 class _Part:
@@ -199,12 +176,12 @@ def download_pack(remote: RemoteStore, item: StoredObject, meter: TransferMeter)
     def receive(moved: Callable[[int], None]) -> bytearray:
         data = bytearray()
         for chunk in remote.get(item).chunks:
-            if len(data) + len(chunk) > item.size:
-                raise WrongBytesError(item, remote, "it is longer than it should be")
             data += chunk
+            if len(data) > item.size:
+                break
             moved(len(chunk))
-        if len(data) < item.size:
-            raise WrongBytesError(item, remote, "it is shorter than it should be")
+        if len(data) != item.size:
+            raise WrongBytesError(item, remote, _wrong_length(len(data), item.size))
         return data
 
     return with_retries(receive, meter)
