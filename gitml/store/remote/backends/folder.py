@@ -8,60 +8,35 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 
-from gitml.core.config.remotes import MANIFEST_LARGEST, RemoteSpec, StoredObject
+from gitml.core.config.remotes import RemoteSpec, StoredObject
 from gitml.core.model.digest import Digest, hex_of
-from gitml.core.model.protocols import Download, RemoteObject
-from gitml.errors import GitmlError, Guard, IntegrityError, RemoteError, how_to_mend
-from gitml.files import opened, write_all
+from gitml.core.model.protocols import Download
+from gitml.errors import Guard, IntegrityError, RemoteError, how_to_mend
+from gitml.files import closing_fd, opened, write_all
 from gitml.store.local import disk
-from gitml.store.remote.backends.partial_upload import KEPT, STALE, is_temporary, kept_name, lock_alone
-from gitml.store.remote.layout import (
-    NOTE,
-    NOTE_LARGEST,
-    OBJECTS,
-    TREES,
-    damaged_object,
-    digest_in,
-    key_of,
-    missing_object,
-)
+from gitml.store.remote.backends.partial_upload import KEPT, kept_name, lock_alone
+from gitml.store.remote.layout import OBJECTS, KeyedRemote, damaged_object, key_of, missing_object
 from gitml.store.remote.transfer.file_copy import copy_hashed
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-class FolderRemote:
+class FolderRemote(KeyedRemote):
     """The remote store below `root`. Nothing is made until something is put."""
 
     parallel = 3
 
     def __init__(self, spec: RemoteSpec, root: str, key: Callable[[str, Digest], str] = key_of) -> None:
-        self.name = spec.name
-        self.root = root
-        self.place = f"file://{root}"
-        self.identity = spec.identity
-        self._key = key
+        super().__init__(spec, root, f"file://{root}", key)
         self._folders: set[str] = set()
-
-    def present(self, wanted: Sequence[StoredObject]) -> set[Digest]:
-        """Which of these are there in that size."""
-        self._reach()
-        return {item.digest for item in wanted if self._size(self._path(OBJECTS, item.digest)) == item.size}
-
-    def lacking(self, wanted: Sequence[StoredObject]) -> set[Digest]:
-        """Which of these an upload has to transfer."""
-        return {item.digest for item in wanted} - self.present(wanted)
-
-    def expect(self, wanted: Sequence[StoredObject]) -> None:
-        """Nothing is prepared for these."""
 
     def put(self, item: StoredObject, source: str | bytes, moved: Callable[[int], None]) -> None:
         """Copies a file or bytes there, hashed on the way. A large file goes on where a copy of it was cut off."""
         if isinstance(source, bytes):
-            self._write(OBJECTS, item.digest, source)
+            self._write(self._path(OBJECTS, item.digest), source)
             moved(len(source))
             return
         path = self._path(OBJECTS, item.digest)
@@ -88,62 +63,7 @@ class FolderRemote:
             raise IntegrityError(f"{item.digest[:19]}… is no ordinary file there", where=path, hint="remove it there")
         return Download(start, self._chunks(fd, start), fd)
 
-    def with_manifest(self, trees: Sequence[Digest]) -> set[Digest]:
-        """Which of these Trees have a manifest there."""
-        self._reach()
-        return {tree for tree in trees if self._size(self._path(TREES, tree)) is not None}
-
-    def manifest(self, tree: Digest) -> bytes | None:
-        """The manifest of a Tree."""
-        return self._read(self._path(TREES, tree), MANIFEST_LARGEST)
-
-    def put_manifests(self, manifests: Mapping[Digest, bytes]) -> None:
-        """Writes manifests."""
-        for tree, content in manifests.items():
-            self._write(TREES, tree, content)
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-    # Keeping house
-
-    def listed(self) -> Iterator[RemoteObject]:
-        """Everything in it; temporaries whose writer is gone are removed on the way."""
-        for folder in (OBJECTS, TREES):
-            for place, _, names in os.walk(os.path.join(self.root, folder)):
-                for name in names:
-                    path = os.path.join(place, name)
-                    known = digest_in(os.path.relpath(path, self.root))
-                    try:
-                        found = os.lstat(path)
-                        if known is not None and stat.S_ISREG(found.st_mode):
-                            yield RemoteObject(known[1], found.st_size, known[0] == TREES, found.st_mtime)
-                        elif known is None and is_temporary(name) and found.st_mtime < time.time() - STALE:
-                            os.unlink(path)
-                    except FileNotFoundError:
-                        continue
-
-    def delete(self, item: RemoteObject) -> None:
-        """Deletes one."""
-        try:
-            os.unlink(self._path(TREES if item.manifest else OBJECTS, item.digest))
-        except FileNotFoundError:
-            return
-        except OSError as error:
-            raise self._refused(error) from error
-
-    def note(self) -> bytes | None:
-        """The notes of gc."""
-        return self._read(os.path.join(self.root, NOTE), NOTE_LARGEST)
-
-    def set_note(self, content: bytes) -> None:
-        """Keeps the notes of gc."""
-        self._write_to(os.path.join(self.root, NOTE), content)
-
     # Files
-
-    def _path(self, folder: str, digest: Digest) -> str:
-        return f"{self.root}/{self._key(folder, digest)}"
 
     def _reach(self) -> None:
         """RemoteError unless the folder is there, or can be made: a share that is not mounted must not pass for an empty one."""
@@ -154,17 +74,29 @@ class FolderRemote:
         if not os.path.isdir(os.path.dirname(self.root.rstrip("/"))):
             raise RemoteError("no such folder", where=self.place, hint="mount it, or make it")
 
+    def _sizes(self, paths: Sequence[str]) -> Iterable[int | None]:
+        self._reach()
+        return map(self._size, paths)
+
     def _size(self, path: str) -> int | None:
-        try:
+        with self._answering(), suppress(FileNotFoundError, NotADirectoryError):
             found = os.lstat(path)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        except OSError as error:
-            raise self._refused(error) from error
-        return found.st_size if stat.S_ISREG(found.st_mode) else None
+            return found.st_size if stat.S_ISREG(found.st_mode) else None
+        return None
+
+    def _files(self, folder: str) -> Iterator[tuple[str, int, float]]:
+        for place, _, names in os.walk(f"{self.root}/{folder}"):
+            for path in (f"{place}/{name}" for name in names):
+                with self._answering(), suppress(FileNotFoundError):
+                    found = os.lstat(path)
+                    if stat.S_ISREG(found.st_mode):
+                        yield path, found.st_size, found.st_mtime
+
+    def _remove(self, path: str) -> None:
+        with self._answering(), suppress(FileNotFoundError):
+            os.unlink(path)
 
     def _read(self, path: str, most: int) -> bytes | None:
-        """A small file; of one that is too large more than it may have, of what is no ordinary file nothing."""
         try:
             fd = self._opened(path)
         except FileNotFoundError:
@@ -172,11 +104,8 @@ class FolderRemote:
             return None
         if fd is None:
             return b""
-        with open(fd, "rb") as file:
-            try:
-                return file.read(most + 1)
-            except OSError as error:
-                raise self._refused(error) from error
+        with open(fd, "rb") as file, self._answering():
+            return file.read(most + 1)
 
     def _opened(self, path: str) -> int | None:
         """A file to be read; None for a pipe, a device, a folder or a link: a reader could wait for ever."""
@@ -195,24 +124,39 @@ class FolderRemote:
         os.close(fd)
         return None
 
-    def _write(self, folder: str, digest: Digest, content: bytes) -> None:
-        self._write_to(self._path(folder, digest), content)
-
-    def _write_to(self, path: str, content: bytes) -> None:
+    def _write(self, path: str, content: bytes) -> None:
         with self._fresh(path) as (fresh, fd):
             write_all(fd, content)
             self._publish(fresh, fd, path)
 
-    def _fresh(self, path: str, kept: str = "") -> _Fresh:
+    @contextmanager
+    def _fresh(self, path: str, kept: str = "") -> Iterator[tuple[str, int]]:
+        """A temporary beside its place, open for reading and writing; gone in the end unless it was renamed.
+
+        One with a `kept` name stays for the next upload to resume when this one fails, unless the disk is full or it was wrong.
+        """
         folder = os.path.dirname(path)
-        if folder not in self._folders:
-            self._reach()
-            try:
+        with self._answering():
+            if folder not in self._folders:
+                self._reach()
                 self._make(folder)
-            except OSError as error:
-                raise self._refused(error) from error
-            self._folders.add(folder)
-        return _Fresh(self, folder, kept)
+                self._folders.add(folder)
+            fresh = f"{folder}/{kept}"
+            fd = _left(fresh) if kept else None
+            if fd is None:
+                kept = ""
+                fresh = f"{folder}/.{os.getpid()}-{os.urandom(6).hex()}.tmp"
+                fd = os.open(fresh, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            with closing_fd(fd):
+                try:
+                    yield fresh, fd
+                except BaseException as error:
+                    is_of_use = (
+                        kept and not isinstance(error, IntegrityError) and getattr(error, "errno", 0) not in _FULL
+                    )
+                    if not is_of_use and os.path.lexists(fresh):
+                        os.unlink(fresh)
+                    raise
 
     def _make(self, folder: str) -> None:
         """Makes a folder with the mode of its parent, so that all users of the store may write everywhere in it."""
@@ -242,63 +186,31 @@ class FolderRemote:
         hint = "free some space there" if error.errno in _FULL else how_to_mend(error, self.root)
         return RemoteError(f"the remote refused: {error.strerror or error}", where=self.place, hint=hint)
 
-    def _chunks(self, fd: int, start: int) -> Iterator[bytes]:
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """What the disk of the folder refuses is the remote's failure."""
         try:
+            yield
+        except OSError as error:
+            raise self._refused(error) from error
+
+    def _chunks(self, fd: int, start: int) -> Iterator[bytes]:
+        with closing_fd(fd), self._answering():
             os.lseek(fd, start, os.SEEK_SET)
             while chunk := os.read(fd, disk.CHUNK):
                 yield chunk
-        except OSError as error:
-            raise self._refused(error) from error
-        finally:
-            os.close(fd)
 
 
-class _Fresh:
-    """A temporary beside its place, open for reading and writing; gone in the end unless it was renamed.
-
-    One with a `kept` name stays for the next upload to resume when this one fails, unless the disk is full or it was wrong.
-    """
-
-    def __init__(self, remote: FolderRemote, folder: str, kept: str) -> None:
-        self._remote = remote
-        self._kept = kept
-        self._folder = folder
-        self.path = f"{folder}/{kept}"
-        self.fd = -1
-
-    def __enter__(self) -> tuple[str, int]:
-        try:
-            if self._kept and self._goes_on():
-                return self.path, self.fd
-            self._kept = ""
-            self.path = f"{self._folder}/.{os.getpid()}-{os.urandom(6).hex()}.tmp"
-            flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-            self.fd = os.open(self.path, flags, 0o600)
-        except OSError as error:
-            raise self._remote._refused(error) from error
-        return self.path, self.fd
-
-    def _goes_on(self) -> bool:
-        """Opens what was left; False when another process or another user is at it: then this one begins its own."""
-        try:
-            fd = disk.reopen(self.path)
-        except PermissionError:
-            return False
-        if fd is None:
-            return False
-        if lock_alone(fd) and disk.is_at(self.path, fd):
-            self.fd = fd
-            return True
-        os.close(fd)
-        return False
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: object) -> None:
-        of_use = bool(self._kept) and not isinstance(error, IntegrityError) and getattr(error, "errno", 0) not in _FULL
-        if error is not None and not of_use and os.path.lexists(self.path):
-            os.unlink(self.path)
-        os.close(self.fd)
-        if isinstance(error, OSError) and not isinstance(error, GitmlError):
-            raise self._remote._refused(error) from error
+def _left(path: str) -> int | None:
+    """Opens what an upload left; None when another process or another user is at it: then this one begins its own."""
+    try:
+        fd = disk.reopen(path)
+    except PermissionError:
+        return None
+    if fd is None or (lock_alone(fd) and disk.is_at(path, fd)):
+        return fd
+    os.close(fd)
+    return None
 
 
 def _copied(source: int, target: int, moved: Callable[[int], None]) -> str:

@@ -6,16 +6,15 @@ import importlib
 import logging
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gitml.core.config.remotes import RemoteSpec
 from gitml.core.kinds.remote_kinds import REMOTE_KINDS
 from gitml.core.model.protocols import SweptRemote
 from gitml.errors import InputError
-from gitml.store.remote.backends.file_system_kind import FileSystemKind
-
-if TYPE_CHECKING:
-    from gitml.store.remote.backends.partial_upload import PartialUpload
+from gitml.store.remote.backends.folder import FolderRemote
+from gitml.store.remote.backends.object_storage import FileSystemKind, ObjectStorageRemote
+from gitml.store.remote.backends.partial_upload import AzureUpload, S3Upload, drop_stale_uploads
 
 
 def open_remote(spec: RemoteSpec) -> SweptRemote:
@@ -31,21 +30,6 @@ def open_remote(spec: RemoteSpec) -> SweptRemote:
                 hint=f"pip install 'gitml[{kind.extra}]'",
             ) from error
     return OPENERS[spec.scheme](spec)
-
-
-def _folder(spec: RemoteSpec) -> SweptRemote:
-    from gitml.store.remote.backends.folder import FolderRemote
-
-    return FolderRemote(spec, spec.path)
-
-
-def _object_storage(kind: FileSystemKind) -> Callable[[RemoteSpec], SweptRemote]:
-    def opened(spec: RemoteSpec) -> SweptRemote:
-        from gitml.store.remote.backends.object_storage import ObjectStorageRemote
-
-        return ObjectStorageRemote(spec, kind)
-
-    return opened
 
 
 def _file_system(protocol: str, **options: Any) -> Any:
@@ -95,28 +79,14 @@ def _open_ssh(spec: RemoteSpec) -> Any:
     return _file_system("ssh", known_hosts=(), connect_timeout=10, **place)
 
 
-def _s3_upload(filesystem: Any, path: str) -> PartialUpload:
-    from gitml.store.remote.backends.partial_upload import S3Upload
-
-    return S3Upload(filesystem, path)
-
-
-def _drop_stale_s3(filesystem: Any, path: str) -> None:
-    from gitml.store.remote.backends.partial_upload import drop_stale_uploads
-
-    drop_stale_uploads(filesystem, path)
-
-
-def _az_upload(filesystem: Any, path: str) -> PartialUpload:
-    from gitml.store.remote.backends.partial_upload import AzureUpload
-
-    return AzureUpload(filesystem, path)
+def _object_storage(kind: FileSystemKind) -> Callable[[RemoteSpec], SweptRemote]:
+    return lambda spec: ObjectStorageRemote(spec, kind)
 
 
 OPENERS: dict[str, Callable[[RemoteSpec], SweptRemote]] = {
-    "file": _folder,
-    "s3": _object_storage(FileSystemKind(_open_s3, partial=_s3_upload, drop_stale=_drop_stale_s3)),
+    "file": lambda spec: FolderRemote(spec, spec.path),
+    "s3": _object_storage(FileSystemKind(_open_s3, partial=S3Upload, drop_stale=drop_stale_uploads)),
     "gs": _object_storage(FileSystemKind(_open_gs)),
-    "az": _object_storage(FileSystemKind(_open_az, partial=_az_upload)),
+    "az": _object_storage(FileSystemKind(_open_az, partial=AzureUpload)),
     "ssh": _object_storage(FileSystemKind(_open_ssh, ranges=False, atomic=False, is_host=True)),
 }

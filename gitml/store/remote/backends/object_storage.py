@@ -12,30 +12,20 @@ import re
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
-from gitml.core.config.remotes import MANIFEST_LARGEST, RemoteSpec, StoredObject
+from gitml.core.config.remotes import RemoteSpec, StoredObject
 from gitml.core.kinds.remote_kinds import REMOTE_KINDS
 from gitml.core.model.digest import Digest, digest_of, hex_of
 from gitml.core.model.protocols import Download, RemoteObject
 from gitml.errors import GitmlError, Guard, IntegrityError, RemoteError, TrustError
 from gitml.store.local import disk
-from gitml.store.remote.backends.file_system_kind import FileSystemKind
-from gitml.store.remote.backends.partial_upload import AHEAD, PIECE, STALE, is_temporary, upload_in_parts
+from gitml.store.remote.backends.partial_upload import AHEAD, PIECE, PartialUpload, upload_in_parts
 from gitml.store.remote.backends.sftp import upload_over_sftp
-from gitml.store.remote.layout import (
-    NOTE,
-    NOTE_LARGEST,
-    OBJECTS,
-    TREES,
-    damaged_object,
-    digest_in,
-    key_of,
-    missing_object,
-)
+from gitml.store.remote.layout import OBJECTS, KeyedRemote, damaged_object, missing_object
 from gitml.store.remote.transfer.thread_pool import ThreadPool, in_parallel
 
 _QUERY = re.compile(r"\?[^\s'\"<>]*")
@@ -103,37 +93,42 @@ _MANY = 1000  # names; from here on listing is cheaper than asking for each
 _ASKING = 16  # questions at once
 
 
-class ObjectStorageRemote:
+class FileSystemKind(NamedTuple):
+    """How fsspec reaches a kind: what opens its file system, and what that can do.
+
+    `ranges`: a piece from the middle can be asked for. `atomic`: what is put appears whole. `partial` begins an upload in parts
+    at a path of the file system, None for services that can't go on with one that was cut off; `drop_stale` gives up those
+    below a path that nobody went on with. `is_host`: a place is a host and a folder of it, over a connection that may be cut.
+    """
+
+    open: Callable[[RemoteSpec], Any]
+    ranges: bool = True
+    atomic: bool = True
+    partial: Callable[[Any, str], PartialUpload] | None = None
+    drop_stale: Callable[[Any, str], None] | None = None
+    is_host: bool = False
+
+
+class ObjectStorageRemote(KeyedRemote):
     """The remote store that a spec names, on the file system that its `kind` opens."""
 
     parallel = 6
 
     def __init__(self, spec: RemoteSpec, kind: FileSystemKind) -> None:
-        self.name = spec.name
-        self.place = spec.url
-        self.identity = spec.identity
+        super().__init__(spec, spec.path[spec.path.index("/") :].rstrip("/") if kind.is_host else spec.path, spec.url)
         self._kind = kind
         self._spec = spec
         self._lock = threading.Lock()
         self._root_lock = threading.Lock()
         self._is_root_checked = False
         self._opened: Any = self._call(lambda: kind.open(spec))
-        self.root = spec.path[spec.path.index("/") :].rstrip("/") if kind.is_host else spec.path
 
     def present(self, wanted: Sequence[StoredObject]) -> set[Digest]:
         """Which of these are there in that size."""
-        if len(wanted) >= _MANY:
-            sizes = {item.digest: item.size for item in self.listed() if not item.manifest}
-            return {item.digest for item in wanted if sizes.get(item.digest) == item.size}
-        sizes_found = in_parallel(lambda item: self._size(self._path(OBJECTS, item.digest)), wanted, _ASKING)
-        return {item.digest for item, size in zip(wanted, sizes_found, strict=True) if size == item.size}
-
-    def lacking(self, wanted: Sequence[StoredObject]) -> set[Digest]:
-        """Which of these an upload has to transfer."""
-        return {item.digest for item in wanted} - self.present(wanted)
-
-    def expect(self, wanted: Sequence[StoredObject]) -> None:
-        """Nothing is prepared for these."""
+        if len(wanted) < _MANY:
+            return super().present(wanted)
+        sizes = {item.digest: item.size for item in self.listed() if not item.manifest}
+        return {item.digest for item in wanted if sizes.get(item.digest) == item.size}
 
     def put(self, item: StoredObject, source: str | bytes, moved: Callable[[int], None]) -> None:
         """Uploads a file or bytes. A large file goes on where an upload of it was cut off, where the service lets one."""
@@ -145,7 +140,7 @@ class ObjectStorageRemote:
                 raise damaged_object(item.digest, hex_of(digest_of(content)))
             source = content
         if isinstance(source, bytes):
-            self._pipe(path, source)
+            self._write(path, source)
             moved(len(source))
             return
         begin = self._kind.partial
@@ -165,53 +160,12 @@ class ObjectStorageRemote:
             start, self._ranges(path, item, start) if self._kind.ranges else self._stream(path, item, start)
         )
 
-    def with_manifest(self, trees: Sequence[Digest]) -> set[Digest]:
-        """Which of these Trees have a manifest there."""
-        sizes = in_parallel(lambda tree: self._size(self._path(TREES, tree)), trees, _ASKING)
-        return {tree for tree, size in zip(trees, sizes, strict=True) if size is not None}
-
-    def manifest(self, tree: Digest) -> bytes | None:
-        """The manifest of a Tree."""
-        return self._cat(self._path(TREES, tree), MANIFEST_LARGEST)
-
-    def put_manifests(self, manifests: Mapping[Digest, bytes]) -> None:
-        """Writes manifests."""
-        in_parallel(lambda item: self._pipe(self._path(TREES, item[0]), item[1]), list(manifests.items()), _ASKING)
-
-    def close(self) -> None:
-        """Connections end with the process: fsspec's event loop serves others too."""
-
-    # Keeping house
-
     def listed(self) -> Iterator[RemoteObject]:
         """Everything in it; uploads that were given up are cleared away on the way."""
         drop_stale = self._kind.drop_stale
         if drop_stale is not None:
             self._call(lambda: drop_stale(self._fs, f"{self.root}/{OBJECTS}/"))
-        for folder in (OBJECTS, TREES):
-            top = f"{self.root}/{folder}"
-            try:
-                found = self._call(lambda top=top: self._fs.find(top, detail=True))  # type: ignore[misc]
-            except FileNotFoundError:
-                continue
-            for path, info in found.items():
-                known = digest_in("/".join(path.rsplit("/", 3)[1:]))
-                if known is not None:
-                    yield RemoteObject(known[1], int(info["size"]), folder == TREES, _written(info))
-                elif is_temporary(path.rpartition("/")[2]) and _written(info) < time.time() - STALE:
-                    self._removed(path)
-
-    def delete(self, item: RemoteObject) -> None:
-        """Deletes one."""
-        self._removed(self._path(TREES if item.manifest else OBJECTS, item.digest))
-
-    def note(self) -> bytes | None:
-        """The notes of gc."""
-        return self._cat(f"{self.root}/{NOTE}", NOTE_LARGEST)
-
-    def set_note(self, content: bytes) -> None:
-        """Keeps the notes of gc."""
-        self._pipe(f"{self.root}/{NOTE}", content)
+        yield from super().listed()
 
     # Calls of fsspec
 
@@ -222,9 +176,6 @@ class ObjectStorageRemote:
             if self._kind.is_host and self._opened.client.is_closed():
                 self._opened = self._kind.open(self._spec)
             return self._opened
-
-    def _path(self, folder: str, digest: Digest) -> str:
-        return f"{self.root}/{key_of(folder, digest)}"
 
     def _call(self, ask: Callable[[], T]) -> T:
         """The value of `ask`. FileNotFoundError stays; any other error of a library is raised as an error of gitml."""
@@ -274,8 +225,18 @@ class ObjectStorageRemote:
             return None
         return int(found["size"]) if found.get("type") == "file" else None
 
-    def _cat(self, path: str, most: int) -> bytes | None:
-        """A small file; of one that is too large more than it may have, of what is no ordinary file nothing."""
+    def _sizes(self, paths: Sequence[str]) -> Iterable[int | None]:
+        return in_parallel(self._size, paths, _ASKING)
+
+    def _files(self, folder: str) -> Iterator[tuple[str, int, float]]:
+        try:
+            found = self._call(lambda: self._fs.find(f"{self.root}/{folder}", detail=True))
+        except FileNotFoundError:
+            return
+        for path, info in found.items():
+            yield path, int(info["size"]), _written(info)
+
+    def _read(self, path: str, most: int) -> bytes | None:
         try:
             if not self._kind.ranges:
                 if self._size(path) is None:
@@ -290,7 +251,10 @@ class ObjectStorageRemote:
         except FileNotFoundError:
             return None
 
-    def _pipe(self, path: str, content: bytes) -> None:
+    def _write_each(self, contents: Sequence[tuple[str, bytes]]) -> None:
+        in_parallel(lambda item: self._write(*item), contents, _ASKING)
+
+    def _write(self, path: str, content: bytes) -> None:
         if self._kind.atomic:
             self._wrote(lambda: self._fs.pipe_file(path, content))
         else:
@@ -308,14 +272,12 @@ class ObjectStorageRemote:
         with Guard(source):
             after = os.stat(source)
         if (before.st_mtime_ns, before.st_size, before.st_ino) != (after.st_mtime_ns, after.st_size, after.st_ino):
-            self._removed(path)
+            self._remove(path)
             raise damaged_object(item.digest, "unknown: it was changed meanwhile")
 
-    def _removed(self, path: str) -> None:
-        try:
+    def _remove(self, path: str) -> None:
+        with contextlib.suppress(FileNotFoundError):
             self._call(lambda: self._fs.rm_file(path))
-        except FileNotFoundError:
-            return
 
     def _moved_in(self, path: str, write: Callable[[str], object]) -> None:
         """Writes under another name and renames, where a cut would leave a part under the name itself."""

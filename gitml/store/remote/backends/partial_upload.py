@@ -237,7 +237,6 @@ class AzureUpload:
 
 
 KEPT = 32 << 20  # bytes; smaller objects are sent anew
-STALE = 86400.0  # seconds; a temporary that old was left by a writer that is gone
 
 
 def fresh_name(digest: Digest) -> str:
@@ -250,11 +249,6 @@ def kept_name(digest: Digest, source: str) -> str:
     found = os.stat(source)
     whose = f"{platform.node()} {os.path.realpath(source)} {found.st_dev} {found.st_ino}"
     return f".{hex_of(digest)[:12]}-{hashlib.sha256(os.fsencode(whose)).hexdigest()[:12]}.tmp"
-
-
-def is_temporary(name: str) -> bool:
-    """Whether a file is one of these."""
-    return name.startswith(".") and name.endswith(".tmp")
 
 
 def lock_alone(fd: int) -> bool:
