@@ -140,6 +140,13 @@ class Session:
         sys.stdout.write(text + "\n")
 
 
+def as_data(value: Any) -> Any:
+    """`value` for JSON: a NamedTuple, and each in it, as an object by the names of its fields."""
+    if hasattr(value, "_asdict"):
+        return {name: as_data(item) for name, item in value._asdict().items()}
+    return [as_data(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
 def _with_words(data: Any) -> Any:
     """`data` with the numbers that JSON lacks as texts."""
     from gitml.core.text.format import is_ordinary, number_word

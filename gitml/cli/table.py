@@ -36,9 +36,9 @@ SECTIONS: dict[str, dict[str, CommandEntry]] = {
         "lineage": CommandEntry("history.lineage", "Show where an artifact comes from, and what was made of it"),
     },
     "Share": {
-        "push": CommandEntry("share.push", "Send records of runs to a Git remote"),
-        "fetch": CommandEntry("share.fetch", "Fetch the records of a Git remote"),
-        "pull": CommandEntry("share.pull", "Fetch records, and download artifacts that are asked for"),
+        "push": CommandEntry("share.records:push", "Send records of runs to a Git remote"),
+        "fetch": CommandEntry("share.records:fetch", "Fetch the records of a Git remote"),
+        "pull": CommandEntry("share.records:pull", "Fetch records, and download artifacts that are asked for"),
         "lock": CommandEntry("share.lock", "Write down which version of each module the pipelines use"),
         "module": CommandEntry("module.group", "Publish, find and manage reusable steps"),
         "remotes": CommandEntry("share.remotes", "List the remote stores, and see whether they answer"),
@@ -50,7 +50,7 @@ SECTIONS: dict[str, dict[str, CommandEntry]] = {
     },
     "Set up": {
         "init": CommandEntry("setup.init", "Start using gitml in a repository"),
-        "clone": CommandEntry("share.clone", "Clone a repository with the records of its runs"),
+        "clone": CommandEntry("share.records:clone", "Clone a repository with the records of its runs"),
         "demo": CommandEntry("setup.demo", "Make a small repository and walk through it"),
         "doctor": CommandEntry("setup.doctor", "Check what works on this machine"),
         "config": CommandEntry("setup.config", "Show the settings in force"),

@@ -11,12 +11,12 @@ import click
 
 from gitml.cli.interrupts import InterruptHandler
 from gitml.cli.options import bundle
-from gitml.cli.session import Session
+from gitml.cli.session import Session, as_data
 from gitml.cli.text.format import columns, count, duration, size
 from gitml.cli.text.terminal import is_terminal, safe
 
 if TYPE_CHECKING:
-    from gitml.core.model.events import Event
+    from gitml.core.model.events import Emit, Event
     from gitml.core.model.result import OutputRef
     from gitml.core.model.stop_signal import StopSignal
     from gitml.store.remote.transfer.progress import UploadResult
@@ -61,13 +61,34 @@ run_filter_options = bundle(
 
 
 @contextmanager
-def _transfer(session: Session) -> Iterator[tuple[TransferProgress, StopSignal]]:
-    """The progress of a transfer on the terminal, and the signal by which Ctrl-C stops it."""
-    with (
-        InterruptHandler(quiet=session.quiet, message=_STOPPING, patience=_PATIENCE) as interrupts,
-        TransferProgress(session) as progress,
-    ):
-        yield progress, interrupts.stop
+def _transfer(session: Session) -> Iterator[tuple[Emit, StopSignal]]:
+    """Who draws the progress of a transfer, one line that changes at a terminal, and the signal by which Ctrl-C stops it."""
+    shown = not session.quiet and not session.json and is_terminal(sys.stderr)
+    width = 0
+
+    def draw(event: Event) -> None:
+        from gitml.core.model.events import Transferring
+
+        nonlocal width
+        if not shown or not isinstance(event, Transferring):
+            return
+        arrow = "to" if event.direction == "upload" else "from"
+        left = f", {duration(event.left)} left" if event.left is not None else ""
+        line = (
+            f"{event.direction} {arrow} {safe(event.remote)}: {event.items:,}/{event.of:,}, "
+            f"{size(event.done)} of {size(event.total)}, {size(int(event.rate))}/s{left}"
+        )
+        sys.stderr.write("\r" + line.ljust(width))
+        sys.stderr.flush()
+        width = max(width, len(line))
+
+    with InterruptHandler(quiet=session.quiet, message=_STOPPING, patience=_PATIENCE) as interrupts:
+        try:
+            yield draw, interrupts.stop
+        finally:
+            if width:
+                sys.stderr.write("\r" + " " * width + "\r")
+                sys.stderr.flush()
 
 
 def push_artifacts(session: Session, choice: RunSelection, *, trusting: bool = False) -> list[UploadResult]:
@@ -105,38 +126,6 @@ def fetch_outputs(session: Session, outputs: Iterable[OutputRef]) -> str:
     return here.absence()
 
 
-class TransferProgress:
-    """Prints the progress of a transfer: one line that changes at a terminal, nothing elsewhere but warnings."""
-
-    def __init__(self, session: Session) -> None:
-        self.shown = not session.quiet and not session.json and is_terminal(sys.stderr)
-        self.width = 0
-
-    def __enter__(self) -> TransferProgress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.width:
-            sys.stderr.write("\r" + " " * self.width + "\r")
-            sys.stderr.flush()
-
-    def __call__(self, event: Event) -> None:
-        """Takes one event."""
-        from gitml.core.model.events import Transferring
-
-        if not self.shown or not isinstance(event, Transferring):
-            return
-        arrow = "to" if event.direction == "upload" else "from"
-        left = f", {duration(event.left)} left" if event.left is not None else ""
-        line = (
-            f"{event.direction} {arrow} {safe(event.remote)}: {event.items:,}/{event.of:,}, "
-            f"{size(event.done)} of {size(event.total)}, {size(int(event.rate))}/s{left}"
-        )
-        sys.stderr.write("\r" + line.ljust(self.width))
-        sys.stderr.flush()
-        self.width = max(self.width, len(line))
-
-
 def upload_lines(sent: Sequence[UploadResult]) -> list[str]:
     """What became of uploads, a line a remote, and a line for each thing that was refused."""
     lines = []
@@ -169,33 +158,11 @@ def unshared_lines(session: Session, stays: Sequence[UnsharedArtifact]) -> list[
     return lines
 
 
-def unshared_as_json(stays: Sequence[UnsharedArtifact]) -> list[dict[str, Any]]:
-    """What ``--json`` shows of it."""
-    return [one._asdict() for one in stays]
-
-
 def upload_as_json(one: UploadResult) -> dict[str, Any]:
     """What ``--json`` shows of an upload."""
-    return {
-        "remote": one.remote,
-        "sent": [root._asdict() for root in one.sent],
-        "there": one.there,
-        "missing": [root._asdict() for root in one.missing],
-        "refused": [{"name": name, "why": why} for name, why in one.refused],
-        "objects": one.objects,
-        "bytes": one.bytes,
-    }
-
-
-def download_as_json(done: DownloadReport) -> dict[str, Any]:
-    """What ``--json`` shows of a download."""
-    return {
-        "here": done.here,
-        "came": [root._asdict() for root in done.came],
-        "lost": [root._asdict() for root in done.lost],
-        "problems": [problem._asdict() for problem in done.problems],
-        "bytes": done.bytes,
-    }
+    data: dict[str, Any] = as_data(one)
+    del data["confirmed"]
+    return {**data, "refused": [{"name": name, "why": why} for name, why in one.refused]}
 
 
 def download_lines(done: DownloadReport) -> list[str]:

@@ -48,7 +48,7 @@ def push(session: Session, remote: str, registry_name: str | None) -> int:
 
 
 def _tell(session: Session, shared: ShareResult) -> int:
-    from gitml.cli.commands.share.report import refuse_withdrawn
+    from gitml.cli.commands.share.records import refuse_withdrawn
     from gitml.transfer.records import withdrawn_events
 
     withdrawn = withdrawn_events(shared.withdrawn)
