@@ -131,9 +131,7 @@ class Consent:
 
     def need_run(self, commands: Sequence[tuple[str, str]]) -> None:
         """ConsentError unless the steps of this repository may run; `commands` are (step, command line) of those that would."""
-        if self._may(RUN):
-            return
-        if self.granted.run is not None:
+        if self._may(RUN) or self.granted.run is not None:
             return
         if self.is_owners:
             with suppress(GitmlError):
@@ -158,8 +156,6 @@ class Consent:
 
     def allow(self, places: Iterable[Place], *, run: bool = False) -> None:
         """Notes what the user allows this repository from now on. MachineError when it can't be written."""
-        from gitml.consent.questions import as_data
-
         now = time.time()
         id = self._id() or self._new_id()
         with self._file.changing() as entries:
@@ -169,7 +165,7 @@ class Consent:
                     del entries[other]  # its repository is gone
                 entry = entries[id] = {"path": self._path, "run": None, "places": {}}
             for place in places:
-                entry["places"].setdefault(place.identity, {**as_data(place), "allowed": now})
+                entry["places"].setdefault(place.identity, {**place._asdict(), "allowed": now})
             if run and entry["run"] is None:
                 entry["run"] = now
 

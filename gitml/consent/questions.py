@@ -58,17 +58,6 @@ def granted_in(path: str, entry: Mapping[str, Any]) -> Granted:
     return Granted(path, float(run) if isinstance(run, (int, float)) else None, places)
 
 
-def as_data(place: Place) -> dict[str, Any]:
-    """A place as the user's file has it."""
-    return {
-        "kind": place.kind,
-        "name": place.name,
-        "url": place.url,
-        "details": [list(one) for one in place.details],
-        "source": place.source,
-    }
-
-
 def more(count: int) -> str:
     """How many others there are beside the one that is named."""
     return f" and {count} more" if count else ""

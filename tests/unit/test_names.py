@@ -18,7 +18,6 @@ MOST_IN_A_FOLDER = 16
 # Modules that may import by a name in a string: tables of commands, screens and of the registry's exports, packages of backends.
 BY_STRING = {
     "gitml/cli/main.py",
-    "gitml/cli/commands/hooks/run.py",
     "gitml/store/remote/backends/kinds.py",
     "gitml/tui/routes.py",
     "registry/__init__.py",

@@ -11,7 +11,7 @@ import click
 from gitml import layout
 from gitml.cli.commands.hooks.run import run
 from gitml.cli.session import Session, subgroup, verb
-from gitml.cli.text.format import columns, count
+from gitml.cli.text.format import columns
 from gitml.cli.text.terminal import safe
 from gitml.errors import InputError
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gitml.git.command import Location
     from gitml.git.hooks.install import Hook
     from gitml.git.hooks.script import HookInterpreter
+    from gitml.git.hooks.settings import ReceiveSettings
 
 _STATES = {
     "installed": "installed",
@@ -34,7 +35,7 @@ def command() -> None:
     """Let Git call gitml: check commits, report what is cached, push runs along with commits, run what is received."""
 
 
-@verb("install", json=True)
+@verb("install", of=command, json=True)
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 @click.option(
     "--redirect",
@@ -95,7 +96,7 @@ def install(
         session.note(_what_runs(allowed))
 
 
-@verb("uninstall", json=True)
+@verb("uninstall", of=command, json=True)
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 def uninstall(session: Session, names: tuple[str, ...]) -> None:
     """Take gitml's hooks away, all or those named; what was there before them is put back, byte for byte."""
@@ -116,7 +117,7 @@ def uninstall(session: Session, names: tuple[str, ...]) -> None:
         session.note("no hook of gitml is installed here")
 
 
-@verb("status", json=True)
+@verb("status", of=command, json=True)
 def status(session: Session) -> None:
     """Show which hooks are installed, what runs before them, and in a bare repository what is run and what waits."""
     from gitml.git.hooks import install as hooks
@@ -144,8 +145,7 @@ def status(session: Session) -> None:
         session.note(f"{layout.HOOKS_VARIABLE} is 0: the hooks do nothing")
 
 
-for _inner in (install, uninstall, status, run):
-    command.add_command(_inner)
+command.add_command(run)
 
 
 def this_gitml() -> HookInterpreter:
@@ -166,15 +166,11 @@ def _told(location: Location, hook: Hook) -> str:
     return _STATES[hook.state] + first + where
 
 
-def _what_runs(allowed: object) -> str:
-    from gitml.git.hooks.settings import ReceiveSettings
-
-    assert isinstance(allowed, ReceiveSettings)
+def _what_runs(allowed: ReceiveSettings) -> str:
     if not allowed.branches:
         return "no branch is run: gitml hooks install --branch NAME"
-    pipelines = "every pipeline" if allowed.pipelines == ("*",) else count(len(allowed.pipelines), "pipeline")
-    if allowed.pipelines != ("*",):
-        pipelines = "pipelines " + ", ".join(map(safe, allowed.pipelines))
+    every = allowed.pipelines == ("*",)
+    pipelines = "every pipeline" if every else f"pipelines {', '.join(map(safe, allowed.pipelines))}"
     return f"runs {pipelines} of what is pushed to {', '.join(map(safe, allowed.branches))}"
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -13,15 +14,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gitml import layout
-from gitml.cli.commands.hooks.output import print_line
-from gitml.cli.errors import DONE, FAILED
+from gitml.cli.errors import DONE, FAILED, TERMINATED, translate
 from gitml.cli.session import Session, verb
 from gitml.cli.text.format import count
 from gitml.cli.text.terminal import is_terminal, paint, safe
-from gitml.errors import InputError
+from gitml.consent.kinds import RUN
+from gitml.errors import GitmlError, InputError
 
 if TYPE_CHECKING:
     from gitml.hooks.checkout_report import PipelineStatus
+    from gitml.hooks.pre_push import Update
+    from gitml.workspace import Workspace
 
 _PATIENCE = 2.0  # seconds that a person waits for the line after a checkout
 _AGAIN = 0.25  # seconds: longer than it takes to clear up after what was ended
@@ -46,10 +49,21 @@ def run(session: Session, name: str, args: tuple[str, ...], work_off: bool) -> i
         return DONE
     index = _leave_the_hook()
     if work_off:
-        from gitml.cli.commands.hooks.post_receive import work_off as work
-
-        return work()
+        return _work_off()
     return _PARTS[name](session, args, index)
+
+
+def _print_line(line: str) -> None:
+    """Prints a line for the user of Git; it is safe for a terminal already."""
+    sys.stderr.write(f"{paint('gitml:', 'bold', sys.stderr)} {line}\n")
+    sys.stderr.flush()
+
+
+def _read_stdin(hook: str) -> bytes:
+    """What Git writes to the hook's stdin; InputError at a terminal, where nothing would come."""
+    if sys.stdin is None or sys.stdin.isatty():
+        raise InputError(f"{hook} reads what Git writes to its standard input", hint=f"see `git help hooks`, {hook}")
+    return sys.stdin.buffer.read()
 
 
 def _leave_the_hook() -> str | None:
@@ -81,9 +95,9 @@ def _pre_commit(session: Session, _: tuple[str, ...], index: str | None) -> int:
     for warning in verdict.warnings:
         session.warn(safe(warning))
     for diagnostic in verdict.mistakes:
-        print_line(safe(str(diagnostic)))
+        _print_line(safe(str(diagnostic)))
     if verdict.mistakes:
-        print_line(
+        _print_line(
             f"{count(len(verdict.mistakes), 'mistake')} in what is staged (git commit --no-verify leaves this check out)"
         )
     return FAILED if verdict.mistakes else DONE
@@ -127,7 +141,7 @@ def _stand(session: Session, hook: str) -> int:
     if late:
         phrase.append(f"{'more ' if found else ''}after more than {_PATIENCE:g} s: gitml status")
     if phrase:
-        print_line(" · ".join(phrase) if (sys.stderr.encoding or "").lower().startswith("utf") else "; ".join(phrase))
+        _print_line(" · ".join(phrase) if (sys.stderr.encoding or "").lower().startswith("utf") else "; ".join(phrase))
     return DONE
 
 
@@ -139,30 +153,6 @@ def _standing(standing: PipelineStatus) -> str:
         return f"{name} all {standing.cached:,} cached" if standing.cached else f"{name} no steps"
     others = [f"{number:,} {_WORDS[kind]}" for kind, number in standing.others]
     return f"{name} " + ", ".join([f"{standing.cached:,} cached", *others])
-
-
-_Part = Callable[[Session, tuple[str, ...], "str | None"], int]
-
-
-def _later(module: str, function: str) -> _Part:
-    """A part that is imported when it is needed."""
-
-    def part(session: Session, args: tuple[str, ...], index: str | None) -> int:
-        from importlib import import_module
-
-        code: int = getattr(import_module(f"gitml.cli.commands.hooks.{module}"), function)(session, args, index)
-        return code
-
-    return part
-
-
-_PARTS: dict[str, _Part] = {
-    "pre-commit": _pre_commit,
-    "post-checkout": _post_checkout,
-    "post-merge": _post_merge,
-    "pre-push": _later("pre_push", "pre_push"),
-    "post-receive": _later("post_receive", "post_receive"),
-}
 
 
 class _OutOfTimeError(BaseException):
@@ -189,3 +179,182 @@ def _limited(seconds: float) -> Iterator[None]:
         limited = False
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def _pre_push(session: Session, args: tuple[str, ...], _: str | None) -> int:
+    """The gate, and what goes along."""
+    from gitml.hooks.pre_push import is_gated, unrun_pipelines, updates_of_framework, updates_to_send
+
+    remote = args[0] if args else os.environ.get("PRE_COMMIT_REMOTE_NAME", "origin")
+    updates = updates_of_framework(session.ws, os.environ)
+    if updates is None:
+        updates = updates_to_send(_read_stdin("pre-push"))
+    if not updates:
+        return DONE
+    found = list(unrun_pipelines(session.ws, updates, remote))
+    if session.json:
+        session.show_json([{**item._asdict(), "command": item.command} for item in found])
+    for item in found if not session.json else ():
+        step = f", step {safe(item.step)}" if item.step else ""
+        _print_line(
+            f"{item.commit[:12]} has not run: {safe(item.pipeline)}{step} ({safe(item.reason)}): {safe(item.command)}"
+        )
+    if found:
+        _print_line("this project's gate refuses commits that have not run (git push --no-verify leaves it out)")
+        return FAILED
+    if session.json or _is_dry_run(os.environ):
+        return DONE
+    try:
+        _send_along(session, updates, remote)
+    except GitmlError as error:
+        phrase = translate(error)
+        _print_line(
+            safe(
+                f"the runs of these commits don't go along: {phrase.message}"
+                + (f" ({phrase.where})" if phrase.where else "")
+            )
+        )
+        if is_gated(session.ws, updates):
+            _print_line("this project's gate refuses commits without them (git push --no-verify leaves it out)")
+            return FAILED
+        _print_line("gitml push sends them later")
+    return DONE
+
+
+def _send_along(session: Session, updates: Sequence[Update], remote: str) -> None:
+    """Uploads artifacts and then pushes the records that name them, as the project's settings ask; prints what was sent."""
+    from gitml.hooks.pre_push import has_all_records, has_remote_store, kinds_to_push, runs_to_push
+
+    ws = session.ws
+    along = kinds_to_push(ws, updates, remote)
+    if "artifacts" in along and has_remote_store(ws):
+        from gitml.cli.transfers import push_artifacts, upload_lines
+        from gitml.transfer.run_selector import RunSelection
+
+        runs = runs_to_push(ws, updates, remote)
+        if runs is None or runs:
+            session.reach()
+            ws.consent.ask = None  # Git's push is under way: consent that was not given before is not asked for now
+            sent = push_artifacts(session, RunSelection(runs or ()), trusting=True)
+            for line in upload_lines([one for one in sent if one.sent or one.refused]):
+                _print_line(line)
+    if "records" in along and not has_all_records(ws, remote):
+        from gitml.cli.commands.share.records import sharing_line
+        from gitml.transfer.records import push
+
+        moved = push(ws, remote)
+        if moved.runs_sent or moved.events_sent or moved.runs_received or moved.events_received:
+            _print_line(sharing_line(moved))
+        if moved.runs_sent:
+            from gitml.cli.transfers import unshared_lines
+            from gitml.transfer.upload import unshared_artifacts
+
+            for line in unshared_lines(session, unshared_artifacts(ws)):
+                _print_line(line)
+        for refused in moved.refused:
+            _print_line(safe(f"a record is refused: {refused.why} ({refused.path})"))
+        for withdrawn in moved.withdrawn:
+            _print_line(safe(f"your {withdrawn.event} of {withdrawn.module} is withdrawn: {withdrawn.why}"))
+
+
+def _is_dry_run(environ: Mapping[str, str]) -> bool:
+    """Whether the calling push is ``git push --dry-run``, which Git does not pass to its hook."""
+    try:
+        with open(f"/proc/{int(environ[layout.PUSHED_BY_VARIABLE])}/cmdline", "rb") as file:
+            words = file.read().split(b"\0")
+    except (KeyError, ValueError, OSError):
+        return False
+    for word in words[1 : words.index(b"--") if b"--" in words else None]:
+        if len(word) > 3 and b"--dry-run".startswith(word):
+            return True
+        if word[:1] == b"-" and word[1:2] != b"-" and b"n" in word.partition(b"o")[0]:
+            return True
+    return False
+
+
+def _post_receive(session: Session, _: tuple[str, ...], __: str | None) -> int:
+    """What was pushed is queued, and a process of its own works the queue off."""
+    from gitml.git.hooks.settings import read_receive_settings
+    from gitml.hooks.pre_push import updates_received
+    from gitml.hooks.receive_queue import enqueue, queued, runs_of_push
+
+    ws = session.ws
+    allowed = read_receive_settings(ws.location)
+    updates = updates_received(_read_stdin("post-receive"))
+    if not allowed.branches or not updates:
+        return DONE
+    wanted = runs_of_push(ws, updates, allowed)
+    for refused in wanted.refused:
+        _print_line(safe(refused))
+    before = len(queued(ws))
+    jobs = enqueue(ws, wanted.jobs)
+    if jobs:
+        _start_working(ws.location.git_dir, ws.root)
+    if session.json:
+        session.show_json([job._asdict() for job in jobs])
+        return DONE
+    for job in jobs:
+        behind = f", behind {before}" if before else ""
+        _print_line(f"run {job.run[:8]} of {safe(job.pipeline)} at {job.commit[:8]}{behind} (gitml log shows it there)")
+    return DONE
+
+
+def _start_working(folder: str, root: str) -> None:
+    """Starts a process of its own session that works the queue off; its errors go to a file."""
+    from gitml.git.command import without_repository
+
+    safely = ["-P"] if sys.flags.safe_path else []
+    command = [sys.executable, *safely, "-m", "gitml", "hooks", "run", "post-receive", "--work-off"]
+    environ = without_repository(os.environ)
+    environ.pop(layout.HOOKS_VARIABLE, None)
+    with open(os.path.join(root, "queue", "errors.log"), "ab") as errors:
+        subprocess.Popen(
+            command, cwd=folder, env=environ, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors,
+            start_new_session=True,
+        )  # fmt: skip
+
+
+def _opened(environ: Mapping[str, str]) -> Workspace:
+    """The repository that was pushed to. Its owner decided which pushed commits may run when the hook was installed."""
+    from gitml.workspace import open_workspace
+
+    ws = open_workspace(os.getcwd(), environ)
+    ws.consent.allow_once(RUN)
+    return ws
+
+
+def _work_off() -> int:
+    """Works until the queue is empty or another process does."""
+    from gitml.cli.interrupts import InterruptHandler
+    from gitml.hooks.receive_queue import lock_queue, queued, run_next, unlock_queue
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # `gitml cancel` means one run, never the queue
+    environ = dict(os.environ)  # as it is before a run joins a cluster; see Workspace
+    while True:
+        ws = _opened(environ)
+        if not lock_queue(ws):
+            return DONE
+        try:
+            going = True
+            while going:
+                with InterruptHandler(quiet=True) as handler:
+                    try:
+                        going = run_next(ws, lambda _: None, handler.stop)
+                    finally:
+                        ws.close()
+                if handler.stop.level and handler.exit_code == TERMINATED:
+                    return TERMINATED
+                ws = _opened(environ)  # the environment is inspected again for each run
+        finally:
+            unlock_queue(ws)
+        if not queued(ws):
+            return DONE
+
+
+_PARTS: dict[str, Callable[[Session, tuple[str, ...], str | None], int]] = {
+    "pre-commit": _pre_commit,
+    "post-checkout": _post_checkout,
+    "post-merge": _post_merge,
+    "pre-push": _pre_push,
+    "post-receive": _post_receive,
+}

@@ -32,7 +32,7 @@ def command() -> None:
     """
 
 
-@verb("list", json=True)
+@verb("list", of=command, json=True)
 @_kinds_argument
 def list_(session: Session, kinds: tuple[str, ...]) -> None:
     """List the places that the repository names and whether it may use them, and whether its steps may run.
@@ -79,7 +79,7 @@ def _offer(session: Session, kinds: tuple[str, ...], new: list[Place]) -> None:
         session.note(f"next: {'; '.join(f'gitml trust allow {kind}' for kind in missing)}")
 
 
-@verb("allow", json=True)
+@verb("allow", of=command, json=True)
 @click.argument("kind", metavar="places|run")
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 def allow(session: Session, kind: str, names: tuple[str, ...]) -> None:
@@ -107,7 +107,7 @@ def allow(session: Session, kind: str, names: tuple[str, ...]) -> None:
         session.show_json(_as_data(consent, [item._replace(allowed=True) for item in places]))
 
 
-@verb("revoke", json=True)
+@verb("revoke", of=command, json=True)
 @click.argument("kind", metavar="places|run")
 @click.argument("names", metavar="[NAME]...", nargs=-1)
 def revoke(session: Session, kind: str, names: tuple[str, ...]) -> None:
@@ -179,18 +179,11 @@ def _as_data(consent: Consent, places: list[PlaceStatus]) -> dict[str, Any]:
         "run": consent.may_run(),
         "places": [
             {
-                "kind": item.place.kind,
-                "name": item.place.name,
-                "url": item.place.url,
+                **item.place._asdict(),
                 "details": dict(item.place.details),
-                "source": item.place.source,
                 "allowed": item.allowed,
                 "named": item.named,
             }
             for item in places
         ],
     }
-
-
-for made in (list_, allow, revoke):
-    command.add_command(made)
