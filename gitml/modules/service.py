@@ -127,8 +127,6 @@ class ModuleService:
             refuse_inner_place(self.location, url, "a registry")
 
     def _need_copy(self, name: str) -> None:
-        from registry.log.clones import folder_of
-
         url = self.registries[name]
         refuse_inner_place(self.location, url, "a registry", follow=False)
         if os.path.isdir(folder_of(self.location, url)):
@@ -166,8 +164,6 @@ class ModuleService:
         """A module of a registry, by the shortest way there is."""
         common_dir = self.location.common_dir
         if name in self.registries:
-            from registry.log.clones import folder_of
-
             common_dir = folder_of(self.location, self.registries[name])
         elif name:
             raise self._unknown(name)

@@ -23,7 +23,7 @@ from gitml.errors import InputError, IntegrityError
 from gitml.git.objects.bundle import open_bundle, write_bundle
 from gitml.store.index.results import put_result
 from gitml.store.local.object_writer import BlobWriter
-from gitml.transfer.download import fetch_outputs
+from gitml.transfer.download import fetch_outputs, refuse_lost
 from gitml.transfer.lfs_inputs import POINTED, file_of, named_by, pointers
 from gitml.workspace import Workspace, open_workspace
 
@@ -164,8 +164,6 @@ def _take_along(ws: Workspace, planner: Planner, outputs: list[OutputRef], folde
     """Puts the objects of outputs, of a Tree with all below it, into `folder`."""
     absent = planner.availability.fetch_inline(outputs)
     if absent:
-        from gitml.transfer.download import fetch_outputs, refuse_lost
-
         refuse_lost(fetch_outputs(ws, absent, lambda _: None, StopSignal()))
     todo = [(output.digest, output.is_tree) for output in outputs]
     while todo:

@@ -75,7 +75,7 @@ def follow(jobs: JobClient, submission: Submission) -> Iterator[JobEvent]:
 def past_events(jobs: JobClient, submission: Submission) -> Iterator[JobEvent]:
     """The events of a run so far."""
     _job(jobs, submission)
-    return job_events(lines_of(jobs.output(submission.job)))
+    return _events(jobs, submission)
 
 
 def progress_of(jobs: JobClient, submission: Submission) -> tuple[Run, list[StepProgress]]:
@@ -83,7 +83,7 @@ def progress_of(jobs: JobClient, submission: Submission) -> tuple[Run, list[Step
     job = _job(jobs, submission)
     run: Run | None = None
     steps: dict[str, StepProgress] = {}
-    for event in job_events(lines_of(jobs.output(submission.job))):
+    for event in _events(jobs, submission):
         if isinstance(event, RunFinished):
             return event.run, [finished_progress(step) for step in event.run.steps]
         if isinstance(event, RunStarted):
@@ -181,16 +181,12 @@ def collect(ws: Workspace, cluster: Cluster, jobs: JobClient, submission: Submis
             raise _unknown(submission)
         forget_submission(ws, submission.run)
         return None
-    if job.state == RUNNING:
-        hint = f"gitml logs {submission.run[:8]} -f follows it"
-        raise StillRunningError(
-            f"run {submission.run[:8]} is still going on", where=f"target {submission.target}", hint=hint
-        )
+    _refuse_running(job, submission, "gitml logs {} -f follows it")
     files: dict[str, bytes] = {}
     size = 0
     kept: JobResults | None = None
     begun = False
-    for event in job_events(lines_of(jobs.output(submission.job))):
+    for event in _events(jobs, submission):
         if isinstance(event, JobRecordFile):
             files[event.path] = event.content
             size += len(event.path) + len(event.content)
@@ -249,12 +245,8 @@ def remove_submission(ws: Workspace, cluster: Cluster, jobs: JobClient, submissi
     job = jobs.get(submission.job)
     kept: JobResults | None = None
     if job is not None:
-        if job.state == RUNNING:
-            hint = f"gitml cancel {submission.run[:8]} ends it"
-            raise StillRunningError(
-                f"run {submission.run[:8]} is still going on", where=f"target {submission.target}", hint=hint
-            )
-        for event in job_events(lines_of(jobs.output(submission.job))):
+        _refuse_running(job, submission, "gitml cancel {} ends it")
+        for event in _events(jobs, submission):
             kept = event if isinstance(event, JobResults) else kept
         _clear_up(ws, cluster, jobs, submission, kept)
     forget_submission(ws, submission.run)
@@ -310,6 +302,16 @@ def _job(jobs: JobClient, submission: Submission) -> ClusterJob:
     if job is None:
         raise _unknown(submission)
     return job
+
+
+def _refuse_running(job: ClusterJob, submission: Submission, hint: str) -> None:
+    if job.state == RUNNING:
+        short, where = submission.run[:8], f"target {submission.target}"
+        raise StillRunningError(f"run {short} is still going on", where=where, hint=hint.format(short))
+
+
+def _events(jobs: JobClient, submission: Submission) -> Iterator[JobEvent]:
+    return job_events(lines_of(jobs.output(submission.job)))
 
 
 def _unknown(submission: Submission) -> RemoteError:

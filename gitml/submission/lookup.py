@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
+from gitml.errors import InputError
+from gitml.history.submissions import PREFIX, Submission, submissions
 from gitml.store.index.runs import run_ids_with_prefix
 from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
     from gitml.cluster.connect.cluster import Cluster
     from gitml.cluster.jobs import JobClient
-    from gitml.history.submissions import Submission
 
 _RUN = re.compile(r"[0-9a-f]{16}\Z")
 
@@ -36,30 +36,24 @@ def find_submitted_run(
     With `on` the cluster of that target is asked, which knows the runs of other machines too. A run whose record is here is one
     of this machine, but where it is meant to be `also_home`: as long as it is noted, the cluster may have results of it.
     """
-    if on is None and not os.path.isdir(os.path.join(ws.root, "submitted")):
-        yield None
-        return
-    from gitml.history.submissions import submissions
-
     wanted = "" if text in (None, "latest") else str(text)
-    if on is not None:
-        with connected(ws, on) as (cluster, jobs):
-            found = find_submission(ws, wanted, jobs, on, newest=not wanted)
-            if found is None:
-                from gitml.errors import InputError
+    noted = _noted(ws, wanted, also_home) if on is None else None
+    target = on if noted is None else noted.target
+    if target is None:
+        yield None
+        return
+    with connected(ws, target) as (cluster, jobs):
+        found = noted or find_submission(ws, wanted, jobs, target, newest=not wanted)
+        if found is None:
+            raise InputError(f"the cluster knows no run {wanted!r}".replace(" ''", ""), where=f"target {target}")
+        yield SubmittedRun(found, cluster, jobs)
 
-                raise InputError(f"the cluster knows no run {wanted!r}".replace(" ''", ""), where=f"target {on}")
-            yield SubmittedRun(found, cluster, jobs)
-        return
+
+def _noted(ws: Workspace, wanted: str, also_home: bool) -> Submission | None:
+    """The submission noted here that begins with `wanted`, None where that means a run of this machine."""
     if not wanted or not submissions(ws) or (not also_home and run_ids_with_prefix(ws.index, wanted, 1)):
-        yield None
-        return
-    noted = find_submission(ws, wanted)
-    if noted is None:
-        yield None
-        return
-    with connected(ws, noted.target) as (cluster, jobs):
-        yield SubmittedRun(noted, cluster, jobs)
+        return None
+    return find_submission(ws, wanted)
 
 
 @contextmanager
@@ -69,7 +63,6 @@ def connected(ws: Workspace, target: str) -> Iterator[tuple[Cluster, JobClient]]
     from gitml.engine.execution.executor_kinds import EXECUTOR_KINDS
     from gitml.engine.execution.ray_kind import connect_to
     from gitml.engine.planning.load import open_source, read_config
-    from gitml.errors import InputError
 
     found = read_config(ws, open_source(ws, "HEAD" if ws.location.worktree is None else None)).target(target)
     if EXECUTOR_KINDS[found.kind].submission_refusal(found) is not None:
@@ -85,9 +78,6 @@ def find_submission(
 
     InputError when it means several, unless the `newest` of them is wanted.
     """
-    from gitml.errors import InputError
-    from gitml.history.submissions import submissions
-
     known = submissions(ws) if jobs is None else [submission for submission, _ in submissions_on(jobs, target)]
     found = [submission for submission in known if submission.run.startswith(text)]
     if len(found) > 1 and not newest:
@@ -98,8 +88,6 @@ def find_submission(
 
 def submissions_on(jobs: JobClient, target: str) -> list[tuple[Submission, str]]:
     """All submissions that a cluster knows, newest first, each with the state of its job."""
-    from gitml.history.submissions import PREFIX, Submission
-
     found = []
     for job in jobs.list(PREFIX):
         metadata = job.metadata
