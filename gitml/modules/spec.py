@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gitml.core.language.diagnostics import Diagnostic, SpecError, nearest
-from gitml.core.language.expression import Ref
+from gitml.core.language.expression import Ref, refs_in
 from gitml.core.language.keys import (
     COMMAND_KEYS,
     INPUT_PORT_KEYS,
@@ -26,7 +26,7 @@ from gitml.core.language.keys import (
 )
 from gitml.core.language.parse import PipelineReader
 from gitml.core.language.spec import ModuleInput, ModuleSpec
-from gitml.core.language.validate import NOT_IN_PATHS, NOT_IN_WORDS
+from gitml.core.language.validate import NOT_IN_PATHS, NOT_IN_WORDS, is_secret
 from gitml.core.language.yaml_document import Node, read_yaml
 from gitml.errors import InputError
 from gitml.modules.registry_places import MODULE_FILE
@@ -83,10 +83,6 @@ def parse_module(data: bytes, path: str = FILE) -> ModuleSpec:
     if reader.diagnostics:
         raise SpecError(reader.diagnostics)
     return spec
-
-
-def _is_secret(ref: Ref, spec: ModuleSpec) -> bool:
-    return ref.space == "params" and ref.name in spec.params and spec.params[ref.name].secret
 
 
 class _ModuleReader(PipelineReader):
@@ -158,24 +154,19 @@ class _ModuleReader(PipelineReader):
         outputs = {port.name: port for port in spec.outputs}
         spaces: dict[str, Mapping[str, object]] = {"inputs": spec.inputs, "outputs": outputs, "params": spec.params}
         used: set[tuple[str, str]] = set()
-        number = 0
-        for word in spec.words:
-            for ref in word:
-                if isinstance(ref, Ref):
-                    used.add((ref.space, ref.name))
-                    place = self.expression_place(given["run"], number)
-                    self.check_ref(ref, place, spaces)
-                    if not spec.shell and _is_secret(ref, spec):
-                        self.report(place, NOT_IN_WORDS.format(ref=ref, name=ref.name.upper()))
-                    number += 1
+        for number, ref in enumerate(refs_in(spec.words)):
+            used.add((ref.space, ref.name))
+            place = self.expression_place(given["run"], number)
+            self.check_ref(ref, place, spaces)
+            if not spec.shell and is_secret(ref, spec.params):
+                self.report(place, NOT_IN_WORDS.format(ref=ref, name=ref.name.upper()))
         only_params: dict[str, Mapping[str, object]] = {"params": spec.params}
         elsewhere = [(port.path, "outputs") for port in spec.outputs] + [(t or (), "env") for _, t in spec.env]
         for template, key in [*elsewhere, *((pattern, "code") for pattern in spec.code)]:
-            for ref in template:
-                if isinstance(ref, Ref):
-                    self.check_ref(ref, given[key], only_params)
-                    if key != "env" and _is_secret(ref, spec):
-                        self.report(given[key], NOT_IN_PATHS.format(ref=ref))
+            for ref in refs_in((template,)):
+                self.check_ref(ref, given[key], only_params)
+                if key != "env" and is_secret(ref, spec.params):
+                    self.report(given[key], NOT_IN_PATHS.format(ref=ref))
         if self.diagnostics or spec.shell:
             return  # a script may use the variables GITML_INPUT_… and GITML_OUTPUT_…
         for space, ports in (("inputs", spec.inputs), ("outputs", outputs)):

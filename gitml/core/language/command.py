@@ -194,27 +194,20 @@ class _Reader:
         shown = _clipped(written)
         first = not self.words
         if first and _ASSIGNMENT.match(shape):
-            self.note(
-                written,
-                start,
-                f"{shown} in front sets a variable only in a shell: set variables under `env:` of the step",
-            )
+            what = f"{shown} in front sets a variable only in a shell: set variables under `env:` of the step"
         elif first and shape in _ONLY_OF_SHELLS:
-            self.note(written, start, f"{shown} is a command of shells: add `shell: bash`")
+            what = f"{shown} is a command of shells: add `shell: bash`"
         elif (first and shape.startswith("(")) or _OPERATOR.search(shape):
-            self.note(written, start, f"{shown} needs `shell: bash`; without a shell, {_QUOTE}")
+            what = f"{shown} needs `shell: bash`; without a shell, {_QUOTE}"
         elif shape.startswith("#"):
-            self.note(written, start, f"{shown} begins a comment only in a shell: leave it out, or {_QUOTE}")
+            what = f"{shown} begins a comment only in a shell: leave it out, or {_QUOTE}"
         elif _HOME.match(shape):
-            self.note(
-                written, start, f"only a shell knows what {shown} is: add `shell: bash`; without a shell, {_QUOTE}"
-            )
+            what = f"only a shell knows what {shown} is: add `shell: bash`; without a shell, {_QUOTE}"
         elif _is_pattern(shape) or _BRACES.search(shape):
-            self.note(
-                written,
-                start,
-                f"only a shell finds what {shown} stands for: add `shell: bash`; without a shell, {_QUOTE}",
-            )
+            what = f"only a shell finds what {shown} stands for: add `shell: bash`; without a shell, {_QUOTE}"
+        else:
+            return
+        self.note(written, start, what)
 
 
 def _is_pattern(shape: str) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from gitml.core.language.diagnostics import nearest
 from gitml.core.language.expression import Ref, Template, refs_in
-from gitml.core.language.params import text_of
+from gitml.core.language.params import Param, text_of
 from gitml.core.language.spec import Pipeline, Step, combinations, label_of
 from gitml.core.language.yaml_document import FIRST
 from gitml.core.model import paths
@@ -33,7 +33,7 @@ def check_wiring(pipeline: Pipeline, reader: StepReader) -> None:
             if ref.name not in pipeline.params:
                 near = nearest(ref.name, pipeline.params)
                 reader.report(FIRST, f"input {name!r}: unknown parameter {ref.name!r}{near}")
-            elif _is_secret(ref, pipeline):
+            elif is_secret(ref, pipeline.params):
                 reader.report(FIRST, f"input {name!r}: {NOT_IN_PATHS.format(ref=ref)}")
     _check_cycles(pipeline, reader)
     _check_outputs_in_inputs(pipeline, reader)
@@ -47,8 +47,9 @@ NOT_IN_WORDS = (
 NOT_IN_PATHS = "{ref} is secret, and paths are recorded"
 
 
-def _is_secret(ref: Ref, pipeline: Pipeline) -> bool:
-    return ref.space == "params" and ref.name in pipeline.params and pipeline.params[ref.name].secret
+def is_secret(ref: Ref, params: Mapping[str, Param]) -> bool:
+    """Whether an expression stands for one of these parameters that is secret."""
+    return ref.space == "params" and ref.name in params and params[ref.name].secret
 
 
 def parents_of(step: Step) -> list[str]:
@@ -62,7 +63,7 @@ def _check_expressions(step: Step, pipeline: Pipeline, reader: StepReader) -> No
     run = reader.runs.get(step.name) or step.place
     for number, ref in enumerate(refs_in(step.words)):
         problem = _problem(ref, step, pipeline)
-        if not problem and step.shell is None and _is_secret(ref, pipeline):
+        if not problem and step.shell is None and is_secret(ref, pipeline.params):
             problem = NOT_IN_WORDS.format(ref=ref, name=ref.name.upper())
         if problem:
             reader.report(reader.expression_place(run, number), problem)
@@ -75,7 +76,7 @@ def _check_expressions(step: Step, pipeline: Pipeline, reader: StepReader) -> No
     for ref in refs_in(step.code + tuple(port.path for port in step.outputs)):
         if ref.space in ("params", "matrix") and (problem := _problem(ref, step, pipeline)):
             reader.report(step.place, problem)
-        elif _is_secret(ref, pipeline):
+        elif is_secret(ref, pipeline.params):
             reader.report(step.place, NOT_IN_PATHS.format(ref=ref))
 
 

@@ -76,21 +76,10 @@ class Action(NamedTuple):
 
     def preimage(self) -> bytes:
         """The canonical bytes that the ActionKey is the sha256 of."""
-        parts: dict[str, Any] = {
-            "format": self.format,
-            "argv": self.argv,
-            "shell": self.shell,
-            "params": self.params,
-            "code": self.code,
-            "inputs": self.inputs,
-            "outputs": self.outputs,
-            "env": self.env,
-            "environment": self.environment,
-            "module": self.module,
-        }
-        parts.update(self.settings)
-        if self.secrets:
-            parts["secrets"] = self.secrets
+        parts = self._asdict()
+        parts.update(parts.pop("settings"))  # each by its own name
+        if not self.secrets:
+            del parts["secrets"]
         return _ENCODE(parts).encode("ascii")
 
     @property

@@ -110,12 +110,7 @@ def _parted(step: dict[str, Any], run: str) -> tuple[dict[str, Any], dict[str, A
         cost, origin, left_out = step["cost"], run, _RESULT
     else:
         return {"name": step["name"]}, step
-    row = {"cost": cost}
-    if "key" in step:
-        row["key"] = step["key"]
-    if "guarantees" in step:
-        row["guarantees"] = step["guarantees"]
-    row |= {"metrics": step["metrics"], "name": step["name"], "origin": origin, "outputs": step["outputs"]}
+    row = {**{key: step[key] for key in _RESULT if key in step}, "cost": cost, "origin": origin}
     change = {key: value for key, value in step.items() if key not in left_out}
     if change == {"outcome": "reused", "reason": reason_of(origin), "seconds": 0.0}:
         return row, None

@@ -46,12 +46,6 @@ class _Edge(NamedTuple):
     target: str
 
 
-def layered(parents: Parents, labels: Mapping[str, str], width: int, most: int = 40) -> list[str] | None:
-    """The lines of `drawn`."""
-    drawing = drawn(parents, labels, width, most)
-    return None if drawing is None else drawing.lines
-
-
 def drawn(parents: Parents, labels: Mapping[str, str], width: int, most: int = 40) -> Drawing | None:
     """Boxes in layers, every step below all that it needs; None when there are more than `most`, or they don't fit `width`."""
     if not parents or len(parents) > most:

@@ -75,10 +75,7 @@ def parse_plot(data: bytes) -> Plot | None:
 
 
 def _from_json(text: str) -> dict[str, list[Any]]:
-    try:
-        raw = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
+    raw = _json_of(text)
     if isinstance(raw, dict) and len(raw) == 1 and isinstance(next(iter(raw.values())), list):
         name, only = next(iter(raw.items()))
         raw = only if only and isinstance(only[0], dict) else {name: only}

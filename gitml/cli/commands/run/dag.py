@@ -57,12 +57,12 @@ def command(
 
 
 def _drawn(parents: Parents, labels: dict[str, str], as_tree: bool) -> list[str]:
-    from gitml.core.text.graph_diagram import ascii_only, layered
+    from gitml.core.text.graph_diagram import ascii_only, drawn
     from gitml.core.text.graph_outline import tree
 
     room = width(sys.stdout)
-    lines = None if as_tree else layered(parents, labels, room)
-    lines = tree(parents, labels, room=room) if lines is None else lines
+    drawing = None if as_tree else drawn(parents, labels, room)
+    lines = tree(parents, labels, room=room) if drawing is None else drawing.lines
     return lines if speaks_unicode(sys.stdout) else ascii_only(lines)
 
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gitml.core.text.graph_diagram import ascii_only, layered
+from gitml.core.text.graph_diagram import ascii_only
+from gitml.core.text.graph_diagram import drawn as drawing_of
 from gitml.core.text.graph_outline import tree
 
 Parents = dict[str, list[str]]
 
 
 def drawn(parents: Parents, width: int = 100) -> list[str] | None:
-    return layered(parents, {name: name for name in parents}, width)
+    drawing = drawing_of(parents, {name: name for name in parents}, width)
+    return None if drawing is None else drawing.lines
 
 
 def test_a_diamond_parts_and_joins() -> None:
