@@ -3,22 +3,28 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from gitml import __version__
 from gitml.core.language.shell import VARIABLE
 from gitml.core.model.events import Emit, Note, RunFinished, RunStarted, StepFinished
 from gitml.core.model.graph import GraphStep
 from gitml.core.model.stop_signal import StopSignal
-from gitml.core.planner.plan import REUSE, RUN, UNKNOWN, Decision, Plan
-from gitml.core.records.record import Run, StepRun
-from gitml.engine.journal.recorder import Provenance, record_run, refuse_too_large
+from gitml.core.planner.plan import REUSE, RUN, UNKNOWN, Plan
+from gitml.core.records.record import Run
+from gitml.engine.execution.executor_kinds import Executors
+from gitml.engine.journal.recorder import record_run, refuse_too_large
 from gitml.engine.planning.load import Loaded
 from gitml.engine.planning.planner import Planner, policy_for
-from gitml.engine.planning.request import RunRequest, step_of_result
-from gitml.errors import InputError
+from gitml.engine.planning.request import RunRequest, reused_step
+from gitml.errors import BusyError, InputError, RemoteError
 from gitml.git.revisions import IdentQuery, branch_name
 from gitml.git.worktree.snapshot import WorkTree
+from gitml.store.local.locks import Locks
 from gitml.workspace import Workspace
+
+if TYPE_CHECKING:
+    from gitml.engine.execution.attempts import Assignment
 
 
 def new_run_id() -> str:
@@ -61,21 +67,71 @@ def run_pipeline(
         emit(Note("note", wait))
     emit(RunStarted(run, tuple(names)))
     if all(decision.kind == REUSE for decision in plan.decisions.values()):
-        steps = [reused(name, decision) for name, decision in plan.decisions.items()]
+        steps = [reused_step(name, decision) for name, decision in plan.decisions.items()]
         for step in steps:
             emit(StepFinished(step))
         run = run._replace(status="succeeded", ended=ws.now(), steps=tuple(steps))
-        recorded = record_run(ws, run, Provenance({}, {}), loaded.config)
+        recorded = record_run(ws, run, loaded.config)
     else:
-        # Only what performs steps needs these modules: a run from cache does without.
-        from gitml.engine.execution.scheduler import Assignment
-        from gitml.engine.perform import perform
+        from gitml.engine.execution.attempts import Assignment
 
         ws.records.close()
-        run, recorded = perform(Assignment(ws, loaded, planner, plan, run, request, emit, stop))
+        run, recorded = _perform(Assignment(ws, loaded, planner, plan, run, request, emit, stop))
     ws.records.maintain()
     emit(RunFinished(run, recorded))
     return run
+
+
+def _perform(task: Assignment) -> tuple[Run, str]:
+    """Performs what the plan does not reuse; gives the finished Run and its record's commit."""
+    from gitml.engine.journal.recovery import recover
+
+    locks = task.ws.locks
+    if not locks.lock(Locks.GC, timeout=600.0, shared=True):
+        raise BusyError("gc has been running for ten minutes", hint="wait for it, or end it")
+    slot = Locks.slot_for(f"run:{task.run.id}")
+    try:
+        recover(task.ws)
+        locks.try_lock(slot)
+        return _performed(task)
+    finally:
+        locks.unlock(slot)
+        locks.unlock(Locks.GC)
+
+
+def _performed(task: Assignment) -> tuple[Run, str]:
+    # only what performs steps needs these modules: a run from cache does without
+    from gitml.engine.execution.scheduler import Scheduler
+    from gitml.engine.journal.journal import Journal
+    from gitml.redaction import redacted, register_secret, secret_in_file
+
+    ws, targets = task.ws, task.planner.targets
+    journal = Journal(ws, task.run, task.indices)
+    for path in targets.secret_files():  # steps of this machine can read them, and may write what is in them
+        token = secret_in_file(os.path.expanduser(path))
+        if token is not None:
+            register_secret(token)
+    executors = Executors(lambda target: targets.executor(target, task.run.id, journal.folder))
+    scheduler = Scheduler(task, executors, journal)
+    attempts = scheduler.attempts
+    try:
+        steps = scheduler.work()
+        run = task.run._replace(status=scheduler.status(), ended=ws.now(), steps=tuple(steps))
+        executors.dismiss()  # workers clear up while the record is written
+        recorded = record_run(ws, run, task.loaded.config, attempts.actions, attempts.environments)
+    except RemoteError as error:
+        targets.abandon()
+        # what was made is kept and recorded, so that the same command goes on from there
+        steps = scheduler.abort(error.message)
+        run = task.run._replace(status="failed", ended=ws.now(), steps=tuple(steps), error=redacted(error.message))
+        record_run(ws, run, task.loaded.config, attempts.actions, attempts.environments)
+        journal.close()
+        raise
+    finally:
+        executors.close()
+        scheduler.release()
+    journal.close()
+    return run, recorded
 
 
 def consented(ws: Workspace, loaded: Loaded, plan: Plan) -> bool:
@@ -156,13 +212,6 @@ def seal(loaded: Loaded) -> tuple[str, bool, str | None]:
     if isinstance(loaded.source, WorkTree):
         return loaded.source.snapshot()
     return loaded.source.commit, False, None
-
-
-def reused(name: str, decision: Decision) -> StepRun:
-    """The StepRun of a step whose known result serves."""
-    result = decision.result
-    assert result is not None
-    return step_of_result(name, "reused", decision.reason, decision, result)
 
 
 def _options(request: RunRequest) -> dict[str, bool | str]:

@@ -17,7 +17,7 @@ from gitml.core.config.project import Config, matches
 from gitml.core.model.events import Emit
 from gitml.core.model.stop_signal import StopSignal
 from gitml.core.records.record import Run
-from gitml.engine.journal.recorder import Provenance, record_run
+from gitml.engine.journal.recorder import record_run
 from gitml.engine.journal.recovery import recover
 from gitml.engine.planning.load import every_pipeline, load, read_config
 from gitml.engine.planning.request import RunRequest
@@ -138,7 +138,7 @@ def _run_queued(ws: Workspace, job: QueuedRun, emit: Emit, stop: StopSignal) -> 
         run_pipeline(ws, loaded, request, emit, stop, job.run)
     except Exception as error:
         if run_row(ws.index, job.run) is None:
-            record_run(ws, _failed_run(ws, job, begun, _error_text(error)), Provenance({}, {}), Config())
+            record_run(ws, _failed_run(ws, job, begun, _error_text(error)), Config())
 
 
 def _failed_run(ws: Workspace, job: QueuedRun, begun: float, why: str) -> Run:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gitml.core.config.project import Config
-from gitml.engine.journal.recorder import Provenance, record_run
+from gitml.engine.journal.recorder import record_run
 from tests.kit.large_runs import FIRST, cold, step_names
 from tests.kit.projects.command_line import Project
 from tests.kit.projects.old_release import as_0_1_0, unpack_0_1_0
@@ -32,7 +32,7 @@ def record_made_up(person: Project, steps: int, id: str = FIRST) -> str:
     """Records a run of so many steps, without the Actions that they performed; its id."""
     with Library(person.path).workspace() as ws:
         run = cold(person.repo.git("rev-parse", "HEAD"), step_names(steps), id)
-        record_run(ws, run, Provenance({}, {}), Config())
+        record_run(ws, run, Config())
     return run.id
 
 

@@ -21,7 +21,7 @@ _PUSHER = """
 import os, sys
 from gitml.core.records.record import Run
 from gitml.core.config.project import Config
-from gitml.engine.journal.recorder import Provenance, record_run
+from gitml.engine.journal.recorder import record_run
 from gitml.transfer.records import push
 from gitml.workspace import open_workspace
 path, who, times = sys.argv[1:]
@@ -30,7 +30,7 @@ head = ws.objects.resolve("HEAD")
 for number in range(int(times)):
     at = 1_700_000_000.0 + number
     run = Run(f"{int(who):04x}{number:012x}", "p", "pipelines/p.yaml", "p", "succeeded", head, at, at, "x", "h", "0")
-    record_run(ws, run, Provenance({}, {}), Config())
+    record_run(ws, run, Config())
     moved = push(ws)
     assert moved.runs_sent >= 1 and not moved.refused, moved
 ws.close()

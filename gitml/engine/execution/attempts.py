@@ -13,7 +13,6 @@ from gitml.core.model.events import Emit, Note, StepOutput, StepPrepares, StepRe
 from gitml.core.model.graph import GraphStep
 from gitml.core.model.guarantees import guarantees
 from gitml.core.model.protocols import (
-    Source,
     Task,
     TaskEvent,
     TaskFinished,
@@ -22,18 +21,39 @@ from gitml.core.model.protocols import (
     TaskStarted,
 )
 from gitml.core.model.result import ActionResult, Cost, OutputRef
-from gitml.core.planner.plan import Decision
-from gitml.core.records.record import MACHINE, Attempt, StepRun
+from gitml.core.model.stop_signal import StopSignal
+from gitml.core.planner.plan import Decision, Plan
+from gitml.core.records.record import MACHINE, Attempt, Run, StepRun
 from gitml.engine.execution.executor_kinds import Executors
 from gitml.engine.execution.failure_hints import Failed, hint_for
 from gitml.engine.journal.journal import Journal
+from gitml.engine.planning.load import Loaded
 from gitml.engine.planning.planner import Planner
+from gitml.engine.planning.request import RunRequest
 from gitml.redaction import redacted
 from gitml.store.index.results import put_action, put_unrecorded
 from gitml.workspace import Workspace
 
 LOSSES = 2
 """How often a step is made again whose machine was lost, beyond its own retries: that is no fault of the step."""
+
+
+class Assignment(NamedTuple):
+    """A run that is to be performed: its plan, where its events go, and how it is stopped."""
+
+    ws: Workspace
+    loaded: Loaded
+    planner: Planner
+    plan: Plan
+    run: Run
+    request: RunRequest
+    emit: Emit
+    stop: StopSignal
+
+    @property
+    def indices(self) -> dict[str, int]:
+        """The place of each step in the plan."""
+        return {name: index for index, name in enumerate(self.plan.decisions)}
 
 
 class ActiveAttempt(NamedTuple):
@@ -74,27 +94,17 @@ AttemptResult = StepEnded | InputsMissing | RetryDue
 
 
 class Attempts:
-    """Those of the run `run`. What was performed is in `actions` and `environments`, for its record."""
+    """Those of one run. What was performed is in `actions` and `environments`, for its record."""
 
-    def __init__(
-        self,
-        ws: Workspace,
-        run: str,
-        planner: Planner,
-        source: Source,
-        executors: Executors,
-        journal: Journal,
-        indices: Mapping[str, int],
-        emit: Emit,
-    ) -> None:
-        self.ws = ws
-        self.run = run
-        self.planner = planner
-        self.source = source
+    def __init__(self, task: Assignment, executors: Executors, journal: Journal) -> None:
+        self.ws = task.ws
+        self.run = task.run.id
+        self.planner = task.planner
+        self.source = task.loaded.files
         self.executors = executors
         self.journal = journal
-        self.indices = indices
-        self.emit = emit
+        self.indices = task.indices
+        self.emit = task.emit
         self.actions: dict[Digest, bytes] = {}
         self.environments: dict[Digest, Environment] = {}
         self._active: dict[str, ActiveAttempt] = {}  # by attempt

@@ -7,30 +7,19 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from gitml.core.model.digest import Digest
-from gitml.core.model.resources import Resources
 
 
 class ResourceRequest(NamedTuple):
     """What a step requests of its target: steps with equal requests are started in order, without looking at each.
 
-    `prepared`: its inputs were fetched for it, and its Action's lock is held.
+    `asked` has its Resources written out. `prepared`: its inputs were fetched for it, and its Action's lock is held.
     """
 
     target: str
-    cpus: float
-    gpus: float
-    memory: int
-    labels: tuple[tuple[str, str], ...]
-    custom: tuple[tuple[str, float], ...]
+    asked: str
     nodes: int
     environment: Digest
     prepared: bool
-
-
-def resource_request(target: str, asked: Resources, nodes: int, environment: Digest, prepared: bool) -> ResourceRequest:
-    """The request of a step that asks `target` for `asked` and an environment, of each of so many machines."""
-    labels, custom = tuple(sorted(asked.labels.items())), tuple(sorted(asked.custom.items()))
-    return ResourceRequest(target, asked.cpus, asked.gpus, asked.memory, labels, custom, nodes, environment, prepared)
 
 
 class ReadySteps:

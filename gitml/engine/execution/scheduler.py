@@ -9,57 +9,39 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Sequence
 
-from gitml.core.model.events import Emit, Note, StepFinished, StepWaits
+from gitml.core.model.events import Note, StepFinished, StepWaits
 from gitml.core.model.graph import GraphStep
 from gitml.core.model.protocols import TaskEvent
 from gitml.core.model.result import ActionResult
-from gitml.core.model.stop_signal import StopSignal
-from gitml.core.planner.plan import BLOCKED, REUSE, UNKNOWN, Decision, Plan, forced
-from gitml.core.records.record import Run, StepRun, step_as_json
-from gitml.engine.execution.attempts import Attempts, InputsMissing, RetryDue, StepEnded
+from gitml.core.planner.plan import BLOCKED, REUSE, UNKNOWN, Decision, forced
+from gitml.core.records.record import StepRun, step_as_json
+from gitml.engine.execution.attempts import Assignment, Attempts, InputsMissing, RetryDue, StepEnded
 from gitml.engine.execution.executor_kinds import Executors
 from gitml.engine.execution.input_prefetch import InputPrefetch, PrefetchResult
 from gitml.engine.execution.outcomes import Outcomes
-from gitml.engine.execution.ready_steps import ReadySteps, ResourceRequest, resource_request
+from gitml.engine.execution.ready_steps import ReadySteps, ResourceRequest
 from gitml.engine.journal.journal import Journal
-from gitml.engine.planning.load import Loaded
-from gitml.engine.planning.planner import Planner, inputs_made
-from gitml.engine.planning.request import RunRequest, step_of_result
+from gitml.engine.planning.planner import inputs_made
+from gitml.engine.planning.request import reused_step
 from gitml.errors import InputError
 from gitml.store.index.results import expected_seconds
 from gitml.store.local.locks import Locks
-from gitml.workspace import Workspace
 
 POLL = 0.1  # seconds between looks at the stop signal and at what other processes finished
 PATIENCE = 30.0  # seconds for a machine of a cluster that can take a step to come back
 
 
-class Assignment(NamedTuple):
-    """A run that is to be performed: its plan, where its events go, and how it is stopped."""
-
-    ws: Workspace
-    loaded: Loaded
-    planner: Planner
-    plan: Plan
-    run: Run
-    request: RunRequest
-    emit: Emit
-    stop: StopSignal
-
-
 class Scheduler:
     """One run of a plan: decides, begins and settles its steps until all have an outcome."""
 
-    def __init__(self, task: Assignment, executors: Executors, journal: Journal, indices: Mapping[str, int]) -> None:
+    def __init__(self, task: Assignment, executors: Executors, journal: Journal) -> None:
         self.ws = task.ws
         self.graph = task.loaded.graph
         self.planner = task.planner
-        self.decisions = dict(
-            task.plan.decisions
-        )  # as they are now: inputs that were not known when it was planned are
+        # as they are now: inputs that were not known when it was planned are
+        self.decisions = dict(task.plan.decisions)
         self.run = task.run
         self.request = task.request
         self.emit = task.emit
@@ -69,18 +51,9 @@ class Scheduler:
         self.journal = journal
         parents = {name: self.graph.steps[name].parents for name in self.names}
         self.outcomes = Outcomes(parents, self.as_result, self.report)
-        self.attempts = Attempts(
-            task.ws,
-            task.run.id,
-            task.planner,
-            task.loaded.files,
-            executors,
-            journal,
-            indices,
-            task.emit,
-        )
+        self.attempts = Attempts(task, executors, journal)
         self.priority = self.longest_paths()
-        self.ready = ReadySteps(self.priority, indices)  # reused steps never enter it
+        self.ready = ReadySteps(self.priority, task.indices)  # reused steps never enter it
         self.stuck = 0.0  # since when nothing runs and nothing fits
         self.waiting: dict[str, Decision] = {}  # another gitml, or another step, performs the same Action
         self.prefetch = InputPrefetch(task.ws, task.planner, executors, task.emit)
@@ -158,10 +131,7 @@ class Scheduler:
             if decision.action is None or decision.kind == UNKNOWN:
                 decision = self.planner.decide(step, self.outcomes.results)
             if decision.kind == REUSE:
-                assert decision.result is not None
-                todo.extend(
-                    self.outcomes.settle(step_of_result(name, "reused", decision.reason, decision, decision.result))
-                )
+                todo.extend(self.outcomes.settle(reused_step(name, decision)))
             elif decision.kind == BLOCKED:
                 self.failed = True
                 todo.extend(self.outcomes.settle(StepRun(name, "failed", decision.reason, 0.0, error=decision.reason)))
@@ -182,8 +152,9 @@ class Scheduler:
         step, action = self.graph.steps[name], self.decisions[name].action
         assert action is not None
         prepared = name in self.prefetch or name in self.attempts.again
-        target, requested = self.planner.target(step), self.planner.requested(step)
-        self.ready.push(resource_request(target, requested, step.settings.gang[0], action.environment, prepared), name)
+        asked = repr(self.planner.requested(step))
+        target, nodes = self.planner.target(step), step.settings.gang[0]
+        self.ready.push(ResourceRequest(target, asked, nodes, action.environment, prepared), name)
 
     def report(self, step: StepRun) -> None:
         """An outcome became known."""
@@ -259,7 +230,8 @@ class Scheduler:
             if known is not None:
                 self.unlock(decision)
                 reason = f"same as in run {known.run[:8]}, made meanwhile"
-                for name in self.outcomes.settle(step_of_result(step.name, "reused", reason, decision, known), known):
+                reused = reused_step(step.name, decision._replace(reason=reason, result=known))
+                for name in self.outcomes.settle(reused, known):
                     self.decide_next(name)
                 return
         try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence, Set
-from typing import NamedTuple
+from typing import Any
 
 from gitml.core.config.project import Config
 from gitml.core.model.digest import Digest, hex_of
@@ -23,16 +23,20 @@ from gitml.store.index.results import unrecorded_runs
 from gitml.store.index.runs import put_run
 from gitml.workspace import Workspace
 
-
-class Provenance(NamedTuple):
-    """What goes beside ``run.json``: the pre-images of performed Actions and the environments they name."""
-
-    actions: Mapping[Digest, bytes]
-    environments: Mapping[Digest, Environment]
+_NONE: Mapping[Any, Any] = {}
 
 
-def record_run(ws: Workspace, run: Run, evidence: Provenance, config: Config) -> str:
-    """Appends the record of `run` and updates the index; returns the record's commit."""
+def record_run(
+    ws: Workspace,
+    run: Run,
+    config: Config,
+    actions: Mapping[Digest, bytes] = _NONE,
+    environments: Mapping[Digest, Environment] = _NONE,
+) -> str:
+    """Appends the record of `run` and updates the index; returns the record's commit.
+
+    Beside ``run.json`` go the pre-images of performed `actions` and the `environments` they name.
+    """
     unrecorded = unrecorded_runs(ws.index)
     if unrecorded:
         _keep_origins(ws, run, unrecorded)
@@ -48,11 +52,11 @@ def record_run(ws: Workspace, run: Run, evidence: Provenance, config: Config) ->
                 inline.add(attempt.log.digest, attempt.log.size, "logs", tree=False)
     files = {f"{folder}/{name}": content for name, content in record_files(run).items()}
     room = LARGEST_DESCRIPTION - sum(map(len, files.values()))
-    for key, preimage in evidence.actions.items():
+    for key, preimage in actions.items():
         room -= len(preimage)
         if len(preimage) <= LARGEST and room > 0:  # no clone would take the record in; explanations do without
             files[f"{folder}/actions/{hex_of(key)}.json"] = preimage
-    for digest, environment in evidence.environments.items():
+    for digest, environment in environments.items():
         files[f"{folder}/environments/{hex_of(digest)}.json"] = encode_description(environment.description)
     for name, content in inline.files.items():
         files[f"{folder}/{name}"] = content

@@ -9,7 +9,7 @@ from contextlib import suppress
 from gitml.core.config.project import Config
 from gitml.core.records.record import Run, StepRun, decode_run, step_from_json
 from gitml.engine.journal.journal import remove_folder
-from gitml.engine.journal.recorder import Provenance, record_run
+from gitml.engine.journal.recorder import record_run
 from gitml.errors import IntegrityError
 from gitml.execute.sandbox.removal import remove_tree
 from gitml.platform.current import platform
@@ -27,6 +27,8 @@ def recover(ws: Workspace) -> list[Run]:
         names = os.listdir(ws.live)
     except FileNotFoundError:
         return []
+    from gitml.execute.sandbox.location import clear_root, sandbox_roots
+
     recovered = []
     for name in names:
         folder = os.path.join(ws.live, name)
@@ -41,7 +43,7 @@ def recover(ws: Workspace) -> list[Run]:
             continue
         try:
             platform.end_strays(folder)
-            _clear_sandboxes(ws, folder)
+            clear_root(sandbox_roots(folder, ws.environ))
             run = _unfinished(folder, ws.now())
             if run is not None and _record(ws, run):
                 recovered.append(run)
@@ -52,19 +54,12 @@ def recover(ws: Workspace) -> list[Run]:
     return recovered
 
 
-def _clear_sandboxes(ws: Workspace, folder: str) -> None:
-    """Removes what the run left in a folder for sandboxes apart from the repository."""
-    from gitml.execute.sandbox.location import clear_root, sandbox_roots
-
-    clear_root(sandbox_roots(folder, ws.environ))
-
-
 def _record(ws: Workspace, run: Run) -> bool:
     """Records the run unless it is recorded already; whether that was to be done."""
     if _is_recorded(ws, run):
         return False
     try:
-        commit = record_run(ws, run, Provenance({}, {}), Config())
+        commit = record_run(ws, run, Config())
         # A power cut takes from the index what the journal still has: what finished steps gave.
         put_runs(ws.index, [RecordedRun(run, commit, {})])
     except IntegrityError:

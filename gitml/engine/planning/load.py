@@ -118,9 +118,8 @@ def load(
     path, entry = _find(source, pipeline, config_at(ws, source, here), here)
     project = project_of_file(path)
     config = config_at(ws, source, project)
-    memo = _memo(entry, path, config)
     graph_kind = f"graph-{FORMAT}"
-    head, parsed = _head(ws, source, entry, path, config, memo)
+    head, parsed = _head(ws, source, config, path, entry)
     params = bind_params(head.params, given, _seals(ws, head.params, sealed, prompt))
     contents: Mapping[str, str] = {}
     recorded: Mapping[str, Mapping[str, str]] = {}
@@ -136,7 +135,7 @@ def load(
     if rev is not None and (ambiguous := two_meanings(ws.objects, rev)):
         warnings = (*warnings, ambiguous)
     values = json.dumps([params, contents], sort_keys=True)
-    graph_memo = hashlib.sha256(f"{memo} {values}".encode()).hexdigest()
+    graph_memo = hashlib.sha256(f"{_memo(entry, path, config)} {values}".encode()).hexdigest()
     kept = ws.index.fact(graph_kind, graph_memo) if parsed is None else None
     if kept is None:
         parsed = parsed or _parse(source, entry, path, config)
@@ -167,10 +166,10 @@ def _memo(entry: Entry, path: str, config: Config) -> str:
 
 
 def _head(
-    ws: Workspace, source: Source, entry: Entry, path: str, config: Config, memo: str
+    ws: Workspace, source: Source, config: Config, path: str, entry: Entry
 ) -> tuple[PipelineHeader, Pipeline | None]:
     """The Head of a pipeline file, and the Pipeline where the file had to be read for it."""
-    kind = f"pipeline-{FORMAT}"
+    kind, memo = f"pipeline-{FORMAT}", _memo(entry, path, config)
     kept = ws.index.fact(kind, memo)
     if kept is not None:
         return header_from_json(kept), None
@@ -182,7 +181,7 @@ def _head(
 
 def read_head(ws: Workspace, source: Source, config: Config, path: str, entry: Entry) -> PipelineHeader:
     """What the pipeline file at `path` declares; SpecError with every mistake in it."""
-    return _head(ws, source, entry, path, config, _memo(entry, path, config))[0]
+    return _head(ws, source, config, path, entry)[0]
 
 
 class PipelineSummary(NamedTuple):
@@ -205,8 +204,7 @@ def pipeline_summaries(ws: Workspace, rev: str | None) -> list[PipelineSummary]:
     for name in names:
         default = name == full_name(here, config.pipeline or "") or len(names) == 1
         try:
-            path, entry = _find(source, name, config, here)
-            head, _ = _head(ws, source, entry, path, config, _memo(entry, path, config))
+            head = read_head(ws, source, config, *_find(source, name, config, here))
             found.append(PipelineSummary(name, head, default))
         except InputError as error:
             found.append(PipelineSummary(name, PipelineHeader(name, "", {}), default, error.message))
@@ -275,23 +273,21 @@ def _renamed(parsed: Pipeline, name: str) -> Pipeline:
 def config_at(ws: Workspace, source: Source, project: str) -> Config:
     """What holds for a project: the top's ``gitml.yaml``, with the defaults of its own in place of the top's."""
     config = read_config(ws, source)
-    if not project:
-        return config
-    from gitml.core.config.parse import parse_config
-
-    path = f"{project}/{configuration.PATH}"
-    entry = source.lookup(path)
-    return config_of(config, None if entry is None else parse_config(settings_in(source, entry, path), path))
+    return config_of(config, _config_in(source, f"{project}/{configuration.PATH}")) if project else config
 
 
 def read_config(ws: Workspace, source: Source) -> Config:
     """The project's `gitml.yaml` at this source; the built-in defaults when there is none."""
-    entry = source.lookup(configuration.PATH)
+    return _config_in(source, configuration.PATH) or Config()
+
+
+def _config_in(source: Source, path: str) -> Config | None:
+    entry = source.lookup(path)
     if entry is None:
-        return Config()
+        return None
     from gitml.core.config.parse import parse_config
 
-    return parse_config(settings_in(source, entry, configuration.PATH))
+    return parse_config(settings_in(source, entry, path), path)
 
 
 def list_pipelines(ws: Workspace, rev: str | None = None) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gitml.core.model.result import ActionResult
 from gitml.core.planner.plan import Decision
 from gitml.core.records.record import StepRun
 
@@ -41,12 +40,14 @@ class RunRequest(NamedTuple):
     origin: Origin | None = None
 
 
-def step_of_result(name: str, outcome: str, reason: str, decision: Decision, result: ActionResult) -> StepRun:
-    """A StepRun with the outputs of `result`."""
+def reused_step(name: str, decision: Decision) -> StepRun:
+    """The StepRun of a step whose known result serves."""
+    result = decision.result
+    assert result is not None
     return StepRun(
         name=name,
-        outcome=outcome,
-        reason=reason,
+        outcome="reused",
+        reason=decision.reason,
         seconds=0.0,
         key=decision.key,
         outputs=result.outputs,

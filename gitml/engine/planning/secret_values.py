@@ -19,11 +19,8 @@ Ask = Callable[[str], str | None]
 
 def seals_of(ws: Workspace, params: Mapping[str, Param]) -> dict[str, str]:
     """The seals of the secret parameters that are given here; their values are in ``ws.secrets`` from now on."""
-    names = [name for name, param in params.items() if param.secret]
-    if not names:
-        return {}
     found = {}
-    for name, variable in variables_of(names).items():
+    for name, variable in variables_of([name for name, param in params.items() if param.secret]).items():
         value = ws.environ.get(variable)
         if not value:
             continue

@@ -8,7 +8,7 @@ import pytest
 
 from gitml.core.config.project import Config
 from gitml.core.records.record import Run
-from gitml.engine.journal.recorder import Provenance, record_run
+from gitml.engine.journal.recorder import record_run
 from gitml.records.layout import LARGEST, record_folder
 from gitml.records.runs import read_run, recorded_runs
 from gitml.store.index.runs import count_runs
@@ -34,7 +34,7 @@ def library(person: Project) -> Library:
 def record(person: Project, *runs: Run) -> None:
     with library(person).workspace() as ws:
         for run in runs:
-            record_run(ws, run, Provenance({}, {}), Config())
+            record_run(ws, run, Config())
 
 
 def stored(repo: Repository) -> int:

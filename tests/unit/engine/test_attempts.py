@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -24,10 +23,15 @@ def attempts(submitted: list[Task]) -> Attempts:
     executors: Any = SimpleNamespace(
         submit=lambda target, task: submitted.append(task), capabilities=lambda target: Capabilities(elastic=True)
     )
-    source: Any = None
-    made: Any = planner
-    indices: Mapping[str, int] = {"s": 0}
-    return Attempts(ws, "run", made, source, executors, journal, indices, lambda event: None)
+    task: Any = SimpleNamespace(
+        ws=ws,
+        run=SimpleNamespace(id="run"),
+        planner=planner,
+        loaded=SimpleNamespace(files=None),
+        indices={"s": 0},
+        emit=lambda event: None,
+    )
+    return Attempts(task, executors, journal)
 
 
 def test_a_step_that_lacked_what_was_then_made_anew_is_performed_as_it_was_decided_last() -> None:

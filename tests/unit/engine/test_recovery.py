@@ -108,7 +108,7 @@ def no_step_lives(seconds: float = 10.0) -> bool:
     "point",
     [
         pytest.param("gitml.store.local.disk.write_whole", marks=pytest.mark.slow),
-        "gitml.engine.perform.Journal",
+        "gitml.engine.journal.journal.Journal",
         pytest.param("gitml.execute.local_executor.LocalExecutor.submit", marks=pytest.mark.slow),
         pytest.param("before:gitml.engine.execution.attempts.put_unrecorded", marks=pytest.mark.slow),
         "gitml.engine.execution.attempts.put_unrecorded",
