@@ -41,7 +41,10 @@ def versions_in(content: bytes) -> tuple[str, str]:
 
 
 def grows_the_old_way(content: bytes) -> bool:
-    """Whether the report of Ray's first autoscaler names a kind of machine that is not one machine."""
+    """Whether Ray's first autoscaler is at work, by its report: it says neither what it can add nor what it never will.
+
+    It also reports where nothing is ever added; there it calls each machine's kind by that machine's id.
+    """
     report = _mapping(content).get("autoscaler_report")
     if not isinstance(report, dict):
         return False
@@ -87,11 +90,11 @@ class HeadClient:
         """The machines that are alive, the head first, then by name."""
         from ray.core.generated import autoscaler_pb2, gcs_service_pb2
 
-        nodes = self.ask("NodeInfoGcsService/GetAllNodeInfo", b"", gcs_service_pb2.GetAllNodeInfoReply)
+        nodes = self.ask("NodeInfoGcsService/GetAllNodeInfo", None, gcs_service_pb2.GetAllNodeInfoReply)
         alive = {node.node_id: node for node in nodes.node_info_list if node.state == 0}
         state = self.ask(
             "autoscaler.AutoscalerStateService/GetClusterResourceState",
-            autoscaler_pb2.GetClusterResourceStateRequest().SerializeToString(),
+            autoscaler_pb2.GetClusterResourceStateRequest(),
             autoscaler_pb2.GetClusterResourceStateReply,
         )
         free = {node.node_id: node.available_resources for node in state.cluster_resource_state.node_states}
@@ -127,9 +130,7 @@ class HeadClient:
         request = gcs_service_pb2.GetTaskEventsRequest(limit=_MOST_TASKS)
         request.filters.exclude_driver = True
         request.filters.state_filters.add().state = "RUNNING"
-        tasks = self.ask(
-            "TaskInfoGcsService/GetTaskEvents", request.SerializeToString(), gcs_service_pb2.GetTaskEventsReply
-        )
+        tasks = self.ask("TaskInfoGcsService/GetTaskEvents", request, gcs_service_pb2.GetTaskEventsReply)
         for task in tasks.events_by_task:
             if task.task_info.type == common_pb2.ACTOR_TASK:
                 continue  # its actor is listed
@@ -137,7 +138,7 @@ class HeadClient:
             found.setdefault(task.state_updates.node_id.hex(), []).append(name)
         actors = self.ask(
             "ActorInfoGcsService/GetAllActorInfo",
-            gcs_service_pb2.GetAllActorInfoRequest().SerializeToString(),
+            gcs_service_pb2.GetAllActorInfoRequest(),
             gcs_service_pb2.GetAllActorInfoReply,
         )
         for actor in actors.actor_table_data:
@@ -155,18 +156,10 @@ class HeadClient:
             return AutoscalerCapacity(
                 tuple(resources_of(group.resources, {}) for group in groups if group.max_count != 0)
             )
-        return (
-            AutoscalerCapacity(None)
-            if self._autoscaling().autoscaler_state_version > 0 or self._grows_the_old_way()
-            else None
+        grows = self._autoscaling().autoscaler_state_version > 0 or grows_the_old_way(
+            self.kept("__autoscaling_status", "") or b""
         )
-
-    def _grows_the_old_way(self) -> bool:
-        """Whether Ray's first autoscaler is at work, which reports neither what it can add nor what it never will.
-
-        It also reports where nothing is ever added; there it calls each machine's kind by that machine's id.
-        """
-        return grows_the_old_way(self.kept("__autoscaling_status", "") or b"")
+        return AutoscalerCapacity(None) if grows else None
 
     def infeasible(self) -> list[InfeasibleRequest]:
         """What waits although no machine that the autoscaler can start would have it."""
@@ -187,7 +180,7 @@ class HeadClient:
 
         return self.ask(
             "autoscaler.AutoscalerStateService/GetClusterStatus",
-            autoscaler_pb2.GetClusterStatusRequest().SerializeToString(),
+            autoscaler_pb2.GetClusterStatusRequest(),
             autoscaler_pb2.GetClusterStatusReply,
         ).autoscaling_state
 
@@ -196,18 +189,17 @@ class HeadClient:
         from ray.core.generated import gcs_service_pb2
 
         request = gcs_service_pb2.InternalKVGetRequest(key=key.encode(), namespace=namespace.encode())
-        reply = self.ask(
-            "InternalKVGcsService/InternalKVGet", request.SerializeToString(), gcs_service_pb2.InternalKVGetReply
-        )
+        reply = self.ask("InternalKVGcsService/InternalKVGet", request, gcs_service_pb2.InternalKVGetReply)
         return bytes(reply.value) or None
 
-    def ask(self, method: str, request: bytes, reply: Any) -> Any:
-        """One call; `reply` is the type of its answer."""
+    def ask(self, method: str, request: Any, reply: Any) -> Any:
+        """One call with a message, None for an empty one; `reply` is the type of its answer."""
         import grpc
 
         call = self.channel.unary_unary(f"/ray.rpc.{method}", response_deserializer=reply.FromString)
         try:
-            return call(request, timeout=PATIENCE, metadata=self.connection.metadata())
+            sent = b"" if request is None else request.SerializeToString()
+            return call(sent, timeout=PATIENCE, metadata=self.connection.metadata())
         except grpc.RpcError as error:
             raise self.error(error.code().name.lower(), error.code() == grpc.StatusCode.UNAUTHENTICATED) from None
 

@@ -208,12 +208,9 @@ def supervise() -> None:
     """
     for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
-    said = b""
-    while not said.endswith(b"\n"):
-        chunk = os.read(0, 65536)
-        if not chunk:
-            return
-        said += chunk
+    said = sys.stdin.buffer.readline()
+    if not said.endswith(b"\n"):
+        return
     asked = json.loads(said)
     platform.adopt_orphans("gitml-ray", os.getppid(), 0)
     signal.signal(signal.SIGTERM, lambda _number, _frame: _end(asked["folder"]))

@@ -57,15 +57,20 @@ def carries(labels: Mapping[str, str], name: str, wanted: str) -> bool:
     return has == wanted
 
 
+def feasible_machines(asked: Resources, machines: Sequence[Machine]) -> list[Machine]:
+    """Of `machines` those that can fulfil a request when they are idle."""
+    asked = asked._replace(labels=label_selector(asked.labels, machines))
+    return [machine for machine in machines if not _lacks(asked, machine.total)]
+
+
 def unsatisfiable(asked: Resources, nodes: int, machines: Sequence[Machine]) -> str | None:
     """What is missing for `nodes` machines that each give `asked`, and what there is; None when they can, once they are idle."""
     if not machines:
         return "a machine (there is none)"
-    labels = label_selector(asked.labels, machines)
-    asked = asked._replace(labels=labels)
-    fitting = [machine for machine in machines if not _lacks(asked, machine.total)]
+    fitting = feasible_machines(asked, machines)
     if len(fitting) >= nodes:
         return None
+    asked = asked._replace(labels=label_selector(asked.labels, machines))
     if fitting:
         return f"{nodes} machines with {asked.words()} (there {_are(len(fitting))})"
     alone = [words for words in _nowhere(asked, [machine.total for machine in machines]) if words]

@@ -6,12 +6,14 @@ objects of Git, which are sent as Git hashes them: ``<kind> <size>\\0`` and the 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from gitml.core.model.action import Action
 from gitml.core.model.digest import Digest, from_hex, hex_of
 from gitml.core.model.protocols import Entry
 from gitml.core.model.result import OutputRef
+from gitml.core.model.tree import TreeEntry
+from gitml.execute.sandbox.sandbox import is_pointer, pointed_at
 
 BLOB, TREE, GIT_BLOB, GIT_TREE = "blob", "tree", "git-blob", "git-tree"
 
@@ -41,25 +43,34 @@ def digest_in(name: str) -> Digest:
     return from_hex(parse_name(name)[1])
 
 
+def tree_names(listing: Iterable[TreeEntry]) -> list[str]:
+    """The names of what is directly in a Tree."""
+    return [stored_name(entry.digest, tree=entry.kind == "d") for entry in listing]
+
+
+def git_tree_names(entries: Mapping[str, Entry]) -> list[str]:
+    """The names of what is directly in a tree of Git."""
+    return [name for entry in entries.values() if (name := git_name(entry)) is not None]
+
+
+def pointer_names(content: bytes, oid: str) -> list[str]:
+    """The name of what a blob of Git stands for as a Git LFS pointer; none for one that is no pointer."""
+    return [stored_name(pointed_at(content, oid)[0], tree=False)] if is_pointer(content) else []
+
+
 def roots_of(action: Action) -> list[str]:
     """All that a step must find on its machine, each once."""
-    roots: dict[str, None] = {}
+    names: list[str | None] = []
     for item in action.inputs:
         if item.content.startswith("git:"):
             _, mode, oid = item.content.split(":", 2)
-            _add(roots, git_name(Entry(mode, oid)))
+            names.append(git_name(Entry(mode, oid)))
         else:
-            _add(roots, stored_name(Digest(item.content), tree=item.kind == "directory"))
-    for _, mode, oid in action.code:
-        _add(roots, git_name(Entry(mode, oid)))
-    return list(roots)
+            names.append(stored_name(Digest(item.content), tree=item.kind == "directory"))
+    names += [git_name(Entry(mode, oid)) for _, mode, oid in action.code]
+    return list(dict.fromkeys(filter(None, names)))
 
 
 def roots_of_outputs(outputs: Iterable[OutputRef]) -> list[str]:
     """The names of what a step made."""
     return list(dict.fromkeys([stored_name(output.digest, tree=output.is_tree) for output in outputs]))
-
-
-def _add(roots: dict[str, None], name: str | None) -> None:
-    if name is not None:
-        roots[name] = None

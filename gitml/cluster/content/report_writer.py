@@ -7,10 +7,13 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from gitml.errors import GitmlError, MachineError
+from gitml.cluster.content.content_ids import digest_in
+from gitml.core.model.digest import digest_of
+from gitml.errors import GitmlError, IntegrityError, MachineError
 from gitml.execute.interfaces import WorkerServices
+from gitml.store.local.store import LocalStore
 
-Keep = Callable[[WorkerServices, Mapping[str, bytes]], None]
+_BATCH = 4096
 
 
 class WriteRequest(NamedTuple):
@@ -23,9 +26,8 @@ class WriteRequest(NamedTuple):
 class ReportWriter:
     """The thread. It has services of its own, made when the first content comes."""
 
-    def __init__(self, make_services: Callable[[], WorkerServices], keep: Keep) -> None:
+    def __init__(self, make_services: Callable[[], WorkerServices]) -> None:
         self._make = make_services
-        self._keep = keep
         self._services: WorkerServices | None = None
         self._waiting: queue.SimpleQueue[WriteRequest | None] = queue.SimpleQueue()
         threading.Thread(target=self._work, name="gitml-keep", daemon=True).start()
@@ -59,9 +61,24 @@ class ReportWriter:
     def _tried(self, contents: Mapping[str, bytes]) -> GitmlError | None:
         try:
             self._services = self._services or self._make()
-            self._keep(self._services, contents)
+            keep_contents(self._services, contents)
         except GitmlError as error:
             return error
         except Exception as error:  # whatever it is: it must reach the attempt that waits for the contents
             return MachineError(f"it can't be kept: {' '.join(str(error).split())[:200] or type(error).__name__}")
         return None
+
+
+def keep_contents(services: WorkerServices, contents: Mapping[str, bytes]) -> None:
+    """Puts small contents into the driver's Store, in the order given; IntegrityError for one that is not what its name says."""
+    store = services.store
+    assert isinstance(store, LocalStore)
+    new = []
+    for name, content in contents.items():
+        digest = digest_in(name)
+        if digest_of(content) != digest:
+            raise IntegrityError(f"other bytes arrived than a machine said, for {digest[:19]}…", hint="run again")
+        if not store.holds(digest, len(content)):
+            new.append((digest, content))
+    for start in range(0, len(new), _BATCH):
+        store.publish_contents(new[start : start + _BATCH])

@@ -12,15 +12,15 @@ from gitml.cluster.content.content_ids import (
     GIT_TREE,
     TREE,
     digest_in,
-    git_name,
+    git_tree_names,
     parse_name,
-    stored_name,
+    pointer_names,
+    tree_names,
 )
 from gitml.core.model.digest import digest_of
 from gitml.core.model.tree import decode_tree
 from gitml.errors import GitmlError, IntegrityError
 from gitml.execute.interfaces import WorkerServices
-from gitml.execute.sandbox.sandbox import is_pointer, pointed_at
 from gitml.git.objects.reader import Objects
 
 INLINE_EACH = 2**18  # bytes; what is larger is sent by itself
@@ -79,20 +79,14 @@ class BlobSource:
         with self._open_stored(kind, id) as file:
             return file.seek(0, os.SEEK_END)
 
-    def _below(self, kind: str, id: str, size: int, content: bytes | None) -> Iterator[str]:
+    def _below(self, kind: str, id: str, size: int, content: bytes | None) -> list[str]:
         if kind == GIT_TREE:
-            for below in self.contents.tree(id).values():
-                name = git_name(below)
-                if name is not None:
-                    yield name
-        elif kind == TREE:
-            listing = content if content is not None else self.read(f"{kind}:{id}")
-            for entry in decode_tree(listing):
-                yield stored_name(entry.digest, tree=entry.kind == "d")
-        elif kind == GIT_BLOB and size <= _POINTER_LARGEST and content is not None:
-            text = content[content.index(b"\0") + 1 :]
-            if is_pointer(text):
-                yield stored_name(pointed_at(text, id)[0], tree=False)
+            return git_tree_names(self.contents.tree(id))
+        if kind == TREE:
+            return tree_names(decode_tree(content if content is not None else self.read(f"{kind}:{id}")))
+        if kind == GIT_BLOB and size <= _POINTER_LARGEST and content is not None:
+            return pointer_names(content[content.index(b"\0") + 1 :], id)
+        return []
 
     def read(self, name: str) -> bytes:
         """A whole content, as it is sent."""

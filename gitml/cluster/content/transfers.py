@@ -9,11 +9,14 @@ from functools import partial
 from typing import Any
 
 from gitml.cluster.content.blob_server import GROUPS, BlobServer
-from gitml.cluster.content.piece_transfer import PIECE, ContentWriter, receive, results, through_cuts
+from gitml.cluster.content.content_ids import digest_in
+from gitml.cluster.content.piece_transfer import PIECE, receive, results, through_cuts
 from gitml.cluster.content.source import BlobSource
 from gitml.cluster.worker.folder import FolderSpec
 from gitml.errors import GitmlError, RemoteError
 from gitml.execute.interfaces import WorkerServices
+from gitml.store.local.object_writer import BlobWriter
+from gitml.store.local.store import LocalStore
 
 THREADS = 4
 
@@ -21,20 +24,11 @@ Done = Callable[[GitmlError | None], None]
 
 
 class TransferManager:
-    """Starts transfers, each of which calls `done` in its thread when it has ended.
+    """Starts transfers, each of which calls `done` in its thread when it has ended."""
 
-    `open_writer` takes a content into the driver's own Store; None when it is there.
-    """
-
-    def __init__(
-        self,
-        place: FolderSpec,
-        make_services: Callable[[], WorkerServices],
-        open_writer: Callable[[WorkerServices, str, int], ContentWriter | None],
-    ) -> None:
+    def __init__(self, place: FolderSpec, make_services: Callable[[], WorkerServices]) -> None:
         self._place = place
         self._make_services = make_services
-        self._open_writer = open_writer
         self._servers: dict[str, Any] = {}
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="gitml-transfer")
 
@@ -125,9 +119,10 @@ class TransferManager:
     def _download(self, server: Any, contents: Sequence[tuple[str, int]]) -> None:
         import ray
 
-        services = self._make_services()
+        store = self._make_services().store
+        assert isinstance(store, LocalStore)
         for name, size in contents:
-            writer = self._open_writer(services, name, size)
-            if writer is not None:
+            digest = digest_in(name)
+            if not store.holds(digest, size):
                 read = server.read_copy if ray.util.client.ray.is_connected() else server.read
-                receive(partial(read.remote, name), size, writer)
+                receive(partial(read.remote, name), size, BlobWriter(store, digest, size))

@@ -7,13 +7,14 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
+from gitml.cluster.connect.cluster import Cluster
 from gitml.cluster.connect.health_check import HealthCheck
 from gitml.cluster.content.transfers import TransferManager
 from gitml.cluster.driver.attempt import ReservedBundle, submission_failure
 from gitml.cluster.driver.driver_state import DriverState
 from gitml.cluster.driver.gang import POLL, GangScheduler
 from gitml.cluster.driver.results import ResultHandler
-from gitml.cluster.driver.session import ConnectedCluster, DriverServices, DriverSession, EventQueue, HubConnection
+from gitml.cluster.driver.session import DriverServices, DriverSession, EventQueue, HubConnection
 from gitml.cluster.worker.folder import FolderSpec
 from gitml.core.model.digest import Digest
 from gitml.core.model.protocols import Capabilities, Task, TaskEvent, TaskFinished
@@ -33,13 +34,15 @@ class RayExecutor:
     capabilities = Capabilities(fetches_inputs=True, elastic=True)
 
     def __init__(
-        self, cluster: ConnectedCluster, own: DriverServices, run: str, folder: FolderSpec, *, grace: float = GRACE
+        self, cluster: Cluster, own: DriverServices, run: str, folder: FolderSpec, *, grace: float = GRACE
     ) -> None:
-        transfers, events = TransferManager(folder, own.make, own.writer), EventQueue()
+        transfers, events = TransferManager(folder, own.make), EventQueue()
         self._session = DriverSession(cluster, own, run, folder, grace, HubConnection(), transfers, events)
         self._state = DriverState(self._session)
         self._results = ResultHandler(self._session, self._state)
-        self._gangs = GangScheduler(self, self._state.pool, own.services.store, self._state.can_scale_up)
+        self._gangs = GangScheduler(
+            self.submit, self.cancel, self._state.pool, own.services.store, self._state.can_scale_up
+        )
         self._lost: RemoteError | None = None
         self._unconfirmed: list[tuple[float, TaskEvent]] = []  # losses, and when they were reported
         self._ended = False

@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 from gitml.cluster.driver.attempt import ReservedBundle
 from gitml.cluster.driver.node_pool import NodePool
@@ -42,16 +42,6 @@ class GangNode(NamedTuple):
     ports: Sequence[int]
 
 
-class AttemptExecutor(Protocol):
-    """What performs single attempts; a Task that has a bundle `reserved` goes there. Otherwise as core's Executor."""
-
-    def submit(self, task: Task, reserved: ReservedBundle | None = None) -> None:
-        """Starts a Task."""
-
-    def cancel(self, attempt: str, *, now: bool = False) -> None:
-        """Asks a Task to end."""
-
-
 class Gang:
     """One step on several nodes, from the request for them to the end of the last attempt."""
 
@@ -71,13 +61,20 @@ class Gang:
 class GangScheduler:
     """The gangs of one executor, which performs their attempts on nodes of `pool`; logs are kept in `store`.
 
-    `can_scale_up` reports whether a node may be added that fulfils a request.
+    `submit` starts a Task in a bundle, `cancel` ends it, as those of an Executor do. `can_scale_up` reports whether a node may be
+    added that fulfils a request.
     """
 
     def __init__(
-        self, executor: AttemptExecutor, pool: NodePool, store: Store, can_scale_up: Callable[[Resources], bool]
+        self,
+        submit: Callable[[Task, ReservedBundle], None],
+        cancel: Callable[..., None],
+        pool: NodePool,
+        store: Store,
+        can_scale_up: Callable[[Resources], bool],
     ) -> None:
-        self._executor = executor
+        self._submit = submit
+        self._cancel = cancel
         self._pool = pool
         self._store = store
         self._can_scale_up = can_scale_up
@@ -149,7 +146,7 @@ class GangScheduler:
     def _cancel_members(self, gang: Gang, *, now: bool) -> None:
         for member, rank in gang.members.items():
             if rank not in gang.finished:
-                self._executor.cancel(member, now=now)
+                self._cancel(member, now=now)
 
     def _release(self, gang: Gang) -> None:
         while gang.booked:
@@ -169,7 +166,7 @@ class GangScheduler:
             rendezvous = Rendezvous(rank, addresses, nodes[0].ports[0])
             name = f"{gang.task.attempt}.{rank}"
             lent = {**gang.task.lent, GANG_VARIABLE: encode_rendezvous(rendezvous)}
-            self._executor.submit(gang.task._replace(attempt=name, log=gang.log.part(rank), lent=lent), node.reserved)
+            self._submit(gang.task._replace(attempt=name, log=gang.log.part(rank), lent=lent), node.reserved)
             gang.members[name] = rank  # only now: one that can't be submitted never ends
             self._of_member[name] = gang
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from gitml.cluster.connect.machines import carries, label_selector
+from gitml.cluster.connect.machines import feasible_machines
 from gitml.core.model.digest import Digest
 from gitml.core.model.resources import Machine, Resources
 
@@ -148,14 +148,3 @@ class NodePool:
     def holders(self, name: str) -> list[str]:
         """The ids of the nodes that hold a content."""
         return [id for id, node in self.nodes.items() if name in node.holds]
-
-
-def feasible_machines(asked: Resources, machines: Sequence[Machine]) -> list[Machine]:
-    """Of `machines` those that can fulfil a request when they are idle; labels as `machines.carries` reads them."""
-    labels, plain = label_selector(asked.labels, machines), asked._replace(labels={})
-    return [
-        machine
-        for machine in machines
-        if plain.fits(machine.total)
-        and all(carries(machine.total.labels, name, value) for name, value in labels.items())
-    ]

@@ -45,7 +45,7 @@ class ResultHandler:
         self._state = state
         self.submitter = Submitter(session, state, self.task_ended)
         self.provider = ContentProvider(session, state)
-        self._writer = ReportWriter(session.own.make, session.own.keep)
+        self._writer = ReportWriter(session.own.make)
         self._unbuilt: dict[Digest, set[str]] = {}  # environments, and the nodes that could not build them
         self._receive()
 

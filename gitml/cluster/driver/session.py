@@ -5,45 +5,25 @@ from __future__ import annotations
 import os
 import queue
 import select
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
-from gitml.cluster.content.piece_transfer import ContentWriter
+from gitml.cluster.connect.cluster import Cluster
 from gitml.cluster.content.transfers import TransferManager
 from gitml.cluster.worker.folder import FolderSpec
 from gitml.cluster.worker.message_hub import MessageHub
 from gitml.core.config.remotes import RemoteSpec
-from gitml.core.model.resources import Machine, Resources
 from gitml.execute.interfaces import WorkerServices
 
 
-class ConnectedCluster(Protocol):
-    """A cluster that this process is a driver of."""
-
-    def machines(self) -> Sequence[Machine]:
-        """The machines that are alive; RemoteError when the head does not answer."""
-
-    def options(self, asked: Resources, known: list[Machine] | None = None) -> dict[str, Any]:
-        """A resource request as the options of a Ray task."""
-
-    def can_scale_up(self, asked: Resources) -> bool:
-        """Whether an autoscaler may add a machine that fulfils a request."""
-
-    def infeasible(self, requests: Iterable[Resources]) -> list[Resources]:
-        """Of requests that wait for a machine, those that the autoscaler has found no way to fulfil."""
-
-
 class DriverServices(NamedTuple):
-    """The driver's own side. `make` makes more services, for threads; `writer` opens a large content for writing into the Store
-    of services (None when it is there), and `keep` puts small ones there, by name, those below a tree before it. `stores` are
-    the remote stores that machines may fetch from.
+    """The driver's own side. `make` makes more services, for threads. `stores` are the remote stores that machines may fetch
+    from.
     """
 
     services: WorkerServices
     make: Callable[[], WorkerServices]
-    writer: Callable[[WorkerServices, str, int], ContentWriter | None]
-    keep: Callable[[WorkerServices, Mapping[str, bytes]], None]
     stores: tuple[RemoteSpec, ...] = ()
 
 
@@ -127,9 +107,9 @@ def start_hub(name: str) -> Any:
 
 
 class DriverSession(NamedTuple):
-    """One run's use of a cluster; `grace` are the seconds that a step has to end when it is asked to."""
+    """One run's use of a cluster that was joined; `grace` are the seconds that a step has to end when it is asked to."""
 
-    cluster: ConnectedCluster
+    cluster: Cluster
     own: DriverServices
     run: str
     folder: FolderSpec

@@ -18,16 +18,17 @@ from gitml.cluster.content.content_ids import (
     GIT_TREE,
     TREE,
     digest_in,
-    git_name,
+    git_tree_names,
     parse_name,
+    pointer_names,
     stored_name,
+    tree_names,
 )
 from gitml.cluster.content.piece_transfer import ContentWriter
 from gitml.cluster.worker.folder_gc import FolderGarbageCollector
 from gitml.errors import IntegrityError
 from gitml.execute.environments.environments import Environments
 from gitml.execute.interfaces import WorkerServices
-from gitml.execute.sandbox.sandbox import is_pointer, pointed_at
 from gitml.git.objects.loose_objects import LooseObjects
 from gitml.platform.current import platform
 from gitml.store.local.object_writer import BlobWriter
@@ -123,8 +124,7 @@ class WorkerFolder:
         """What is directly below a content. IntegrityError when it is not here, or damaged."""
         kind, id = parse_name(name)
         if kind == TREE:
-            listing = self.store.listing(digest_in(name))
-            return [stored_name(entry.digest, tree=entry.kind == "d") for entry in listing]
+            return tree_names(self.store.listing(digest_in(name)))
         if kind == BLOB:
             if not self.store.is_intact(digest_in(name)):
                 raise IntegrityError("it is not here", where=name)
@@ -132,16 +132,9 @@ class WorkerFolder:
         size = self.git.size(id)
         if size is None:
             raise IntegrityError("it is not here", where=name)
-        return self._below_git(kind, id, size)
-
-    def _below_git(self, kind: str, oid: str, size: int) -> list[str]:
         if kind == GIT_TREE:
-            return [name for entry in self.git.tree(oid).values() if (name := git_name(entry)) is not None]
-        if size <= _POINTER_LARGEST:
-            content = self.git.read(oid)
-            if is_pointer(content):
-                return [stored_name(pointed_at(content, oid)[0], tree=False)]
-        return []
+            return git_tree_names(self.git.tree(id))
+        return pointer_names(self.git.read(id), id) if size <= _POINTER_LARGEST else []
 
     def open_writer(self, name: str, size: int) -> ContentWriter:
         """A writer for a content of `size` bytes."""

@@ -18,9 +18,9 @@ from gitml.cluster.content.content_ids import (
     GIT_TREE,
     TREE,
     digest_in,
-    git_name,
+    git_tree_names,
     parse_name,
-    stored_name,
+    tree_names,
 )
 from gitml.errors import GitmlError
 from gitml.execute.sandbox.location import sandbox_roots
@@ -192,16 +192,11 @@ class FolderGarbageCollector:
         try:
             if kind in (BLOB, TREE):
                 size = os.stat(self.store.path_of(digest_in(name))).st_size
-                if kind == TREE:
-                    for entry in self.store.listing(digest_in(name)):
-                        size += self._add(stored_name(entry.digest, tree=entry.kind == "d"), found)
-                return size
-            size = self.git.size(id) or 0
-            if kind == GIT_TREE:
-                for below in self.git.tree(id).values():
-                    lower = git_name(below)
-                    size += self._add(lower, found) if lower is not None else 0
-            return size
+                below = tree_names(self.store.listing(digest_in(name))) if kind == TREE else []
+            else:
+                size = self.git.size(id) or 0
+                below = git_tree_names(self.git.tree(id)) if kind == GIT_TREE else []
+            return size + sum([self._add(lower, found) for lower in below])
         except (OSError, GitmlError):  # not here any more
             return 0
 

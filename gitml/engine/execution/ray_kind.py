@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from gitml.core.config.places import Place, place_of_ray_target
 from gitml.core.config.project import LOCAL, RayTarget, Target
-from gitml.core.model.digest import digest_of
 from gitml.core.model.environment import FORMAT, Environment, environment_of
 from gitml.core.model.graph import GraphStep
 from gitml.core.model.guarantees import FULL
@@ -26,14 +25,13 @@ from gitml.engine.execution.executor_kind import (
     TargetSession,
     TargetState,
 )
-from gitml.errors import GitmlError, InputError, IntegrityError, RemoteError, TrustError
+from gitml.errors import GitmlError, InputError, RemoteError, TrustError
 from gitml.execute.environments.environments import Environments, NotInspectedError
 from gitml.store.local.store import LocalStore
 from gitml.workspace import KnownFacts, Workspace
 
 if TYPE_CHECKING:
     from gitml.cluster.connect.cluster import Cluster, Shortage
-    from gitml.cluster.content.piece_transfer import ContentWriter
     from gitml.cluster.driver.executor import RayExecutor
     from gitml.cluster.worker.folder import FolderSpec
     from gitml.core.language.fields import Fields
@@ -44,7 +42,6 @@ FACT = "ray-environment"
 MEANT = "ray-auto"
 LACK = "ray-lack"
 _OWN_HINT = "ask for less, or say in gitml.yaml what this machine is to have: cpus, gpus, memory, labels, custom"
-_BATCH = 4096
 
 
 class RayKind(ExecutorKind):
@@ -248,7 +245,7 @@ class RaySession(TargetSession):
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
     def _probe(self, id: str, target: Target, request: Resources, query: EnvironmentQuery) -> Environment:
-        from gitml.cluster.driver.node_pool import feasible_machines
+        from gitml.cluster.connect.machines import feasible_machines
         from gitml.cluster.environment_probe import environment_at
 
         self._refuse_unstarted(target.options, (request, 1))
@@ -256,9 +253,8 @@ class RaySession(TargetSession):
         machines = cluster.machines()
         _shortage(cluster, (request, 1), machines)
         self.join(target)
-        fitting = (
-            feasible_machines(request, machines) or machines
-        )  # an added machine is assumed to have what these have
+        # an added machine is assumed to have what these have
+        fitting = feasible_machines(request, machines) or machines
         place = place_of(self.ws, target.options)
         found = environment_at(fitting, place, query.source, query.programs)
         self.ws.index.remember(FACT, id, found.description)
@@ -338,33 +334,5 @@ def make_ray_executor(ws: Workspace, cluster: Cluster, ray: RayTarget, run: str)
         return WorkerServices(store, objects, lambda digest: local_lfs_object(ws.location, digest), environments)
 
     ours = services()._replace(store=ws.store, git_objects=ws.objects)
-    driver = DriverServices(ours, services, content_writer, keep_contents, Remotes(ws).worker_accessible)
+    driver = DriverServices(ours, services, Remotes(ws).worker_accessible)
     return RayExecutor(cluster, driver, run, place_of(ws, ray))
-
-
-def content_writer(services: WorkerServices, name: str, size: int) -> ContentWriter | None:
-    """A content that is written into the driver's Store as it arrives; None when it is there."""
-    from gitml.cluster.content.content_ids import digest_in
-    from gitml.store.local.object_writer import BlobWriter
-
-    store = services.store
-    assert isinstance(store, LocalStore)
-    digest = digest_in(name)
-    return None if store.holds(digest, size) else BlobWriter(store, digest, size)
-
-
-def keep_contents(services: WorkerServices, contents: Mapping[str, bytes]) -> None:
-    """Puts small contents into the driver's Store, in the order given; IntegrityError for one that is not what its name says."""
-    from gitml.cluster.content.content_ids import digest_in
-
-    store = services.store
-    assert isinstance(store, LocalStore)
-    new = []
-    for name, content in contents.items():
-        digest = digest_in(name)
-        if digest_of(content) != digest:
-            raise IntegrityError(f"other bytes arrived than a machine said, for {digest[:19]}…", hint="run again")
-        if not store.holds(digest, len(content)):
-            new.append((digest, content))
-    for start in range(0, len(new), _BATCH):
-        store.publish_contents(new[start : start + _BATCH])

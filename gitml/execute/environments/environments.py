@@ -19,7 +19,7 @@ from gitml.core.model.environment import FORMAT, Environment, EnvironmentSource,
 from gitml.core.model.protocols import Facts
 from gitml.core.model.step_settings import HOST, REQUIREMENTS
 from gitml.errors import InputError
-from gitml.execute.environments.import_redirect import Redirect
+from gitml.execute.environments.import_redirect import Redirect, is_python
 from gitml.execute.environments.interpreters import Packages, PythonInterpreter, interpreter_at, packages_of
 from gitml.execute.environments.variables import find_program, search_path
 
@@ -31,7 +31,6 @@ _BUILTINS = frozenset(
 )
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _OTHER_NAMES = {"python": "python3", "python3": "python"}
-_PYTHON = re.compile(r"^(?:python|pypy)[0-9.]*$")
 
 
 class NotInspectedError(InputError):
@@ -232,7 +231,7 @@ class HostProvider(EnvironmentProvider):
             found = find_program(program, here.host_path())
             if found is None or not os.path.exists(found):
                 raise InputError(f"command not found: {program}", hint=missing_program_hint(program, here.host_path()))
-            if not _is_python(program):
+            if not is_python(program):
                 described[program] = here.hash_of(found)
                 continue
             other = here.interpreter_at(found)
@@ -287,7 +286,7 @@ class RequirementsProvider(EnvironmentProvider):
         hashes = {}
         for program in programs:
             found = find_program(program, here.host_path()) if not _is_relative(program) else None
-            if found is not None and not _is_python(program):
+            if found is not None and not is_python(program):
                 hashes[program] = here.hash_of(found)
         if hashes:
             description["programs"] = hashes
@@ -349,10 +348,6 @@ def other_python(program: str, path: str) -> str | None:
 
 def _is_relative(program: str) -> bool:
     return "/" in program and not program.startswith("/")
-
-
-def _is_python(program: str) -> bool:
-    return _PYTHON.match(os.path.basename(program)) is not None
 
 
 def _platform() -> str:

@@ -88,11 +88,16 @@ def write_redirect(redirect: Redirect, root: str) -> str:
     return folder
 
 
+def is_python(program: str) -> bool:
+    """Whether a program is a Python by its name."""
+    return _PYTHON.match(os.path.basename(program)) is not None
+
+
 def isolated(command: str | Sequence[str]) -> str | None:
     """The words of a command, or of a script, that start a Python which ignores PYTHONPATH; None where there are none."""
     words = _BETWEEN.split(command) if isinstance(command, str) else command
     for number, word in enumerate(words):
-        if _PYTHON.match(os.path.basename(word)):
+        if is_python(word):
             for option in words[number + 1 :]:
                 if not option.startswith("-") or option[1:2] in ("", "-", "c", "m", "W", "X"):
                     break

@@ -19,7 +19,6 @@ from gitml.cluster.worker.message_hub import MessageHub
 from gitml.core.model.protocols import Task, TaskEvent, TaskFinished
 from gitml.core.model.resources import Machine, Resources
 from gitml.core.model.result import Cost
-from gitml.engine.execution.ray_kind import content_writer, keep_contents
 from gitml.errors import GitmlError, RemoteError
 from tests.kit.execution import ExecutionBench
 from tests.kit.patience import PATIENCE
@@ -93,7 +92,7 @@ class RecordedCall(RayCall):
 
 
 class DeclaredCluster:
-    """A cluster that has the machines it is declared to have; fulfils `session.ConnectedCluster`."""
+    """A cluster that has the machines it is declared to have; in place of `connect.cluster.Cluster`."""
 
     def __init__(self, machines: Sequence[Machine]) -> None:
         self.declared = list(machines)
@@ -144,7 +143,7 @@ class SessionBench(ExecutionBench):
     def __init__(self, root: Path, *machines: Machine) -> None:
         super().__init__(root)
         self.hubs: list[LoopHub] = []
-        own = DriverServices(self.services(), self.services, content_writer, keep_contents)
+        own = DriverServices(self.services(), self.services)
         self.cluster = DeclaredCluster(machines or (machine("a"), machine("b")))
         self.transfers: Any = RecordedTransfers()
         hub, folder = HubConnection(self._new_hub), FolderSpec(str(root))

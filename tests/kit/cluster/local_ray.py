@@ -18,7 +18,6 @@ from gitml.cluster.worker.folder import FolderSpec
 from gitml.core.model.environment import Environment
 from gitml.core.model.protocols import Task
 from gitml.core.model.resources import Machine, Resources
-from gitml.engine.execution.ray_kind import content_writer, keep_contents
 from gitml.errors import InputError
 from gitml.execute.environments.environments import Environments
 from gitml.store.local.store import LocalStore
@@ -26,7 +25,7 @@ from tests.kit.execution import ON_HOST, ExecutionBench, MemoryFacts
 
 
 class LocalRay:
-    """A Ray that was started in this process or joined by it; fulfils `cluster.driver.session.ConnectedCluster`."""
+    """A Ray that was started in this process or joined by it; in place of `connect.cluster.Cluster`."""
 
     def machines(self) -> Sequence[Machine]:
         import ray
@@ -98,7 +97,7 @@ class RayBench(ExecutionBench):
         self.environments = Environments(MemoryFacts(), str(root / "cache"), dict(os.environ))
 
     def executor(self, slots: int = 2, capacity: Resources | None = None, **more: Any) -> RayExecutor:  # type: ignore[override]
-        own = DriverServices(self.services(), self.services, content_writer, keep_contents)
+        own = DriverServices(self.services(), self.services)
         place = FolderSpec(self.worker)
         executor = RayExecutor(self.cluster, own, f"r{os.getpid()}{len(self.executors)}", place, **more)
         self.executors.append(executor)  # type: ignore[arg-type]

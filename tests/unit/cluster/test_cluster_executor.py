@@ -23,7 +23,6 @@ from gitml.core.model.protocols import TaskEvent, TaskFinished
 from gitml.core.model.resources import Resources
 from gitml.core.model.result import OutputRef
 from gitml.engine.execution.executor_kinds import Executors
-from gitml.engine.execution.ray_kind import content_writer, keep_contents
 from tests.kit.cluster.driver_session import (
     DeclaredCluster,
     LoopHub,
@@ -51,7 +50,7 @@ class Stage(ExecutionBench):
         monkeypatch.setattr(driver_state, "DYING", 0.2)
         monkeypatch.setattr(executors, "CLOSE_WAIT", 0.0)
         monkeypatch.setattr(submitter, "_remote", lambda: self)
-        own = DriverServices(self.services(), self.services, content_writer, keep_contents)
+        own = DriverServices(self.services(), self.services)
         self.transfers = RecordedTransfers()
         monkeypatch.setattr(executors, "TransferManager", lambda *_: self.transfers)
         self.ray = RayExecutor(told, own, "r1", FolderSpec(str(root)))

@@ -63,7 +63,9 @@ class Play:
         self.executor = RecordedExecutor()
         self.grows = False
         self.store = LocalStore(str(root / "store"))
-        self.gangs = GangScheduler(self.executor, self.node_pool, self.store, lambda asked: self.grows)
+        self.gangs = GangScheduler(
+            self.executor.submit, self.executor.cancel, self.node_pool, self.store, lambda asked: self.grows
+        )
         self.group = DeclaredGroup()
         action = action_of(["train"])._replace(settings=(("gang", (2, 2)),))
         asked = machine("a").total._replace(cpus=1, memory=0)
