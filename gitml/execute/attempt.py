@@ -7,7 +7,6 @@ import os
 import signal
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import NamedTuple
 
 from gitml.core.model.action import Action
 from gitml.core.model.environment import Environment
@@ -51,14 +50,6 @@ _NAMED = 3  # of what a step made beside its outputs
 COMMAND_NOT_FOUND = 127  # POSIX: what shells and env exit with
 
 
-class AttemptReporter(NamedTuple):
-    """What a worker sends of its attempt while it goes on."""
-
-    started: Callable[[], None]
-    line: Callable[[str], None]
-    prepares: Callable[[str], None]
-
-
 def is_of_disk(error: BaseException | None) -> bool:
     """Whether a disk or the system refused something, which no step can be blamed for."""
     return isinstance(error, OSError) and error.errno in _OF_DISK
@@ -68,7 +59,10 @@ _OF_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EMFILE, er
 
 
 class WorkerAttempt:
-    """An attempt at `task`, made once by `perform`. The sandbox is filled here and left for the caller to remove."""
+    """An attempt at `task`, made once by `perform`. The sandbox is filled here and left for the caller to remove.
+
+    `report` is called with the messages of a worker about its attempt while it goes on: ``started``, ``prepares`` and ``output``.
+    """
 
     def __init__(
         self,
@@ -76,7 +70,7 @@ class WorkerAttempt:
         sandbox: Sandbox,
         services: WorkerServices,
         stop: StopRequests,
-        report: AttemptReporter,
+        report: Callable[..., None],
         grace: float,
     ) -> None:
         self.task = task
@@ -104,7 +98,7 @@ class WorkerAttempt:
             self._heed_stop()
             try:
                 self.realized = self.services.environments.realize(
-                    self.task.environment, self.stop, self.report.prepares
+                    self.task.environment, self.stop, partial(self.report, "prepares")
                 )
             except GitmlError:
                 self.unprepared = True
@@ -197,11 +191,11 @@ class WorkerAttempt:
         except OSError as error:
             raise machine_error(error, self.task.log, "its log can't be written") from error
         if line is not None:
-            self.report.line(line)
+            self.report("output", line)
 
     def _started(self, pid: int) -> None:
         platform.note_group(self.sandbox.root, pid)
-        self.report.started()
+        self.report("started")
 
     def _confinement(self, realized: RealizedEnvironment, program: str) -> Callable[[], None] | None:
         """What cuts the step off; None for a step that is cut off from nothing."""

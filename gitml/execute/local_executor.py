@@ -15,6 +15,7 @@ from gitml.core.model.action import ActionOutput
 from gitml.core.model.digest import Digest
 from gitml.core.model.protocols import (
     Capabilities,
+    Executor,
     Task,
     TaskEvent,
     TaskFinished,
@@ -59,7 +60,7 @@ class _WorkerHandle:
         self.status: int | None = None
 
 
-class LocalExecutor:
+class LocalExecutor(Executor):
     """Performs Tasks on this machine, `slots` at once, in sandboxes below `live_dir` (on the file system of the Store) or apart.
 
     `make_services` is called in each worker. Nothing is started before the first `submit`. Steps get `grace` seconds between
@@ -107,7 +108,6 @@ class LocalExecutor:
         return busy < self._slots and resources.fits(self._free)
 
     def descriptors(self) -> Sequence[int]:
-        """One of them becomes readable when `wait` may have something to give."""
         return [*self._workers, *([] if self._control is None else [self._control.fileno()])]
 
     def submit(self, task: Task) -> None:
@@ -141,7 +141,6 @@ class LocalExecutor:
             return  # it died just now: `wait` finds out, and reports the Task lost
 
     def wait(self, timeout: float | None) -> Sequence[TaskEvent]:
-        """Events since the last call, in order; waits up to `timeout` seconds for the first. Empty on time-out."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
@@ -159,10 +158,7 @@ class LocalExecutor:
                 return ()
 
     def cancel(self, attempt: str, *, now: bool = False) -> None:
-        """Asks a Task to end: SIGTERM and after a grace SIGKILL to its whole process tree; `now` kills at once.
-
-        Nothing happens when no such Task runs.
-        """
+        """Nothing happens when no such Task runs."""
         for worker in self._workers.values():
             if worker.attempt != attempt or worker.closed:
                 continue
@@ -175,7 +171,6 @@ class LocalExecutor:
                 continue
 
     def dismiss(self) -> None:
-        """Says that nothing more will be asked: what still runs begins to end. Returns at once; `close` waits for it."""
         self._closed = True
         self._retiring += self._workers.values()
         for worker in self._workers.values():

@@ -87,25 +87,16 @@ def missing_command(log_tail: str) -> str | None:
 
 def denied_name(log_tail: str, sandbox: str = "") -> str | None:
     """The absolute path that the end of a log says could not be opened for lack of permission, None when there is none."""
-    name = _last(_DENIED, log_tail, sandbox)
-    return name if name and name.startswith("/") else None
+    found = [match for pattern in _DENIED for match in pattern.finditer(log_tail)]
+    if not found:
+        return None
+    name = max(found, key=lambda match: match.end())[1]
+    return None if sandbox and name.startswith(f"{sandbox}/") else name
 
 
 def is_denial(text: str) -> bool:
     """Whether a text says, in whatever words, that something could not be opened for lack of permission, and not what."""
     return _DENIAL.search(text) is not None and not any(pattern.search(text) for pattern in _DENIED)
-
-
-def _last(patterns: tuple[re.Pattern[str], ...], text: str, sandbox: str) -> str | None:
-    best = None
-    for pattern in patterns:
-        for match in pattern.finditer(text):
-            if best is None or match.end() > best.end():
-                best = match
-    if best is None:
-        return None
-    name = best.group(1)
-    return name[len(sandbox) + 1 :] if sandbox and name.startswith(sandbox + "/") else name
 
 
 MOST = 8  # names

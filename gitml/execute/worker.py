@@ -12,7 +12,7 @@ from gitml.core.model.digest import Digest
 from gitml.core.model.environment import Environment
 from gitml.core.model.protocols import Task, TaskFinished
 from gitml.errors import GitmlError, MachineError
-from gitml.execute.attempt import AttemptReporter, WorkerAttempt
+from gitml.execute.attempt import WorkerAttempt
 from gitml.execute.interfaces import WorkerServices
 from gitml.execute.log import mask_of
 from gitml.execute.messages import Frames, decode_task, frame
@@ -117,13 +117,8 @@ class Worker(StopRequests):
         self.attempt, self._requested = task.attempt, self._requested_early.pop(task.attempt, NONE)
         root = f"{self.root.path}/{task.attempt}"
         sandbox = self.sandbox = Sandbox(root, services, memory, mounted=self.root.mounted)
-        report = AttemptReporter(
-            lambda: self.send(["started", task.attempt]),
-            self._send_line,
-            lambda what: self.send(["prepares", task.attempt, what]),
-        )
         try:
-            finished = WorkerAttempt(task, sandbox, services, self, report, self.grace).perform()
+            finished = WorkerAttempt(task, sandbox, services, self, self._report, self.grace).perform()
         except Exception as error:
             import traceback
 
@@ -141,10 +136,10 @@ class Worker(StopRequests):
         finally:
             self.sandbox = None
 
-    def _send_line(self, line: str) -> None:
-        """Sends a line of the log if that does not make the step wait."""
-        if self._can_write.poll(0):
-            self.send(["output", self.attempt, line])
+    def _report(self, kind: str, *words: str) -> None:
+        """Sends a message about the attempt; a line of its log only if that does not make the step wait."""
+        if kind != "output" or self._can_write.poll(0):
+            self.send([kind, self.attempt, *words])
 
     def _receive(self) -> None:
         messages = self._frames.receive(self.fd)

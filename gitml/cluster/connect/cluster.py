@@ -12,7 +12,13 @@ from typing import Any, NamedTuple
 
 from gitml.cluster.connect import machines as matching
 from gitml.cluster.connect.connection import Connection, apply_settings, open_connection
-from gitml.cluster.connect.head_client import AutoscalerCapacity, HeadClient, InfeasibleRequest, ask_through_task
+from gitml.cluster.connect.head_client import (
+    AutoscalerCapacity,
+    HeadClient,
+    InfeasibleRequest,
+    Question,
+    ask_through_task,
+)
 from gitml.cluster.connect.machines import NODE_ID
 from gitml.core.config.project import RayTarget
 from gitml.core.model.resources import Machine, Resources
@@ -95,10 +101,7 @@ class Cluster:
 
     def look(self) -> tuple[list[Machine], bool]:
         """The machines with what is free and what runs there; False when that could not be found out, and totals stand for it."""
-        if self.head is not None:
-            return self.head.look(), True
-        self.join()
-        found = ask_through_task("look")
+        found = self._ask("look")
         return (_client_machines(), False) if found is None else (found, True)
 
     def shortage(self, asked: Resources, nodes: int = 1, machines: list[Machine] | None = None) -> Shortage | None:
@@ -118,7 +121,7 @@ class Cluster:
 
     def infeasible(self, requests: Iterable[Resources]) -> list[Resources]:
         """Of `requests` that wait for a machine, those that the autoscaler has found infeasible."""
-        reported = self.head.infeasible() if self.head is not None else ask_through_task("infeasible") or ()
+        reported = self._ask("infeasible") or ()
         return [asked for asked in requests if any(self._means(one, asked) for one in reported)] if reported else []
 
     def _means(self, reported: InfeasibleRequest, asked: Resources) -> bool:
@@ -129,11 +132,15 @@ class Cluster:
 
     @cached_property
     def _autoscaler_capacity(self) -> AutoscalerCapacity | None:
-        if self.head is not None:
-            return self.head.autoscaler_capacity()
-        self.join()
-        found: AutoscalerCapacity | None = ask_through_task("autoscaler_capacity")
+        found: AutoscalerCapacity | None = self._ask("autoscaler_capacity")
         return found
+
+    def _ask(self, question: Question) -> Any:
+        """What the head answers, asked through a task where Ray's client leads to it; None when no task can ask."""
+        if self.head is not None:
+            return getattr(self.head, question)()
+        self.join()
+        return ask_through_task(question)
 
     def options(self, asked: Resources, known: list[Machine] | None = None) -> dict[str, Any]:
         """A request as the options of a Ray task; `known` are the machines, when they were asked for just now."""

@@ -17,7 +17,7 @@ from gitml.cluster.driver.results import ResultHandler
 from gitml.cluster.driver.session import DriverServices, DriverSession, EventQueue, HubConnection
 from gitml.cluster.worker.folder import FolderSpec
 from gitml.core.model.digest import Digest
-from gitml.core.model.protocols import Capabilities, Task, TaskEvent, TaskFinished
+from gitml.core.model.protocols import Capabilities, Executor, Task, TaskEvent, TaskFinished
 from gitml.core.model.resources import Resources
 from gitml.errors import GitmlError, RemoteError
 
@@ -25,7 +25,7 @@ GRACE = 5.0
 CLOSE_WAIT = 15.0
 
 
-class RayExecutor:
+class RayExecutor(Executor):
     """Performs Tasks on the machines of a cluster that was joined. To be used from one thread.
 
     Outputs and logs are in the driver's Store when an attempt is reported as finished.
@@ -71,14 +71,10 @@ class RayExecutor:
             self._state.report(submission_failure(task, error))
 
     def descriptors(self) -> Sequence[int]:
-        """One of them becomes readable when `wait` may have something to give."""
         return [self._session.events.reader]
 
     def wait(self, timeout: float | None) -> Sequence[TaskEvent]:
-        """Events since the last call, in order; waits up to `timeout` seconds for the first.
-
-        Empty on time-out, and as soon as there is room for more Tasks. RemoteError when the head is lost.
-        """
+        """Empty also as soon as there is room for more Tasks. RemoteError when the head is lost."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             for call in self._session.events.take():
@@ -98,7 +94,6 @@ class RayExecutor:
             self._session.events.wait(min(left, POLL if self._gangs else 1.0))
 
     def cancel(self, attempt: str, *, now: bool = False) -> None:
-        """Asks a Task to end: SIGTERM and after a grace SIGKILL to its whole process tree; `now` kills at once."""
         found = self._state.attempts.get(attempt)
         if found is None:
             self._gangs.cancel(attempt, now=now)
@@ -106,14 +101,12 @@ class RayExecutor:
             self._results.cancel(found, now=now)
 
     def dismiss(self) -> None:
-        """Reports that nothing more will be asked: what still runs begins to end."""
         self._state.closed = True
         if self._lost is None:
             for attempt in [*self._gangs.names(), *self._state.attempts]:
                 self.cancel(attempt, now=True)
 
     def close(self) -> None:
-        """Ends everything that still runs."""
         if self._ended:
             return
         self._ended = True

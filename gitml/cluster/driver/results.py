@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
-from gitml.cluster.content.content_ids import roots_of_outputs, stored_name
+from gitml.cluster.content.content_ids import digest_in, roots_of_outputs, stored_name
 from gitml.cluster.content.messages import AttemptReport, decode_report
-from gitml.cluster.content.report_writer import ReportWriter
 from gitml.cluster.driver.attempt import (
     AttemptAction,
     AttemptEvent,
@@ -22,18 +22,21 @@ from gitml.cluster.driver.attempt import (
 from gitml.cluster.driver.driver_state import DriverState
 from gitml.cluster.driver.session import DriverSession
 from gitml.cluster.driver.submitter import ContentProvider, Submitter
-from gitml.core.model.digest import Digest
+from gitml.core.model.digest import Digest, digest_of
 from gitml.core.model.protocols import TaskFinished, TaskOutput, TaskPrepares
 from gitml.core.model.resources import Resources
 from gitml.core.model.result import Cost
 from gitml.core.records.record import LogRef
-from gitml.errors import GitmlError, MachineError
+from gitml.errors import GitmlError, IntegrityError, MachineError
+from gitml.execute.interfaces import WorkerServices
 from gitml.execute.log import ingest_log
+from gitml.store.local.store import LocalStore
 
 RECEIVE = 5.0  # seconds that one call to the hub waits for messages
 HUB_AGAIN = 1.0  # seconds until a new hub is tried again where the head does not answer
 BUILDERS = 3  # nodes that are asked for an environment that can't be built
 SILENT = 40.0  # seconds without a message after which a node counts as lost
+_BATCH = 4096  # contents that are kept in one go
 NOT_FETCHED = "what it made of its outputs could not be fetched from its machine, and is not kept"
 
 
@@ -289,3 +292,74 @@ class ResultHandler:
         attempt.log.close()
         store, written = self._session.own.services.store, reported and reported.written
         return ingest_log(store, attempt.task.log, written) if attempt.log.size else None
+
+
+class WriteRequest(NamedTuple):
+    """Contents to keep, and what is called when they are: with the error, or None."""
+
+    contents: Mapping[str, bytes]
+    done: Callable[[GitmlError | None], None]
+
+
+class ReportWriter:
+    """Keeps the small contents that come with reports, in a thread: the disk takes many together in hardly longer than one.
+
+    It has services of its own, made when the first content comes.
+    """
+
+    def __init__(self, make_services: Callable[[], WorkerServices]) -> None:
+        self._make = make_services
+        self._services: WorkerServices | None = None
+        self._waiting: queue.SimpleQueue[WriteRequest | None] = queue.SimpleQueue()
+        threading.Thread(target=self._work, name="gitml-keep", daemon=True).start()
+
+    def put(self, contents: Mapping[str, bytes], done: Callable[[GitmlError | None], None]) -> None:
+        """Has contents kept; from any thread."""
+        self._waiting.put(WriteRequest(contents, done))
+
+    def close(self) -> None:
+        """Ends the thread once it has kept what it was given."""
+        self._waiting.put(None)
+
+    def _work(self) -> None:
+        while True:
+            batch = [self._waiting.get()]
+            while not self._waiting.empty():
+                batch.append(self._waiting.get())
+            some = [item for item in batch if item is not None]
+            if some:
+                self._keep_all(some)
+            if None in batch:
+                return
+
+    def _keep_all(self, batch: list[WriteRequest]) -> None:
+        """All together, or each alone when one of them is wrong."""
+        error = self._tried({name: content for item in batch for name, content in item.contents.items()})
+        for item in batch:
+            alone = error is not None and len(batch) > 1
+            item.done(self._tried(item.contents) if alone else error)
+
+    def _tried(self, contents: Mapping[str, bytes]) -> GitmlError | None:
+        try:
+            self._services = self._services or self._make()
+            keep_contents(self._services, contents)
+        except GitmlError as error:
+            return error
+        except Exception as error:  # whatever it is: it must reach the attempt that waits for the contents
+            return MachineError(f"it can't be kept: {' '.join(str(error).split())[:200] or type(error).__name__}")
+        return None
+
+
+def keep_contents(services: WorkerServices, contents: Mapping[str, bytes]) -> None:
+    """Puts small contents into the driver's Store, in the order given; IntegrityError for one that is not what its name says."""
+    store = services.store
+    assert isinstance(store, LocalStore)
+    new = []
+    for name, content in contents.items():
+        digest = digest_in(name)
+        if digest_of(content) != digest:
+            raise IntegrityError(f"other bytes arrived than a machine said, for {digest[:19]}…", hint="run again")
+        if not store.holds(digest, len(content)):
+            new.append((digest, content))
+    for start in range(0, len(new), _BATCH):
+        store.publish_contents(new[start : start + _BATCH])

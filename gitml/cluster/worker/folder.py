@@ -31,6 +31,7 @@ from gitml.execute.environments.environments import Environments
 from gitml.execute.interfaces import WorkerServices
 from gitml.git.objects.loose_objects import LooseObjects
 from gitml.platform.current import platform
+from gitml.store.local import disk
 from gitml.store.local.object_writer import BlobWriter
 from gitml.store.local.store import LocalStore
 from gitml.workspace import KnownFacts
@@ -180,9 +181,7 @@ class WorkerFolder:
         except FileNotFoundError:
             pass
         self.store.distrust_all()
-        with open(f"{path}.{os.getpid()}", "w") as file:
-            file.write(boot)
-        os.rename(f"{path}.{os.getpid()}", path)
+        disk.write_whole(path, boot.encode())
 
     def _heed_losses(self) -> None:
         """What was here may have been evicted, or found damaged, by another process since."""
@@ -212,10 +211,7 @@ class FactsFile:
     def remember(self, kind: str, id: str, value: Any) -> None:
         """Keeps a JSON value."""
         self._kept = {**self._read(), f"{kind} {id}": value}
-        temporary = f"{self.path}.{os.getpid()}"
-        with open(temporary, "w") as file:
-            json.dump(self._kept, file)
-        os.rename(temporary, self.path)
+        disk.write_whole(self.path, json.dumps(self._kept).encode())
 
     def _read(self) -> dict[str, Any]:
         try:

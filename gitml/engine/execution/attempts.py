@@ -236,9 +236,7 @@ class Attempts:
             task = task._replace(secrets=values_for(self.ws, decision.action.secrets))
         self.executors.submit(active.target, task)
 
-    def _finished(
-        self, active: ActiveAttempt, event: TaskFinished, *, stopped: bool
-    ) -> StepEnded | InputsMissing | RetryDue | None:
+    def _finished(self, active: ActiveAttempt, event: TaskFinished, *, stopped: bool) -> AttemptResult:
         step = active.step
         del self._active[event.attempt]
         for note in event.notes:

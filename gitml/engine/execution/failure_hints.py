@@ -31,11 +31,7 @@ class Failed(NamedTuple):
 
 def hint_for(source: Source, failed: Failed) -> str | None:
     """What to declare, in words; None when nothing that it missed is here."""
-    for name in failed.missing:
-        hint = _hint(source, failed, name)
-        if hint is not None:
-            return hint
-    return None
+    return next(filter(None, (_hint(source, failed, name) for name in failed.missing)), None)
 
 
 def _hint(source: Source, failed: Failed, name: str) -> str | None:
@@ -44,9 +40,9 @@ def _hint(source: Source, failed: Failed, name: str) -> str | None:
         module = name.removeprefix(MODULE)
         return _module_hint(source, failed, module) or _ignored_hint(source, _module_files(module, step))
     wanted = [one for one in _as_paths(name, step) if paths.problem_with(one) is None]
-    for candidate in wanted:
-        if (hint := _of_its_own(source, failed, candidate)) is not None:
-            return hint
+    hint = next(filter(None, (_of_its_own(source, failed, candidate) for candidate in wanted)), None)
+    if hint is not None:
+        return hint
     for candidate in wanted:
         entry = source.lookup(candidate)
         if entry is not None and not _is_code(failed.action, candidate):

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from gitml.core.model.digest import Digest
 from gitml.core.model.events import Emit, Event, StepFetches
 from gitml.core.model.graph import GraphStep
-from gitml.core.model.result import ActionResult, OutputRef
+from gitml.core.model.result import OutputRef
 from gitml.core.model.stop_signal import StopSignal
 from gitml.core.planner.plan import Decision
 from gitml.engine.execution.executor_kinds import Executors
-from gitml.engine.planning.planner import Planner
+from gitml.engine.planning.planner import Planner, Results
 from gitml.store.local.locks import Locks
 from gitml.workspace import Workspace
 
 MOST = 4  # steps whose inputs are fetched at once
-
-Results = Mapping[str, ActionResult | None]
 
 
 class PrefetchResult(NamedTuple):

@@ -34,7 +34,6 @@ class LocalKind(ExecutorKind):
         raise AssertionError("targets.local is part of the configuration itself")
 
     def session(self, ws: Workspace, jobs: int | None) -> TargetSession:
-        """A session for one plan or run."""
         return LocalSession(ws, jobs)
 
     def state(self, ws: Workspace, target: Target) -> TargetState:

@@ -56,7 +56,6 @@ class RayKind(ExecutorKind):
         return ray_target(fields, name, pairs)
 
     def session(self, ws: Workspace, jobs: int | None) -> TargetSession:
-        """A session for one plan or run."""
         return RaySession(ws)
 
     def place(self, target: Target) -> Place | None:
@@ -205,7 +204,6 @@ class RaySession(TargetSession):
         return PartProblem(*said) if said else None
 
     def executor(self, target: Target, run: str, folder: str) -> RayExecutor:
-        """The executor for steps of a run."""
         return make_ray_executor(self.ws, self.join(target), target.options, run)
 
     def abandon(self) -> None:

@@ -94,8 +94,7 @@ class Scheduler:
 
     def others_work(self) -> bool:
         """Whether another process makes what a step waits for. One may wait for a step of this run that itself finds no room."""
-        slots = [Locks.slot_for(decision.key) for decision in self.waiting.values() if decision.key is not None]
-        return any(self.ws.locks.holder(slot) != os.getpid() for slot in slots)
+        return any(self.ws.locks.holder(_slot(decision)) != os.getpid() for decision in self.waiting.values())
 
     def abort(self, why: str) -> list[StepRun]:
         """Ends the run at once, as what performs it is lost; gives the outcome of every step."""
@@ -317,8 +316,7 @@ class Scheduler:
 
     def unlock(self, decision: Decision) -> None:
         """Frees the decision's Action for other processes."""
-        assert decision.key is not None
-        self.ws.locks.unlock(Locks.slot_for(decision.key))
+        self.ws.locks.unlock(_slot(decision))
 
     # -- what happens
 
@@ -378,8 +376,7 @@ class Scheduler:
     def poll_waiting(self) -> None:
         """Takes up steps whose Action another process performed: its result is reused, or they run when it is gone."""
         for name, decision in list(self.waiting.items()):
-            assert decision.key is not None
-            if self.ws.locks.try_lock(Locks.slot_for(decision.key)):
+            if self.ws.locks.try_lock(_slot(decision)):
                 self.unlock(decision)
                 self.proceed(name, decision)
 
@@ -391,3 +388,9 @@ class Scheduler:
         self.outcomes.stopped = True
         self.attempts.cancel(now=self.stopped > 1)
         self.skip_remaining()
+
+
+def _slot(decision: Decision) -> int:
+    """The lock of the decision's Action."""
+    assert decision.key is not None
+    return Locks.slot_for(decision.key)

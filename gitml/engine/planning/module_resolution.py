@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from gitml.core.config.project import PATH
@@ -47,21 +48,16 @@ def open_modules(ws: Workspace, source: Source) -> ModuleService:
 
 def with_modules(ws: Workspace, ask: Callable[[ModuleService], Value], rev: str = "HEAD") -> Value:
     """What `ask` finds in the registries that the project names at `rev`; they are closed then."""
-    modules = open_modules(ws, CommitSource(ws.objects, resolve_commit(ws.objects, ws.location, rev)))
-    try:
+    source = CommitSource(ws.objects, resolve_commit(ws.objects, ws.location, rev))
+    with closing(open_modules(ws, source)) as modules:
         return ask(modules)
-    finally:
-        modules.close()
 
 
 def resolve_uses(ws: Workspace, source: Source, uses: Sequence[str], *, allow_disabled: bool = False) -> ResolvedUses:
     """Resolves uses; InputError for one that means nothing, or a disabled version unless allowed."""
-    modules = open_modules(ws, source)
-    lock = read_lock(source)
-    try:
+    with closing(open_modules(ws, source)) as modules:
+        lock = read_lock(source)
         found = {use: modules.resolve(use, lock, allow_disabled=allow_disabled) for use in uses}
-    finally:
-        modules.close()
     contents = {use: item.content_oid for use, item in found.items()}
     recorded = {use: _recorded(item) for use, item in found.items()}
     return ResolvedUses(contents, recorded, tuple(warning for item in found.values() for warning in item.warnings))
@@ -71,8 +67,7 @@ def check_recorded(
     ws: Workspace, source: Source, recorded: Mapping[str, Mapping[str, str]], *, allow_disabled: bool
 ) -> None:
     """InputError when a module that a run used was disabled since; IntegrityError when the registry has it otherwise."""
-    modules = open_modules(ws, source)
-    try:
+    with closing(open_modules(ws, source)) as modules:
         for use, module in recorded.items():
             ref = parse_ref(use)
             entry = LockEntry(
@@ -84,8 +79,6 @@ def check_recorded(
                 module.get("registry_state", ""),
             )
             modules.resolve(use, {str(ref): entry}, allow_disabled=allow_disabled)
-    finally:
-        modules.close()
 
 
 def specs_of(objects: Objects, contents: Mapping[str, str]) -> dict[str, ResolvedModule]:

@@ -36,6 +36,9 @@ from gitml.engine.planning.load import Loaded
 from gitml.transfer.availability import Availability
 from gitml.workspace import Workspace
 
+Results = Mapping[str, ActionResult | None]
+"""The result of each step that is done, None for those still to come."""
+
 if TYPE_CHECKING:
     from gitml.transfer.lfs_inputs import LfsInputs
 
@@ -127,7 +130,7 @@ class Planner:
         target, session = self.targets.of(step)
         return session.problem(target, step, lambda: self.builder.obstacle(step), remembered=foresee)
 
-    def is_current(self, step: GraphStep, decision: Decision, results: Mapping[str, ActionResult | None]) -> bool:
+    def is_current(self, step: GraphStep, decision: Decision, results: Results) -> bool:
         """Whether what was decided is of the inputs that `results` give the step now."""
         assert decision.action is not None
         return tuple(self.builder.parts(step, results).inputs) == decision.action.inputs
@@ -205,9 +208,7 @@ class Planner:
             return None
         return result if all(map(self.availability.has, result.outputs)) else None
 
-    def lacking(
-        self, step: GraphStep, decision: Decision, results: Mapping[str, ActionResult | None]
-    ) -> list[OutputRef]:
+    def lacking(self, step: GraphStep, decision: Decision, results: Results) -> list[OutputRef]:
         """The inputs of `step` that other steps made and that only a remote store has; those in records are put into the Store.
 
         And what Git LFS pointers among its code and inputs stand for, where that is not here.
@@ -215,16 +216,16 @@ class Planner:
         pointed = self.lfs.lacking(decision.action) if decision.action is not None else []
         return self.availability.fetch_inline([ref for _, ref in inputs_made(step, results)]) + pointed
 
-    def absent(self, step: GraphStep, results: Mapping[str, ActionResult | None]) -> list[tuple[str, OutputRef]]:
+    def absent(self, step: GraphStep, results: Results) -> list[tuple[str, OutputRef]]:
         """The inputs of `step` that other steps made and that can't be had, each with the step that did."""
         return [(parent, ref) for parent, ref in inputs_made(step, results) if not self.availability.has(ref)]
 
-    def stored(self, step: GraphStep, results: Mapping[str, ActionResult | None]) -> tuple[OutputRef, ...]:
+    def stored(self, step: GraphStep, results: Results) -> tuple[OutputRef, ...]:
         """The inputs of `step` that the machines of a cluster may fetch from a remote store by themselves."""
         return tuple([ref for _, ref in inputs_made(step, results) if self.availability.fetchable_by_workers(ref)])
 
 
-def inputs_made(step: GraphStep, results: Mapping[str, ActionResult | None]) -> list[tuple[str, OutputRef]]:
+def inputs_made(step: GraphStep, results: Results) -> list[tuple[str, OutputRef]]:
     """The inputs of `step` that other steps made, as far as `results` has them, each with the step that did."""
     made = [
         (binding.step, results.get(binding.step), binding.port) for binding in step.inputs if binding.step is not None

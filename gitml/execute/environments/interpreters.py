@@ -55,7 +55,8 @@ def interpreter_at(path: str, machine: Mapping[str, str], cwd: str, facts: Facts
 
     `path` may be a script that chooses one (pyenv, asdf, mise): what it chooses by is part of what is remembered.
     """
-    identity = [path, _stat_of(path), _stat_of(_venv_settings(path)), machine.get("HOME")]
+    venv = os.path.join(os.path.dirname(os.path.dirname(path)), "pyvenv.cfg")
+    identity = [path, _stat_of(path), _stat_of(venv), machine.get("HOME")]
     if _is_script(path):
         identity += _chosen_by(path, machine, cwd)
     id = digest_of(json.dumps(identity).encode())
@@ -126,10 +127,6 @@ def _chosen_by(path: str, machine: Mapping[str, str], cwd: str) -> list[Any]:
     places += [os.path.join(home, name) for name in _SELECTORS]
     variables = [machine.get(name) for name in ("PYENV_VERSION", "PYENV_ROOT", "ASDF_PYTHON_VERSION")]
     return [variables, [(place, stat) for place in places if (stat := _stat_of(place))]]
-
-
-def _venv_settings(path: str) -> str:
-    return os.path.join(os.path.dirname(os.path.dirname(path)), "pyvenv.cfg")
 
 
 def _stat_of(path: str) -> list[int] | None:

@@ -75,21 +75,14 @@ def _logical_lines(text: str) -> list[tuple[int, str]]:
     found = []
     begun = 0
     parts: list[str] = []
-    for number, raw in enumerate(text.splitlines(), 1):
-        if not parts:
-            begun = number
+    for number, raw in enumerate([*text.splitlines(), ""], 1):
+        begun = begun if parts else number
         line = _COMMENT.sub("", raw).strip()
-        if line.endswith("\\"):
-            parts.append(line[:-1].strip())
-            continue
-        parts.append(line)
-        joined = " ".join(part for part in parts if part)
-        parts = []
-        if joined:
-            found.append((begun, joined))
-    if parts and any(parts):
-        found.append((begun, " ".join(part for part in parts if part)))
-    return found
+        parts.append(line.removesuffix("\\").strip())
+        if not line.endswith("\\"):
+            found.append((begun, " ".join(filter(None, parts))))
+            parts = []
+    return [(number, line) for number, line in found if line]
 
 
 def _canonical(line: str, where: str) -> tuple[str, bool]:

@@ -151,7 +151,7 @@ def _prune(top: str) -> None:
         with os.scandir(folder) as entries:
             for entry in list(entries):
                 if is_git_name(entry.name):
-                    _remove(entry)
+                    remove_tree(entry.path)
                 elif entry.is_symlink():
                     if not link_stays_inside(inside, os.readlink(entry.path)):
                         os.unlink(entry.path)
@@ -161,13 +161,6 @@ def _prune(top: str) -> None:
                     _make_readable(entry.path, entry.stat(follow_symlinks=False).st_mode)
                 else:
                     os.unlink(entry.path)
-
-
-def _remove(entry: os.DirEntry[str]) -> None:
-    if entry.is_dir(follow_symlinks=False):
-        remove_tree(entry.path)
-    else:
-        os.unlink(entry.path)
 
 
 def _make_readable(path: str, mode: int) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 _MANY = 2048  # files of one directory from which on half of them are worth a process
 _LONGEST_PATH = 3000
@@ -31,14 +31,14 @@ def remove_tree(root: str) -> None:
         if len(top) > _LONGEST_PATH:  # nearer the limit of the kernel no path leads further down
             moved += 1
             stack[-1] = f"{root}/{moved}.{os.getpid()}.deep"
-            _move(top, stack[-1])
+            _forced(os.rename, top, stack[-1], locked=(os.path.dirname(top), top))
             continue
         below = _empty(top)
         if below:
             stack += below
             continue
         try:
-            _rmdir(top)
+            _forced(os.rmdir, top, locked=(os.path.dirname(top),))
         except OSError as error:
             # something was put there since it was looked through
             if error.errno != errno.ENOTEMPTY or tries == _TRIES:
@@ -92,31 +92,16 @@ def _unlink_by_two(directory: str, files: Sequence[str]) -> bool:
 
 def _unlink(directory: str, paths: Sequence[str]) -> None:
     for path in paths:
-        try:
-            os.unlink(path)
-        except FileNotFoundError:
-            continue
-        except PermissionError:
+        _forced(os.unlink, path, locked=(directory,))
+
+
+def _forced(change: Callable[..., None], *paths: str, locked: tuple[str, ...]) -> None:
+    """Does it, once more after `locked` directories were opened where they deny it. What is not there is fine."""
+    try:
+        change(*paths)
+    except FileNotFoundError:
+        return
+    except PermissionError:
+        for directory in locked:
             os.chmod(directory, 0o700)
-            os.unlink(path)
-
-
-def _rmdir(directory: str) -> None:
-    try:
-        os.rmdir(directory)
-    except FileNotFoundError:
-        return
-    except PermissionError:
-        os.chmod(os.path.dirname(directory), 0o700)
-        os.rmdir(directory)
-
-
-def _move(directory: str, to: str) -> None:
-    try:
-        os.rename(directory, to)
-    except FileNotFoundError:
-        return
-    except PermissionError:
-        os.chmod(os.path.dirname(directory), 0o700)
-        os.chmod(directory, 0o700)
-        os.rename(directory, to)
+        change(*paths)
