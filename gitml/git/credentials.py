@@ -51,23 +51,9 @@ def ask(location: Location, url: str) -> Credential:
     return Credential(parts.scheme, host, answer["username"], answer["password"])
 
 
-def approve(location: Location, credential: Credential) -> None:
-    """Reports to the user's helpers that a credential was good."""
-    git_status(location, "credential", "approve", input=_lines(_told(credential)))
-
-
-def reject(location: Location, credential: Credential) -> None:
-    """Reports to the user's helpers that a credential was refused."""
-    git_status(location, "credential", "reject", input=_lines(_told(credential)))
-
-
-def _told(credential: Credential) -> dict[str, str]:
-    return {
-        "protocol": credential.protocol,
-        "host": credential.host,
-        "username": credential.username,
-        "password": credential.password,
-    }
+def tell(location: Location, credential: Credential, *, good: bool) -> None:
+    """Reports to the user's helpers that a credential was good, or refused."""
+    git_status(location, "credential", "approve" if good else "reject", input=_lines(credential._asdict()))
 
 
 def _lines(values: dict[str, str]) -> bytes:

@@ -60,8 +60,7 @@ def _check_format(number: object, path: str) -> None:
 def note_submission(ws: Workspace, submission: Submission) -> None:
     """Notes a submission, and keeps its commit from Git's gc: nothing else refers to a commit of uncommitted work."""
     if ws.objects.header(submission.commit) is not None:
-        ref = _ref(submission.run)
-        move_refs(ws.location, [f"update {ref}\0{submission.commit}\0\0"], [ref])
+        move_refs(ws.location, {_ref(submission.run): submission.commit})
     ws.sharing.make_folder(_folder(ws))
     path = os.path.join(_folder(ws), f"{submission.run}.json")
     disk.write_whole(path, json.dumps(submission._asdict()).encode(), durable=True)
@@ -71,7 +70,7 @@ def note_submission(ws: Workspace, submission: Submission) -> None:
 
 def forget_submission(ws: Workspace, run: str) -> None:
     """Removes the note of a submission, and all that is kept for it."""
-    move_refs(ws.location, [f"delete {_ref(run)}\0\0"], [_ref(run)])
+    move_refs(ws.location, {_ref(run): None})
     if os.path.isdir(progress_folder(ws, run)):
         from gitml.execute.sandbox.removal import remove_tree
 

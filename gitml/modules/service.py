@@ -226,7 +226,7 @@ class ModuleService:
             from registry.log.clones import copy_tree
 
             copy_tree(self.registry(name).location, self.location, oid)
-        move_refs(self.location, [f"update {ref}\0{oid}\0\0"], [ref])
+        move_refs(self.location, {ref: oid})
 
 
 def use_here(ref: ModuleRef) -> str:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from gitml.errors import BusyError, InputError, IntegrityError
 from gitml.git.command import Location, git, git_status
+from gitml.git.integrity.durability import move_refs
 from gitml.git.log.remote_refs import (
     REGISTRY,
     check_remote,
@@ -23,7 +24,7 @@ from gitml.git.log.remote_refs import (
     tracking_ref,
     without_secrets,
 )
-from gitml.git.log.transport import PushBackoff, fetch, note_merged, push_logs, remote_tip, set_refs
+from gitml.git.log.transport import PushBackoff, fetch, note_merged, push_logs, remote_tip
 from gitml.layout import REGISTRY_REF
 from registry.interface import interface_from_json
 from registry.log.events import CONTENT, FOLDER, PUBLISH, Event, content_path, event_as_bytes, event_from_bytes
@@ -151,8 +152,7 @@ def _refuse_diverged(location: Location, theirs: str, remote: str) -> None:
     taken = tip_of(location, merged_ref(remote, REGISTRY))
     if taken is None or taken == theirs or _is_ancestor(location, taken, theirs):
         return
-    moves = {tracking_ref(remote, REGISTRY): taken, refused_ref(remote, REGISTRY): theirs}
-    set_refs(location, moves)
+    move_refs(location, {tracking_ref(remote, REGISTRY): taken, refused_ref(remote, REGISTRY): theirs})
     raise IntegrityError(
         f"the registry was at {taken[:12]} and is at {theirs[:12]} now, which does not follow it: what was published is changed",
         where=without_secrets(remote),

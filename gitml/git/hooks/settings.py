@@ -96,26 +96,16 @@ def read_receive_settings(location: Location) -> ReceiveSettings:
 
 
 def write_receive_settings(location: Location, allowed: ReceiveSettings) -> None:
-    """Replaces what is allowed."""
+    """Replaces what is allowed; where that is nothing, no word of it is left."""
     for name, values in ((_BRANCH, allowed.branches), (_PIPELINE, allowed.pipelines)):
-        _forget(location, name)
+        if _values(location, name):
+            git(location, "config", "--local", "--unset-all", name)
         for value in values:
             git(location, "config", "--local", "--add", name, value)
 
 
-def remove_receive_settings(location: Location) -> None:
-    """Allows nothing, and leaves no word of it."""
-    for name in (_BRANCH, _PIPELINE):
-        _forget(location, name)
-
-
 def _values(location: Location, name: str) -> tuple[str, ...]:
     return tuple(config_values(location, "--local", "--get-all", name))
-
-
-def _forget(location: Location, name: str) -> None:
-    if _values(location, name):
-        git(location, "config", "--local", "--unset-all", name)
 
 
 def problem_with_pattern(texts: Sequence[str]) -> str | None:

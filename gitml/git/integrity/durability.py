@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 
 from gitml import layout
@@ -63,10 +63,14 @@ def sync_refs(location: Location, refs: Iterable[str]) -> None:
         _sync(location.common_dir)
 
 
-def move_refs(location: Location, commands: Sequence[str], refs: Sequence[str]) -> None:
-    """Has ``git update-ref`` carry out `commands` (its -z form), which move `refs`, durably; a stale lock is removed."""
+def move_refs(location: Location, moves: Mapping[str, str | None]) -> None:
+    """Sets refs durably, whatever they are at; takes those away that are to be None. A stale lock is removed."""
+    if not moves:
+        return
     sync_objects(location)
-    given = os.fsencode("".join(commands))
+    given = os.fsencode(
+        "".join(f"update {ref}\0{oid}\0\0" if oid else f"delete {ref}\0\0" for ref, oid in moves.items())
+    )
     _, said, code = git_status(location, *UPDATE, input=given)
     if code:
         from gitml.git.integrity.stale_locks import clear_blocking
@@ -75,7 +79,7 @@ def move_refs(location: Location, commands: Sequence[str], refs: Sequence[str]) 
             _, said, code = git_status(location, *UPDATE, input=given)
         if code:
             raise translate(location.folder, UPDATE, code, said)
-    sync_refs(location, refs)
+    sync_refs(location, moves)
 
 
 def sync_path(path: str) -> None:

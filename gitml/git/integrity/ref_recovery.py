@@ -14,11 +14,11 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import NamedTuple
 
 from gitml import layout
-from gitml.errors import GitmlError, IntegrityError, machine_error
+from gitml.errors import IntegrityError, machine_error
 from gitml.git.command import Location, git
 from gitml.git.integrity.durability import move_refs, sync_path
 from gitml.git.integrity.quarantine import copy_aside, move_aside
-from gitml.git.log.remote_refs import folder_of_remote, packed_refs, ref_file
+from gitml.git.log.remote_refs import folder_of_remote, packed_refs, tip_of
 from gitml.git.objects.reader import Objects
 
 _ROOT = (b"gitml <gitml@localhost>", b"gitml log\n")  # who committed what every log begins with, and its message
@@ -64,12 +64,12 @@ def recover_ref(
         else:
             _check_packs(location, ref, wrong)
             tip = newest_record(location, objects, folder)
-        if tip is None and (wrong == _GONE or _value(location, objects, ref) is not None):
+        if tip is None and (wrong == _GONE or tip_of(location, ref) is not None):
             return None  # nothing is left to restore; a commit that is named and missing may come back
         repair_packed_refs(location)
         _clear(location, ref)
         if tip is not None:
-            move_refs(location, [f"update {ref}\0{tip}\0\0"], [ref])
+            move_refs(location, {ref: tip})
         return RecoveredRef(ref, tip, wrong)
 
 
@@ -89,7 +89,7 @@ def _check_packs(location: Location, ref: str, wrong: str) -> None:
 def is_gone(location: Location, objects: Objects, ref: str) -> bool:
     """Whether nothing lies in a ref's place, and nothing that is packed has its name."""
     lies = os.path.lexists(os.path.join(location.common_dir, ref))
-    return not lies and not names_ref(location, ref) and _value(location, objects, ref) is None
+    return not lies and not names_ref(location, ref) and tip_of(location, ref) is None
 
 
 def recover_tracking_refs(location: Location, objects: Objects, remote: str) -> list[RecoveredRef]:
@@ -100,7 +100,7 @@ def recover_tracking_refs(location: Location, objects: Objects, remote: str) -> 
         names |= {f"{place}/{name}" for name in os.listdir(os.path.join(location.common_dir, place))}
     found = []
     for ref in sorted(name for name in names if not name.endswith(".lock")):
-        oid = _value(location, objects, ref)
+        oid = tip_of(location, ref)
         header = objects.header(oid) if oid else None
         if header is None or header.kind != "commit":
             repair_packed_refs(location)
@@ -122,7 +122,7 @@ def broken_refs(location: Location, objects: Objects, below: str) -> list[str]:
             ref = os.path.relpath(os.path.join(place, name), location.common_dir)
             if name.endswith(".lock"):
                 continue
-            oid = _value(location, objects, ref)
+            oid = tip_of(location, ref)
             if oid is None or objects.header(oid) is None:
                 found.append(ref)
     return found
@@ -132,7 +132,7 @@ def restore_ref(location: Location, objects: Objects, ref: str, oid: str | None)
     """Moves what lies in a ref's place into the quarantine and sets the ref to `oid`, if that is here; else it is taken away."""
     _clear(location, ref)
     if oid is not None and objects.header(oid) is not None:
-        move_refs(location, [f"update {ref}\0{oid}\0\0"], [ref])
+        move_refs(location, {ref: oid})
     elif ref in (packed_refs(location, ref) or {}):
         git(location, "update-ref", "--no-deref", "-d", ref)
 
@@ -142,7 +142,7 @@ _GONE = "it was deleted"
 
 def _problem(location: Location, objects: Objects, ref: str, known: str | None, folder: str) -> str | None:
     """What is wrong with a ref of records; None when nothing is, or there is none."""
-    oid = _value(location, objects, ref)
+    oid = tip_of(location, ref)
     if oid is None:
         path = os.path.join(location.common_dir, ref)
         if os.path.lexists(path) or names_ref(location, ref):
@@ -156,22 +156,6 @@ def _problem(location: Location, objects: Objects, ref: str, known: str | None, 
     if known is not None and not _is_record(objects, oid, folder):
         return f"its commit {oid[:12]} is no record"
     return None
-
-
-def _value(location: Location, objects: Objects, ref: str) -> str | None:
-    """The object id that a ref holds, by its file, else by what Git says; None where neither gives one."""
-    held = ref_file(location, ref)
-    if held is not None and objects.is_oid(held):
-        return held
-    if held is None:
-        packed = packed_refs(location, ref)
-        if packed is not None:
-            oid = packed.get(ref, "")
-            return oid if objects.is_oid(oid) else None
-    try:
-        return objects.resolve(ref)
-    except GitmlError:
-        return None
 
 
 def _is_record(objects: Objects, oid: str, folder: str) -> bool:

@@ -23,7 +23,7 @@ from urllib.parse import unquote, urlsplit
 from gitml.errors import InputError, RemoteError
 from gitml.git.command import Location, clean_environment, config_items, config_value, git
 from gitml.git.lfs.http_limits import address_in, headers_in
-from gitml.git.log.remote_refs import without_secrets
+from gitml.git.log.remote_refs import usual_remote, without_secrets
 from gitml.git.worktree.status import read_worktree_file
 from gitml.redaction import register_secret
 
@@ -64,7 +64,7 @@ class Access(NamedTuple):
 def find_endpoint(location: Location, remote: str | None) -> Endpoint:
     """The place of the LFS objects of a Git remote (None: the usual one). InputError when there is no such remote."""
     own, tracked = _settings(location)
-    name = remote or _usual_remote(location)
+    name = remote or usual_remote(location)
     for setting in ("lfs.url", f"remote.{name}.lfsurl".lower() if name else ""):
         for settings, source in ((own, ""), (tracked, _CONFIG)):
             if settings.get(setting):
@@ -164,17 +164,6 @@ def _settings(location: Location) -> tuple[dict[str, str], dict[str, str]]:
         tracked = config_items(location, "--no-includes", "-f", "-", *pattern, input=content)
     mine, theirs = ({name.lower(): value.strip() for name, value in items if value} for items in (own, tracked))
     return mine, theirs
-
-
-def _usual_remote(location: Location) -> str | None:
-    """The remote of the branch, else origin, else the only one."""
-    branch = os.fsdecode(git(location, "symbolic-ref", "--quiet", "--short", "HEAD", check=False)).strip()
-    if branch:
-        said = config_value(location, f"branch.{branch}.remote")
-        if said and said != ".":
-            return said
-    names = os.fsdecode(git(location, "remote")).split()
-    return "origin" if "origin" in names else names[0] if len(names) == 1 else None
 
 
 def _rewritten(location: Location, url: str) -> str:

@@ -11,7 +11,8 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,7 +21,7 @@ import urllib3
 from gitml import __version__
 from gitml.errors import InputError, RemoteError, TrustError
 from gitml.git.command import Location, config_value, config_values
-from gitml.git.credentials import Credential, approve, ask, http_settings, reject
+from gitml.git.credentials import Credential, ask, http_settings, tell
 from gitml.git.lfs.http_limits import AddressPolicy, Watchdog, address_in, bound, origin_of
 from gitml.git.log.remote_refs import without_secrets
 
@@ -134,13 +135,21 @@ class Http:
             else:
                 return response
 
-    def chunks(self, url: str, response: urllib3.BaseHTTPResponse) -> Iterator[bytes]:
-        """The bytes of an answer; RemoteError when the connection breaks, or gives next to nothing for long."""
+    def chunks(
+        self, url: str, response: urllib3.BaseHTTPResponse, *, at_once: bool = False
+    ) -> Generator[bytes, None, None]:
+        """The bytes of an answer; RemoteError when the connection breaks, or gives next to nothing for long.
+
+        `at_once`: all of it must come in twice the idle time.
+        """
         handle = response.handle  # type: ignore[attr-defined]
         self._watchdog.arm(handle, 2 * self._watchdog.idle)
         whole = False
         try:
             while chunk := response.read1(CHUNK, decode_content=False):
+                if at_once:
+                    yield chunk
+                    continue
                 left = self._watchdog.heard(handle, len(chunk))
                 yield chunk
                 self._watchdog.go_on(handle, left)
@@ -157,24 +166,13 @@ class Http:
                 end(response)
 
     def _answer(self, url: str, response: urllib3.BaseHTTPResponse) -> bytes:
-        """All of an answer that is no object, which must come in twice the idle time in all."""
-        handle = response.handle  # type: ignore[attr-defined]
-        self._watchdog.arm(handle, 2 * self._watchdog.idle)
+        """All of an answer that is no object."""
         content = b""
-        try:
-            while chunk := response.read1(CHUNK, decode_content=False):
+        with closing(self.chunks(url, response, at_once=True)) as chunks:
+            for chunk in chunks:
                 content += chunk
                 if len(content) > _LARGEST:
-                    end(response)
                     raise RemoteError("the LFS server's answer is too large", where=self._host)
-            if handle.was_cut:
-                raise self.unreachable(url, TimeoutError())
-        except (urllib3.exceptions.HTTPError, OSError, ValueError) as error:
-            end(response)
-            raise self.unreachable(url, TimeoutError() if handle.was_cut else error) from error
-        finally:
-            self._watchdog.disarm(handle)
-        response.release_conn()
         return content
 
     def unreachable(self, url: str, error: Exception) -> RemoteError:
@@ -225,7 +223,7 @@ class Http:
             if self._credential is not None:
                 if sent != self._credential.header:
                     return  # another thread logged in meanwhile
-                reject(self._location, self._credential)
+                tell(self._location, self._credential, good=False)
                 self._credential = None
                 raise TrustError(
                     "the LFS server refuses the user and password", where=self._host, hint="git fetch once"
@@ -241,7 +239,7 @@ class Http:
         with self._lock:
             if self._credential is not None and self._approved is not self._credential:
                 self._approved = self._credential
-                approve(self._location, self._credential)
+                tell(self._location, self._credential, good=True)
 
 
 def drop(response: urllib3.BaseHTTPResponse) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from gitml import layout
 from gitml.errors import InputError
 from gitml.git.command import Location, config_items, config_values, git
+from gitml.git.revisions import branch_name
 
 RUNS = "runs"
 REGISTRY = "registry"
@@ -172,17 +173,22 @@ def default_remote(location: Location) -> str:
 
     InputError when there is none, or several and none of them is called origin.
     """
-    remotes, of_branch = _settings(location)
-    branch = _current_branch(location)
-    if of_branch.get(branch, ".") != ".":
-        return of_branch[branch]
-    if "origin" in remotes:
-        return "origin"
-    if len(remotes) == 1:
-        return remotes[0]
+    usual = usual_remote(location)
+    if usual is not None:
+        return usual
+    remotes = configured(location)
     if remotes:
         raise InputError("which remote?", hint=f"name one of them: {', '.join(remotes)}")
     raise InputError("this repository has no remote", where=location.folder, hint="git remote add origin URL")
+
+
+def usual_remote(location: Location) -> str | None:
+    """The same, None instead of an error."""
+    remotes, of_branch = _settings(location)
+    said = of_branch.get(branch_name(location), ".")
+    if said != ".":
+        return said
+    return "origin" if "origin" in remotes else remotes[0] if len(remotes) == 1 else None
 
 
 def _settings(location: Location) -> tuple[tuple[str, ...], dict[str | None, str]]:
@@ -196,15 +202,6 @@ def _settings(location: Location) -> tuple[tuple[str, ...], dict[str | None, str
         elif key.startswith("branch."):
             of_branch[key[len("branch.") : -len(".remote")]] = value
     return tuple(sorted(remotes)), of_branch
-
-
-def _current_branch(location: Location) -> str | None:
-    try:
-        with open(os.path.join(location.git_dir, "HEAD"), encoding="utf-8", errors="surrogateescape") as file:
-            head = file.read(4096).strip()
-    except OSError:
-        return None
-    return head.removeprefix("ref: refs/heads/") if head.startswith("ref: refs/heads/") else None
 
 
 def folder_of_remote(remote: str) -> str:

@@ -231,9 +231,7 @@ def push_size(location: Location, remote: str, log: str, tip: str) -> int:
 def update_tracking(location: Location, remote: str, tips: Mapping[str, str]) -> None:
     """Notes that the logs of `remote` are at `tips`."""
     moves = {tracking_ref(remote, log): tip for log, tip in tips.items()}
-    moves = {ref: tip for ref, tip in moves.items() if tip_of(location, ref) != tip}
-    if moves:
-        move_refs(location, [f"update {ref}\0{tip}\0\0" for ref, tip in moves.items()], list(moves))
+    move_refs(location, {ref: tip for ref, tip in moves.items() if tip_of(location, ref) != tip})
 
 
 def note_merged(location: Location, remote: str, tip: str) -> None:
@@ -243,14 +241,7 @@ def note_merged(location: Location, remote: str, tip: str) -> None:
         moves[merged_ref(remote, REGISTRY)] = tip
     if tip_of(location, refused_ref(remote, REGISTRY)) is not None:
         moves[refused_ref(remote, REGISTRY)] = None
-    set_refs(location, moves)
-
-
-def set_refs(location: Location, moves: Mapping[str, str | None]) -> None:
-    """Sets refs, whatever they are at; takes those away that are to be None."""
-    if moves:
-        lines = [f"update {ref}\0{tip}\0\0" if tip else f"delete {ref}\0\0" for ref, tip in moves.items()]
-        move_refs(location, lines, list(moves))
+    move_refs(location, moves)
 
 
 def _recover_tracking(location: Location, remote: str) -> None:

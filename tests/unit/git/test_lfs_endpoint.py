@@ -129,8 +129,8 @@ def test_credentials_come_from_the_helpers_of_git(repo: Repository, tmp_path: Pa
     found = credentials.ask(location(repo), "https://host/x.git/info/lfs")
     assert (found.host, found.username, found.password) == ("host", "ada", "pw")
     assert found.header == "Basic YWRhOnB3"
-    credentials.approve(location(repo), found)
-    credentials.reject(location(repo), found)
+    credentials.tell(location(repo), found, good=True)
+    credentials.tell(location(repo), found, good=False)
     asked = (tmp_path / "asked").read_text()
     assert [line for line in asked.splitlines() if line in ("get", "store", "erase")] == ["get", "store", "erase"]
 

@@ -102,12 +102,12 @@ def uninstall(session: Session, names: tuple[str, ...]) -> None:
     """Take gitml's hooks away, all or those named; what was there before them is put back, byte for byte."""
     from gitml.git.hooks import install as hooks
     from gitml.git.hooks.script import HOOKS
-    from gitml.git.hooks.settings import remove_receive_settings
+    from gitml.git.hooks.settings import ReceiveSettings, write_receive_settings
 
     location = session.ws.location
     gone = hooks.uninstall(location, names or HOOKS)
     if location.bare and (not names or "post-receive" in names):
-        remove_receive_settings(location)
+        write_receive_settings(location, ReceiveSettings((), ()))
     if session.json:
         session.show_json([hook._asdict() for hook in gone])
         return
