@@ -16,6 +16,7 @@ from gitml.consent.kinds import PLACES, RUN
 
 if TYPE_CHECKING:
     from gitml.consent.consent import Consent
+    from gitml.consent.questions import Question
     from gitml.records.validation import RejectedRecord
     from gitml.workspace import Workspace
 
@@ -82,8 +83,6 @@ class Session:
         if self.trusting:
             consent.allow_once(PLACES, RUN)
         if sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty():
-            from gitml.cli.consent_prompt import prompt_consent
-
             consent.ask = prompt_consent
 
     def reach(self) -> None:
@@ -138,6 +137,18 @@ class Session:
         except ValueError:
             text = json.dumps(_with_words(data), indent=indent, allow_nan=False)
         sys.stdout.write(text + "\n")
+
+
+def prompt_consent(question: Question) -> bool:
+    """Asks the person at the terminal whether the repository may use places or run its steps; anything but yes is no."""
+    from gitml.consent.questions import question_lines
+
+    first, *others = question_lines(question)
+    what = "use them" if question.kind == PLACES else "run its steps, now and later"
+    sys.stderr.write(f"{paint(safe(first), 'bold', sys.stderr)}\n" + "".join([f"{safe(line)}\n" for line in others]))
+    sys.stderr.write(f"Allow this repository to {what}? [y/N] ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 def as_data(value: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gitml.cli.session import Session, verb
+from gitml.cli.session import Session, as_data, verb
 from gitml.cli.text.format import columns, size
 
 
@@ -12,9 +12,7 @@ def command(session: Session) -> None:
     from gitml.maintenance.gc import usage
 
     rooms = usage(session.ws)
-    if session.json:
-        session.show_json({"place": session.ws.root, "rooms": [room._asdict() for room in rooms]})
-        return
     rows = [[size(room.bytes), f"{room.items:,}", room.what] for room in rooms]
-    session.show(*columns(rows, right=frozenset((0, 1))))
-    session.note(f"in {session.ws.root}; `gitml gc -n` lists what could go")
+    session.result({"place": session.ws.root, "rooms": as_data(rooms)}, *columns(rows, right=frozenset((0, 1))))
+    if not session.json:
+        session.note(f"in {session.ws.root}; `gitml gc -n` lists what could go")

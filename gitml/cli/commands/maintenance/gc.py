@@ -42,7 +42,7 @@ def command(
     keep_failed: str | None,
     remote: str | None,
     grace: str | None,
-) -> int:
+) -> None:
     """Remove from the store what no kept run needs.
 
     Without a policy everything that a recorded run names is kept. Runs of commits that a branch or tag names, and runs
@@ -61,14 +61,15 @@ def command(
     policy = KeepPolicy(keep_last, since, outputs, stays)
     if remote is not None:
         session.reach()
-        return _collect_remote(session, remote, policy, grace, dry_run)
+        _collect_remote(session, remote, policy, grace, dry_run)
+        return
     if grace is not None:
         raise InputError("--grace goes with --remote")
     runs = len(partial_outputs.expired(session.ws, stays))
     swept = collect(session.ws, policy, dry_run)
     if session.json:
         session.show_json({"dry_run": dry_run, **swept._asdict(), "failed_runs": runs})
-        return 0
+        return
     done = "would remove" if dry_run else "removed"
     session.show(f"{done} {count(swept.objects, 'object')}, {size(swept.bytes)}")
     if runs:
@@ -76,7 +77,6 @@ def command(
     if swept.temporaries:
         session.show(f"{done} {count(swept.temporaries, 'temporary file')}, {size(swept.temporary_bytes)}")
     session.note(f"kept {count(swept.kept, 'object')}, {size(swept.kept_bytes)}")
-    return 0
 
 
 def _seconds(session: Session, text: str, option: str) -> float:
@@ -93,14 +93,14 @@ def _seconds(session: Session, text: str, option: str) -> float:
     return seconds
 
 
-def _collect_remote(session: Session, name: str, policy: KeepPolicy, grace: str | None, dry_run: bool) -> int:
+def _collect_remote(session: Session, name: str, policy: KeepPolicy, grace: str | None, dry_run: bool) -> None:
     from gitml.maintenance.remote_gc import GRACE, collect_remote
 
     seconds = GRACE if grace is None else _seconds(session, grace, "--grace")
     swept = collect_remote(session.ws, name, policy, grace=seconds, dry_run=dry_run)
     if session.json:
         session.show_json({"dry_run": dry_run, "remote": name, **swept._asdict()})
-        return 0
+        return
     done = "would remove" if dry_run else "removed"
     session.show(f"{done} {count(swept.deleted, 'object')}, {size(swept.deleted_bytes)}, from {safe(name)}")
     if swept.doomed:
@@ -108,4 +108,3 @@ def _collect_remote(session: Session, name: str, policy: KeepPolicy, grace: str 
         what = f"{count(swept.doomed, 'object')}, {size(swept.doomed_bytes)}"
         session.show(f"{what}, {phrase}: they go when gc is run again after the grace and nothing needs them")
     session.note(f"kept {count(swept.kept, 'object')}, {size(swept.kept_bytes)}")
-    return 0

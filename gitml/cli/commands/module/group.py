@@ -7,8 +7,8 @@ import click
 from gitml.cli.main import LazyGroup
 
 _COMMANDS = {
-    "init": "module.folder:init",
-    "check": "module.folder:check",
+    "init": "module.lifecycle:init",
+    "check": "module.lifecycle:check",
     "run": "module.run:run",
     "publish": "module.lifecycle:publish",
     "list": "module.read:list_modules",

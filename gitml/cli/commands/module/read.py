@@ -10,6 +10,7 @@ import click
 
 from gitml.cli.commands.module.session import (
     as_of_option,
+    event_data,
     name_without_version,
     open_module,
     open_registries,
@@ -46,10 +47,7 @@ def list_modules(
     """List modules: all, or those with TEXT in their name or description."""
     with open_registries(session) as modules:
         found = modules.registry(registry_name).modules(as_of, text=text, category=category, tag=tag, state=state)
-    if session.json:
-        session.show_json([_listed(module) for module in found])
-        return
-    if not found:
+    if not found and not session.json:
         session.note("no modules")
         return
     rows = [["MODULE", "STATE", "DEFAULT", "HIGHEST", "VERSIONS", "DESCRIPTION"]]
@@ -58,7 +56,7 @@ def list_modules(
         short = module.description.partition("\n")[0][:60]
         highest = active[0] if active else "-"
         rows.append([module.name, module.state, module.default or "-", highest, str(len(module.versions)), safe(short)])
-    session.show(*columns(rows, right=frozenset((4,))))
+    session.result([_listed(module) for module in found], *columns(rows, right=frozenset((4,))))
 
 
 def _listed(module: RegisteredModule) -> dict[str, Any]:
@@ -140,15 +138,12 @@ def versions(session: Session, module: str, as_of: str | None) -> None:
     """List the versions of a module, the highest first; those without an order come last."""
     with open_module(session, module) as of:
         found = of.registry.module(name_without_version(of), as_of)
-    if session.json:
-        session.show_json([version_data(version) for version in found.versions])
-        return
     rows = []
     for version in found.versions:
         mark = "default" if version.version == found.default else ""
         why = safe(version.reason or (found.reason if version.state != "active" else ""))
         rows.append([version.version, version.state, mark, version.published[:10], safe(version.by), why])
-    session.show(*columns(rows))
+    session.result([version_data(version) for version in found.versions], *columns(rows))
 
 
 @verb("history", json=True)
@@ -158,11 +153,6 @@ def history(session: Session, module: str, as_of: str | None) -> None:
     """List all events of a module, oldest first: what, when, by whom, why."""
     with open_module(session, module) as of:
         events = of.registry.history(name_without_version(of), as_of)
-    if session.json:
-        session.show_json(
-            [{"at": e.at, "by": e.by, "event": e.kind, "version": e.version, "reason": e.reason} for e in events]
-        )
-        return
     rows = []
     for event in events:
         more = [safe(event.reason)] if event.reason else []
@@ -170,7 +160,7 @@ def history(session: Session, module: str, as_of: str | None) -> None:
         more += [f"default {event.default}"] if event.default else []
         more += ["no default any more"] if event.clear_default else []
         rows.append([f"{event.at[:19]}Z", event.kind, event.version or "(module)", safe(event.by), "; ".join(more)])
-    session.show(*columns(rows))
+    session.result([event_data(event) for event in events], *columns(rows))
 
 
 @verb("resolve", json=True)
@@ -190,13 +180,10 @@ def resolve(session: Session, use: str, as_of: str | None, locked: bool, allow_d
         else:
             found = modules.resolve_then(use, as_of, allow_disabled=allow_disabled)
             content = found.content
-    if session.json:
-        data = {"name": found.name, "version": found.version, "state": found.state, "content": content}
-        session.show_json({**data, "warnings": list(found.warnings)})
-        return
-    for warning in found.warnings:
+    for warning in () if session.json else found.warnings:
         session.warn(safe(warning))
-    session.show(f"{found.name}@{found.version}  {content}")
+    data = {"name": found.name, "version": found.version, "state": found.state, "content": content}
+    session.result({**data, "warnings": list(found.warnings)}, f"{found.name}@{found.version}  {content}")
 
 
 def _lock(worktree: str | None) -> Any:
@@ -220,21 +207,17 @@ def diff(session: Session, module: str, one: str, other: str, exit_code: bool) -
     """Show what changed from version V1 to V2: ports and parameters, and files."""
     with open_module(session, module) as of:
         found = of.registry.diff(name_without_version(of), one, other)
-    if session.json:
-        session.show_json(
-            {
-                "breaking": list(found.interface.breaking),
-                "compatible": list(found.interface.compatible),
-                "files": [{"change": change, "path": path} for change, path in found.files],
-            }
-        )
-    else:
-        lines = [f"{paint('breaking', 'red', sys.stdout)}    {safe(line)}" for line in found.interface.breaking]
-        lines += [f"compatible  {safe(line)}" for line in found.interface.compatible]
-        lines += [f"{change}  {safe(path)}" for change, path in found.files]
-        session.show(*lines)
-        if not lines:
-            session.note("no difference")
+    data = {
+        "breaking": list(found.interface.breaking),
+        "compatible": list(found.interface.compatible),
+        "files": [{"change": change, "path": path} for change, path in found.files],
+    }
+    lines = [f"{paint('breaking', 'red', sys.stdout)}    {safe(line)}" for line in found.interface.breaking]
+    lines += [f"compatible  {safe(line)}" for line in found.interface.compatible]
+    lines += [f"{change}  {safe(path)}" for change, path in found.files]
+    session.result(data, *lines)
+    if not lines and not session.json:
+        session.note("no difference")
     return 1 if exit_code and (found.files or any(found.interface)) else 0
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
@@ -13,10 +13,8 @@ from gitml.errors import InputError
 
 if TYPE_CHECKING:
     from gitml.cli.session import Session
-    from gitml.modules.registry_types import ModuleVersion, Registry
+    from gitml.modules.registry_types import Event, ModuleVersion, Registry
     from gitml.modules.service import ModuleService
-
-Body = Callable[..., Any]
 
 as_of_option = click.option(
     "--as-of",
@@ -35,7 +33,6 @@ class ModuleReference(NamedTuple):
     """A module as an argument names it, in its registry."""
 
     registry: Registry
-    prefix: str
     name: str
     requirement: str | None
 
@@ -54,11 +51,8 @@ def open_registries(session: Session) -> Iterator[ModuleService]:
     location = discover(os.getcwd(), os.environ)
     consent = Consent(location, os.environ)
     session.prepare(consent)
-    modules = ModuleService(location, None, registries_here(location), consent)
-    try:
+    with closing(ModuleService(location, None, registries_here(location), consent)) as modules:
         yield modules
-    finally:
-        modules.close()
 
 
 @contextmanager
@@ -68,8 +62,7 @@ def open_module(session: Session, text: str) -> Iterator[ModuleReference]:
 
     ref = parse_ref(text)
     with open_registries(session) as modules:
-        prefix = f"{ref.registry}:" if ref.registry else ""
-        yield ModuleReference(modules.registry(ref.registry), prefix, ref.name, ref.requirement)
+        yield ModuleReference(modules.registry(ref.registry), ref.name, ref.requirement)
 
 
 def name_without_version(of: ModuleReference) -> str:
@@ -77,6 +70,11 @@ def name_without_version(of: ModuleReference) -> str:
     if of.requirement is not None:
         raise InputError("a version is named where none belongs", where=f"{of.name}@{of.requirement}")
     return of.name
+
+
+def event_data(event: Event) -> dict[str, Any]:
+    """An event of a module as ``--json`` shows it."""
+    return {"at": event.at, "by": event.by, "event": event.kind, "version": event.version, "reason": event.reason}
 
 
 def version_data(version: ModuleVersion) -> dict[str, Any]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
 
 from gitml.cli.commands.module.session import open_registries, registry_option
-from gitml.cli.session import ALWAYS, Session, verb
+from gitml.cli.session import ALWAYS, Session, as_data, verb
 from gitml.cli.text.format import count
 from gitml.cli.text.terminal import paint, safe
 from gitml.errors import IntegrityError, TrustError
@@ -27,38 +28,36 @@ remote_option = click.option(
 @verb("pull", json=True, reaches=ALWAYS)
 @remote_option
 @registry_option
-def pull(session: Session, remote: str, registry_name: str | None) -> int:
+def pull(session: Session, remote: str, registry_name: str | None) -> None:
     """Take in what others published. Own events that are nowhere else yet come after theirs."""
     with open_registries(session) as modules:
         modules.reach(registry_name)
-        return _tell(session, modules.registry(registry_name).pull(remote))
+        _tell(session, modules.registry(registry_name).pull(remote))
 
 
 @verb("push", json=True, reaches=ALWAYS)
 @remote_option
 @registry_option
-def push(session: Session, remote: str, registry_name: str | None) -> int:
+def push(session: Session, remote: str, registry_name: str | None) -> None:
     """Send what was published here, after taking in what others published.
 
     Of two different contents under one version the one that arrived first stays; the other is withdrawn here and reported.
     """
     with open_registries(session) as modules:
         modules.reach(registry_name)
-        return _tell(session, modules.registry(registry_name).push(remote))
+        _tell(session, modules.registry(registry_name).push(remote))
 
 
-def _tell(session: Session, shared: ShareResult) -> int:
+def _tell(session: Session, shared: ShareResult) -> None:
     from gitml.cli.commands.share.records import refuse_withdrawn
     from gitml.transfer.records import withdrawn_events
 
     withdrawn = withdrawn_events(shared.withdrawn)
     if session.json:
-        data = [event._asdict() for event in withdrawn]
-        session.show_json({"received": shared.received, "sent": shared.sent, "withdrawn": data})
+        session.show_json({"received": shared.received, "sent": shared.sent, "withdrawn": as_data(withdrawn)})
     else:
         session.note(f"{count(shared.received, 'event')} received, {count(shared.sent, 'event')} sent")
     refuse_withdrawn(withdrawn)
-    return 0
 
 
 @verb("verify", json=True)
@@ -68,9 +67,7 @@ def verify(session: Session, require_signed: bool, registry_name: str | None) ->
     """Check every event and every file of the registry, and show which records are signed, and by whom."""
     with open_registries(session) as modules:
         found = modules.registry(registry_name).verify()
-    counts: dict[str, int] = {}
-    for record in found.records:
-        counts[record.state] = counts.get(record.state, 0) + 1
+    counts = Counter(record.state for record in found.records)
     if session.json:
         session.show_json(
             {
@@ -78,7 +75,7 @@ def verify(session: Session, require_signed: bool, registry_name: str | None) ->
                 "versions": found.versions,
                 "problems": list(found.problems),
                 "signatures": counts,
-                "records": [record._asdict() for record in found.records],
+                "records": as_data(found.records),
             }
         )
     else:

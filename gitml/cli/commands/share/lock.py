@@ -27,11 +27,8 @@ def command(session: Session, names: tuple[str, ...], upgrade: bool, check: bool
     locked = resolve_lock(session.ws, None if upgrade and not names else names, lenient=not check)
     for warning in locked.warnings:
         session.warn(warning)
-    if session.json:
-        modules = {use: entry._asdict() for use, entry in locked.entries.items()}
-        session.show_json({"modules": modules, "changes": list(locked.changes)})
-    else:
-        session.show(*[safe(change) for change in locked.changes])
+    modules = {use: entry._asdict() for use, entry in locked.entries.items()}
+    session.result({"modules": modules, "changes": list(locked.changes)}, *map(safe, locked.changes))
     if check:
         if locked.changes:
             session.note("gitml.lock is not what it should be: gitml lock writes it")

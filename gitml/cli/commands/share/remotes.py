@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing
 from typing import Any
 
 import click
@@ -28,9 +29,8 @@ def command(session: Session, check: bool) -> int:
 
     if check:
         session.reach()
-    remotes = Remotes(session.ws)
     phrase: list[dict[str, Any]] = []
-    try:
+    with closing(Remotes(session.ws)) as remotes:
         for spec in remotes.specs:
             place = remotes.place(spec)
             row: dict[str, Any] = {
@@ -44,16 +44,12 @@ def command(session: Session, check: bool) -> int:
             if check:
                 row["problem"] = _problem(remotes, row)
             phrase.append(row)
-    finally:
-        remotes.close()
-    bad = [row for row in phrase if row.get("problem")]
     if session.json:
         session.show_json(phrase)
     elif not phrase:
         session.note("gitml.yaml names no remote store; see docs/remotes.md")
     else:
-        rows = [[safe(r["name"]), safe(r["place"]), _more(r)] for r in phrase]
-        lines = columns(rows)
+        lines = columns([[safe(row["name"]), safe(row["place"]), _more(row)] for row in phrase])
         for row, line in zip(phrase, lines, strict=True):
             verdict = ""
             if check:
@@ -62,7 +58,7 @@ def command(session: Session, check: bool) -> int:
             session.show(line + verdict)
     if any(row.get("denied") for row in phrase):
         return TrustError.exit_code
-    return RemoteError.exit_code if bad else DONE
+    return RemoteError.exit_code if any(row.get("problem") for row in phrase) else DONE
 
 
 def _more(row: dict[str, Any]) -> str:
