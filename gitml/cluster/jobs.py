@@ -91,7 +91,7 @@ class JobClient:
         """Runs the command line `program` in a copy of `folder`, named by its content, on the head.
 
         Ray takes the folder in one message and keeps it in the head's memory: it must be smaller than `most`.
-        UnsureError for any failure, or Ctrl-C, after which the cluster may have it.
+        UnconfirmedError for any failure, or Ctrl-C, after which the cluster may have it.
         """
         # Every process of the job gets the signal; those of gitml that are not to heed it know Ctrl-C
         stop = {"RAY_JOB_STOP_WAIT_TIME_S": str(STOP_SECONDS), "RAY_JOB_STOP_SIGNAL": "SIGINT"}

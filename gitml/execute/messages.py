@@ -19,9 +19,14 @@ LONGEST = 2**28
 NUMBER_WIDTH = 8  # bytes of a request for a worker, which is its number: on a stream its end must be known
 
 
+def encode(message: Any) -> bytes:
+    """A message as JSON."""
+    return json.dumps(message, separators=(",", ":")).encode("ascii")
+
+
 def frame(message: Any) -> bytes:
     """`message` as it goes over the wire."""
-    data = json.dumps(message, separators=(",", ":")).encode("ascii")
+    data = encode(message)
     return len(data).to_bytes(4, "big") + data
 
 

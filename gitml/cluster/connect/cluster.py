@@ -104,20 +104,18 @@ class Cluster:
         found = self._ask("look")
         return (_client_machines(), False) if found is None else (found, True)
 
-    def shortage(self, asked: Resources, nodes: int = 1, machines: list[Machine] | None = None) -> Shortage | None:
+    def shortage(self, asked: Resources, nodes: int, machines: list[Machine]) -> Shortage | None:
         """What is missing for a request that `machines` do not satisfy even when idle; None when they do."""
-        missing = matching.unsatisfiable(asked, nodes, self.machines() if machines is None else machines)
+        missing = matching.unsatisfiable(asked, nodes, machines)
         return None if missing is None else Shortage(missing, self.can_scale_up(asked))
 
     def can_scale_up(self, asked: Resources) -> bool:
         """Whether an autoscaler may add a machine that fulfils `asked` (its labels aside, which it does not report)."""
-        autoscaler_capacity = self._autoscaler_capacity
-        if autoscaler_capacity is None:
+        capacity = self._autoscaler_capacity
+        if capacity is None:
             return False
         plain = asked._replace(labels={})
-        return autoscaler_capacity.kinds is None or any(
-            plain.missing_from(kind) is None for kind in autoscaler_capacity.kinds
-        )
+        return capacity.kinds is None or any(plain.missing_from(kind) is None for kind in capacity.kinds)
 
     def infeasible(self, requests: Iterable[Resources]) -> list[Resources]:
         """Of `requests` that wait for a machine, those that the autoscaler has found infeasible."""

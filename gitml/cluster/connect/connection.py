@@ -70,7 +70,7 @@ class Connection(NamedTuple):
 
 
 def open_connection(target: RayTarget, environ: Mapping[str, str]) -> Connection:
-    """The Door of a cluster that is there and lets us in.
+    """The Connection to a cluster that is there and lets us in.
 
     RemoteError when nobody answers; TrustError without a token that it takes, or when it takes anybody and the target
     does not say that this is meant. The token is only shown to a cluster that asks for one.

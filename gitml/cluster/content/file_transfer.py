@@ -63,9 +63,8 @@ def upload(cluster: Cluster, folder: str, new_folder: Callable[[], str]) -> tupl
     def writes() -> Iterator[Any]:
         for path in sorted(os.path.join(place, name) for place, names in found for name in names):
             with open(os.path.join(folder, path), "rb") as file:
-                for position in range(
-                    0, max(os.fstat(file.fileno()).st_size, 1), PIECE
-                ):  # an empty file is a piece, too
+                size = max(os.fstat(file.fileno()).st_size, 1)  # an empty file is a piece, too
+                for position in range(0, size, PIECE):
                     yield write(os.path.join(root, path), position, file.read(PIECE))
 
     place: tuple[str, str] | None = None

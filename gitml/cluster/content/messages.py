@@ -41,13 +41,8 @@ class AttemptReport(NamedTuple):
     refused: bool = False
 
 
-def encode_request(request: AttemptRequest) -> bytes:
-    """An AttemptRequest as bytes."""
-    return json.dumps(request, separators=(",", ":")).encode("ascii")
-
-
 def decode_request(data: bytes) -> AttemptRequest:
-    """The inverse of `encode_request`; ValueError for other bytes."""
+    """An AttemptRequest that was encoded by `execute.messages.encode`; ValueError for other bytes."""
     try:
         version, run, attempt, place, grace, gpus, hub, task, stores, stored = json.loads(data)
         specs = tuple([RemoteSpec(*spec) for spec in stores])
@@ -57,13 +52,8 @@ def decode_request(data: bytes) -> AttemptRequest:
         raise ValueError(f"not a request: {error!r}"[:200]) from error
 
 
-def encode_report(report: AttemptReport) -> bytes:
-    """An AttemptReport as bytes."""
-    return json.dumps(report, separators=(",", ":")).encode("ascii")
-
-
 def decode_report(data: bytes) -> AttemptReport:
-    """The inverse of `encode_report`; ValueError for other bytes: they come from another machine."""
+    """An AttemptReport that was; ValueError for other bytes: they come from another machine."""
     try:
         node, host, finished, away, log_from, refused = json.loads(data)
         sizes = tuple([(name, size_from_json(size)) for name, size in away])

@@ -9,7 +9,7 @@ from typing import Any
 from gitml import __version__
 from gitml.cluster.connect.machines import NODE_ID
 from gitml.cluster.content.content_ids import roots_of, stored_name
-from gitml.cluster.content.messages import AttemptRequest, encode_request
+from gitml.cluster.content.messages import AttemptRequest
 from gitml.cluster.content.source import INLINE_EACH, BlobSource
 from gitml.cluster.driver.attempt import AttemptEvent, RayCall, ReservedBundle, TaskAttempt
 from gitml.cluster.driver.driver_state import DriverState
@@ -20,7 +20,7 @@ from gitml.core.model.protocols import Task
 from gitml.core.model.resources import Machine
 from gitml.core.model.result import OutputRef
 from gitml.errors import GitmlError, MachineError, RemoteError
-from gitml.execute.messages import encode_task
+from gitml.execute.messages import encode, encode_task
 
 
 class Submitter:
@@ -60,7 +60,7 @@ class Submitter:
         pool.add_sizes(fetched)
         pool.add_sizes(inputs.large)
         machine = node.machine if node is not None else None
-        ref = self._function(task, machine, reserved).remote(encode_request(self._request(task, stored)), inputs.inline)
+        ref = self._function(task, machine, reserved).remote(encode(self._request(task, stored)), inputs.inline)
         attempt = TaskAttempt(task, RayCall(ref), machine, reserved, before)
         if node is not None:
             attempt.ahead = pool.acquire(node, task.resources)

@@ -14,7 +14,7 @@ from typing import Any
 
 from gitml import __version__
 from gitml.cluster.content.content_ids import roots_of, roots_of_outputs
-from gitml.cluster.content.messages import AttemptReport, AttemptRequest, decode_request, encode_report
+from gitml.cluster.content.messages import AttemptReport, AttemptRequest, decode_request
 from gitml.cluster.environment_probe import environment_difference
 from gitml.cluster.worker.folder import FolderSpec
 from gitml.cluster.worker.hosted_executor import RayHosted
@@ -25,7 +25,7 @@ from gitml.core.model.protocols import Task, TaskFinished, TaskOutput, TaskPrepa
 from gitml.core.model.resources import Resources
 from gitml.core.text.format import size as size_text
 from gitml.errors import GitmlError, InputError
-from gitml.execute.messages import decode_task
+from gitml.execute.messages import decode_task, encode
 
 TICK = 0.1  # seconds between checks for messages and signals
 KILL_WAIT = 5.0  # seconds for the processes of a step to be killed
@@ -54,7 +54,7 @@ def perform(request_data: bytes, contents: Mapping[str, bytes]) -> tuple[bytes, 
 def refusal(request: AttemptRequest, why: str) -> tuple[bytes, Mapping[str, bytes]]:
     """The report of an attempt that this machine can't make."""
     finished = TaskFinished(request.attempt, "failed", error=f"machine {this_node()[1]}: {why}")
-    return encode_report(AttemptReport(*this_node(), finished, refused=True)), {}
+    return encode(AttemptReport(*this_node(), finished, refused=True)), {}
 
 
 def this_node() -> tuple[str, str]:
@@ -274,4 +274,4 @@ class TaskRunner:
                 file.seek(log_from)
                 contents["log"] = file.read()
         report = AttemptReport(self.state.node, self.state.host, finished, tuple(away), log_from, finished.unprepared)
-        return encode_report(report), contents
+        return encode(report), contents

@@ -26,9 +26,9 @@ class PrefetchResult(NamedTuple):
 
     name: str
     decision: Decision
-    lost: frozenset[Digest]
-    problems: Sequence[str]
-    error: BaseException | None
+    lost: frozenset[Digest] = frozenset()
+    problems: Sequence[str] = ()
+    error: BaseException | None = None
 
 
 class InputPrefetch:
@@ -113,17 +113,15 @@ class InputPrefetch:
     def _fetch(self, name: str, decision: Decision, outputs: Sequence[OutputRef], stop: StopSignal) -> None:
         from gitml.transfer.download import fetch_outputs, problem_texts
 
-        lost: frozenset[Digest] = frozenset()
-        problems: Sequence[str] = ()
-        error: BaseException | None = None
+        result = PrefetchResult(name, decision)
         # The index and the Store belong to a thread: this one has its own.
         ws = Workspace(self._ws.location, self._ws.environ)
         try:
             fetched = fetch_outputs(ws, outputs, self._queue.put, stop)
             lost = frozenset(root.digest for root in fetched.lost)
-            problems = problem_texts(fetched.problems)
-        except BaseException as raised:
-            error = raised
+            result = result._replace(lost=lost, problems=problem_texts(fetched.problems))
+        except BaseException as error:
+            result = result._replace(error=error)
         finally:
             ws.close()
-            self._queue.put(PrefetchResult(name, decision, lost, problems, error))
+            self._queue.put(result)

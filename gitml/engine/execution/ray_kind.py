@@ -204,7 +204,25 @@ class RaySession(TargetSession):
         return PartProblem(*said) if said else None
 
     def executor(self, target: Target, run: str, folder: str) -> RayExecutor:
-        return make_ray_executor(self.ws, self.join(target), target.options, run)
+        from gitml.cluster.driver.executor import RayExecutor
+        from gitml.cluster.driver.session import DriverServices
+        from gitml.execute.interfaces import WorkerServices
+        from gitml.git.lfs.pointer import local_lfs_object
+        from gitml.git.objects.reader import Objects
+        from gitml.transfer.remotes import Remotes
+
+        ws, cluster = self.ws, self.join(target)
+
+        def services() -> WorkerServices:
+            environments = Environments(
+                KnownFacts(None), ws.environments_folder(), ws.environ, tops=ws.location.worktrees()
+            )
+            store, objects = LocalStore(ws.root), Objects(ws.location)
+            return WorkerServices(store, objects, lambda digest: local_lfs_object(ws.location, digest), environments)
+
+        ours = services()._replace(store=ws.store, git_objects=ws.objects)
+        driver = DriverServices(ours, services, Remotes(ws).worker_accessible)
+        return RayExecutor(cluster, driver, run, place_of(ws, target.options))
 
     def abandon(self) -> None:
         """The head is lost: the cluster is left without the farewell that would wait for it."""
@@ -313,24 +331,3 @@ def place_of(ws: Workspace, ray: RayTarget) -> FolderSpec:
     from gitml.cluster.worker.folder import FolderSpec
 
     return FolderSpec(None, ray.cache, "\n".join(ws.location.worktrees()))
-
-
-def make_ray_executor(ws: Workspace, cluster: Cluster, ray: RayTarget, run: str) -> RayExecutor:
-    """The executor for steps of a run on a cluster that was joined."""
-    from gitml.cluster.driver.executor import RayExecutor
-    from gitml.cluster.driver.session import DriverServices
-    from gitml.execute.interfaces import WorkerServices
-    from gitml.git.lfs.pointer import local_lfs_object
-    from gitml.git.objects.reader import Objects
-    from gitml.transfer.remotes import Remotes
-
-    def services() -> WorkerServices:
-        environments = Environments(
-            KnownFacts(None), ws.environments_folder(), ws.environ, tops=ws.location.worktrees()
-        )
-        store, objects = LocalStore(ws.root), Objects(ws.location)
-        return WorkerServices(store, objects, lambda digest: local_lfs_object(ws.location, digest), environments)
-
-    ours = services()._replace(store=ws.store, git_objects=ws.objects)
-    driver = DriverServices(ours, services, Remotes(ws).worker_accessible)
-    return RayExecutor(cluster, driver, run, place_of(ws, ray))

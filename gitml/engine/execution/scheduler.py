@@ -113,9 +113,8 @@ class Scheduler:
 
     def status(self) -> str:
         """How the run as a whole ended."""
-        if self.stopped or (
-            self.failed and self.stop.level
-        ):  # a signal that stops the run may have reached the steps too
+        # a signal that stops the run may have reached the steps too
+        if self.stopped or (self.failed and self.stop.level):
             return "cancelled"
         return "failed" if self.failed else "succeeded"
 

@@ -33,9 +33,7 @@ def recover(ws: Workspace) -> list[Run]:
     for name in names:
         folder = os.path.join(ws.live, name)
         if name.endswith(".done"):
-            with suppress(
-                OSError
-            ):  # another user's, or this file system is read-only: its owner's next command removes it
+            with suppress(OSError):  # another user's, or read-only: its owner's next command removes it
                 remove_tree(folder)
             continue
         slot = Locks.slot_for(f"run:{name}")

@@ -255,9 +255,8 @@ def graph_of(ws: Workspace, parsed: Pipeline, params: Mapping[str, Scalar], cont
 
 
 def _parse(source: Source, entry: Entry, path: str, config: Config) -> Pipeline:
-    from gitml.core.language.parse import (
-        parse_pipeline,  # with all that reads YAML: 40 ms that a file read before does without
-    )
+    # with all that reads YAML: 40 ms that a file read before does without
+    from gitml.core.language.parse import parse_pipeline
 
     parsed = parse_pipeline(settings_in(source, entry, path), path, config.defaults)
     return _renamed(parsed, full_name(project_of_file(path), parsed.name))

@@ -65,9 +65,8 @@ class Planner:
         self.availability = Availability(ws)
         self.policy = policy
         self.index = ws.index
-        self.needed: set[str] = (
-            set()
-        )  # steps whose outputs must be had: what is known of one without its bytes does not do
+        # steps whose outputs must be had: what is known of one without its bytes does not do
+        self.needed: set[str] = set()
 
     @cached_property
     def lfs(self) -> LfsInputs:

@@ -185,9 +185,8 @@ def _new_namespaces(flags: int) -> None:
         kernel.unshare(flags)
     except PermissionError:
         uid, gid = os.geteuid(), os.getegid()
-        kernel.set_dumpable(
-            dumpable=True
-        )  # else the files by which ids are mapped are root's; its program is so anyway
+        # else the files by which ids are mapped are root's; its program is so anyway
+        kernel.set_dumpable(dumpable=True)
         kernel.unshare(kernel.NEWUSER | flags)
         kernel.map_own_ids(uid, gid)
 

@@ -68,9 +68,8 @@ class Sandbox:
         os.makedirs(self.root)
         if self.seen != self.root:
             mount_sandbox(self.root)
-        umask = os.umask(
-            UMASK
-        )  # the modes of its files are the same everywhere; who may enter is settled by the root's
+        # the modes of its files are the same everywhere; who may enter is settled by the root's
+        umask = os.umask(UMASK)
         try:
             self._fill(action, strict)
         finally:

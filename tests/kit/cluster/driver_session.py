@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from gitml.cluster.content.messages import AttemptReport, encode_report
+from gitml.cluster.content.messages import AttemptReport
 from gitml.cluster.driver.attempt import RayCall, ReservedBundle, TaskAttempt
 from gitml.cluster.driver.driver_state import DriverState
 from gitml.cluster.driver.session import DriverServices, DriverSession, EventQueue, HubConnection
@@ -20,6 +20,7 @@ from gitml.core.model.protocols import Task, TaskEvent, TaskFinished
 from gitml.core.model.resources import Machine, Resources
 from gitml.core.model.result import Cost
 from gitml.errors import GitmlError, RemoteError
+from gitml.execute.messages import encode
 from tests.kit.execution import ExecutionBench
 from tests.kit.patience import PATIENCE
 
@@ -226,5 +227,5 @@ def reported(
 ) -> Future[Any]:
     """What the Ray task of an attempt gave."""
     future: Future[Any] = Future()
-    future.set_result((encode_report(AttemptReport(node, f"node-{node}", finished, **more)), contents or {}))
+    future.set_result((encode(AttemptReport(node, f"node-{node}", finished, **more)), contents or {}))
     return future

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from gitml import __version__
-from gitml.cluster.content.messages import AttemptReport, AttemptRequest, decode_report, encode_request
+from gitml.cluster.content.messages import AttemptReport, AttemptRequest, decode_report
 from gitml.cluster.worker import message_hub as lines
 from gitml.cluster.worker import task_runner
 from gitml.cluster.worker.folder import FolderSpec
 from gitml.cluster.worker.message_hub import HubClient
 from gitml.core.model.digest import digest_of
 from gitml.core.model.protocols import Task
-from gitml.execute.messages import encode_task
+from gitml.execute.messages import encode, encode_task
 from tests.kit.execution import ExecutionBench
 
 
@@ -100,7 +100,7 @@ class Worker:
         """Performs a Task; returns the report, and its log."""
         message = encode_task(task, with_environment=True)
         order = AttemptRequest(__version__, "r", task.attempt, self.place, 5.0, 0.0, "hub", message)
-        data, made = task_runner.perform(encode_request(order), contents or {})
+        data, made = task_runner.perform(encode(order), contents or {})
         return decode_report(data), made.get("log", b"")
 
     def close(self) -> None:

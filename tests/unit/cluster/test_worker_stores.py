@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from gitml.cluster.content.messages import AttemptRequest, decode_request, encode_request
+from gitml.cluster.content.messages import AttemptRequest, decode_request
 from gitml.cluster.worker import remote_fetch as workerstores
 from gitml.cluster.worker.folder import FolderSpec
 from gitml.cluster.worker.remote_fetch import RemoteFetch, StoreBackoff, fetch_outputs, missing_inputs
 from gitml.core.config.remotes import RemoteSpec
 from gitml.core.model.result import OutputRef
+from gitml.execute.messages import encode
 from gitml.store.local.store import LocalStore
 from gitml.store.remote.backends.folder import FolderRemote
 from gitml.store.remote.cache import PackIndexes, RemoteCache
@@ -68,7 +69,7 @@ def test_files_and_directories_come_whole(shared: Shared, tmp_path: Path) -> Non
 
 def test_an_order_tells_of_stores_and_of_what_they_have(shared: Shared, tmp_path: Path) -> None:
     said = order(FolderSpec(str(tmp_path)), shared, (shared.file, True))
-    assert decode_request(encode_request(said)) == said
+    assert decode_request(encode(said)) == said
 
 
 def test_a_folder_that_is_not_shared_with_this_machine_is_told_and_left_alone_for_a_while(tmp_path: Path) -> None:
