@@ -65,7 +65,8 @@ def start_local_cluster(target: RayTarget, environ: Mapping[str, str]) -> LocalC
     folder = os.path.join(base, secrets.token_hex(4))
     os.mkdir(folder, 0o700)
     os.mkdir(os.path.join(folder, "t"), 0o700)
-    _write_secret(token_of(folder))
+    with open(os.open(token_of(folder), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(secrets.token_hex(32))
     lock = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)  # the supervisor has it from its first moment
     said = json.dumps({"folder": folder, "options": _options(target, environ)}).encode()
@@ -157,12 +158,6 @@ def _base() -> str:
         if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
             raise MachineError("it is not a folder of yours alone", where=base, hint="remove it") from None
     return base
-
-
-def _write_secret(path: str) -> None:
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with open(fd, "w") as file:
-        file.write(secrets.token_hex(32))
 
 
 def _options(target: RayTarget, environ: Mapping[str, str]) -> dict[str, Any]:

@@ -72,7 +72,8 @@ def unsatisfiable(asked: Resources, nodes: int, machines: Sequence[Machine]) -> 
         return None
     asked = asked._replace(labels=label_selector(asked.labels, machines))
     if fitting:
-        return f"{nodes} machines with {asked.words()} (there {_are(len(fitting))})"
+        there = "is 1" if len(fitting) == 1 else f"are {len(fitting)}"
+        return f"{nodes} machines with {asked.words()} (there {there})"
     alone = [words for words in _nowhere(asked, [machine.total for machine in machines]) if words]
     if alone:
         return ", ".join(alone)
@@ -121,10 +122,6 @@ def _nowhere(asked: Resources, machines: Sequence[Resources]) -> Iterable[str]:
 
 def _count(count: float, unit: str) -> str:
     return f"{count:g} {unit}" + ("" if count == 1 else "s")
-
-
-def _are(count: int) -> str:
-    return "is 1" if count == 1 else f"are {count}"
 
 
 def _gib(count: int) -> str:

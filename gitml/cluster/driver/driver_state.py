@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from gitml.cluster.driver.attempt import UNDER_WAY, AttemptAction, AttemptEvent, AttemptState, TaskAttempt
@@ -29,21 +29,16 @@ class DriverState:
         self.looked = time.monotonic()  # when the machines that `pool` knows were asked for
         self.pool.update(session.cluster.machines())
         self.closed = False
-        self._attempts: dict[str, TaskAttempt] = {}
+        self.attempts: dict[str, TaskAttempt] = {}  # those that have not finished, by name
         self._events: list[TaskEvent] = []
         self._freed = False  # whether there is room again since that was asked last
         self._scalable: dict[str, bool] = {}  # requests that no node fulfils, and whether a node may come that does
 
     # -- attempts
 
-    @property
-    def attempts(self) -> Mapping[str, TaskAttempt]:
-        """Those that have not finished, by name."""
-        return self._attempts
-
     def add(self, attempt: TaskAttempt) -> None:
         """An attempt was submitted, maybe in place of one of its name."""
-        self._attempts[attempt.task.attempt] = attempt
+        self.attempts[attempt.task.attempt] = attempt
 
     def handle(self, attempt: TaskAttempt, event: AttemptEvent) -> AttemptAction | None:
         """Follows an event. Takes the action of it that needs only Ray and the hub; the others are the caller's."""
@@ -86,7 +81,7 @@ class DriverState:
     def kill_overdue(self) -> list[TaskAttempt]:
         """Has Ray kill what did not end in time; gives the attempts that count as lost now."""
         now = time.monotonic()
-        under_way = [attempt for attempt in self._attempts.values() if attempt.state in UNDER_WAY]
+        under_way = [attempt for attempt in self.attempts.values() if attempt.state in UNDER_WAY]
         lost = [attempt for attempt in under_way if attempt.lost_at and now > attempt.lost_at]
         for attempt in under_way:
             if attempt in lost:
@@ -104,7 +99,7 @@ class DriverState:
 
     def finish(self, attempt: TaskAttempt, finished: TaskFinished) -> None:
         """Reports its end."""
-        del self._attempts[attempt.task.attempt]
+        del self.attempts[attempt.task.attempt]
         attempt.log.close()
         self.report(finished)
 
@@ -139,7 +134,7 @@ class DriverState:
         self.looked = asked
         for gone in self.pool.update(machines):
             self._session.transfers.forget(gone)
-            for attempt in self._attempts.values():
+            for attempt in self.attempts.values():
                 if attempt.node == gone:
                     self.expect_loss(attempt, DYING)
 
@@ -163,10 +158,10 @@ class DriverState:
     def never_scales_up(self, requests: Iterable[Resources]) -> list[TaskAttempt]:
         """No node will come for these requests after all; gives the attempts that wait for one."""
         self._scalable.update({repr(asked): False for asked in requests})
-        pending = [attempt for attempt in self._attempts.values() if attempt.state is AttemptState.PENDING]
+        pending = [attempt for attempt in self.attempts.values() if attempt.state is AttemptState.PENDING]
         return [attempt for attempt in pending if not self.can_scale_up(attempt.task.resources)]
 
     def pending_requests(self) -> list[Resources]:
         """What attempts that wait for a node ask of it; from any thread."""
-        attempts = list(self._attempts.values())
+        attempts = list(self.attempts.values())
         return [attempt.task.resources for attempt in attempts if attempt.state is AttemptState.PENDING]

@@ -83,8 +83,8 @@ class RayExecutor(Executor):
                 lost: Future[Any] = Future()
                 lost.set_exception(ConnectionError("its machine was lost"))
                 self._results.task_ended(attempt, lost)
-            of_gangs = self._gangs.poll()
-            events = self._confirmed([*of_gangs, *self._gangs.translate(self._state.take_events())])
+            self._gangs.poll()
+            events = self._confirmed(self._gangs.translate(self._state.take_events()))
             if self._state.take_freed() or events:
                 return events
             self._check_head()

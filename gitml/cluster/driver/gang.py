@@ -110,8 +110,8 @@ class GangScheduler:
             self._conclude(gang)
         return True
 
-    def poll(self) -> list[TaskEvent]:
-        """Begins gangs whose nodes are there and reads the logs of others; gives the events of that."""
+    def poll(self) -> None:
+        """Begins gangs whose nodes are there and reads the logs of others."""
         for gang in list(self._gangs.values()):
             if gang.members:
                 for rank in gang.members.values():
@@ -121,27 +121,22 @@ class GangScheduler:
                 self._begin(gang)
             except Exception as error:
                 self._fail_to_begin(gang, error)
-        return self._take_events()
 
     def translate(self, events: Sequence[TaskEvent]) -> list[TaskEvent]:
-        """Events for the scheduler: those of members stand for their gang."""
-        found: list[TaskEvent] = []
+        """Events for the scheduler: those of gangs since the last call, and `events`: those of members stand for their gang."""
         for event in events:
             gang = self._of_member.get(event.attempt)
             if gang is None:
-                found.append(event)
+                self._events.append(event)
             elif isinstance(event, TaskFinished):
                 self._member_ended(gang, event)
             elif not isinstance(event, TaskStarted):
-                found.append(event._replace(attempt=gang.task.attempt))
+                self._events.append(event._replace(attempt=gang.task.attempt))
             elif not gang.started:
                 gang.started = True
-                found.append(TaskStarted(gang.task.attempt))
-        return found + self._take_events()
-
-    def _take_events(self) -> list[TaskEvent]:
-        events, self._events = self._events, []
-        return events
+                self._events.append(TaskStarted(gang.task.attempt))
+        found, self._events = self._events, []
+        return found
 
     def _cancel_members(self, gang: Gang, *, now: bool) -> None:
         for member, rank in gang.members.items():

@@ -6,10 +6,11 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from gitml.cluster.content.content_ids import digest_in, roots_of_outputs, stored_name
 from gitml.cluster.content.messages import AttemptReport, decode_report
+from gitml.cluster.content.transfers import Done
 from gitml.cluster.driver.attempt import (
     AttemptAction,
     AttemptEvent,
@@ -38,6 +39,8 @@ BUILDERS = 3  # nodes that are asked for an environment that can't be built
 SILENT = 40.0  # seconds without a message after which a node counts as lost
 _BATCH = 4096  # contents that are kept in one go
 NOT_FETCHED = "what it made of its outputs could not be fetched from its machine, and is not kept"
+
+_WriteRequest = tuple[Mapping[str, bytes], Done]
 
 
 class ResultHandler:
@@ -294,13 +297,6 @@ class ResultHandler:
         return ingest_log(store, attempt.task.log, written) if attempt.log.size else None
 
 
-class WriteRequest(NamedTuple):
-    """Contents to keep, and what is called when they are: with the error, or None."""
-
-    contents: Mapping[str, bytes]
-    done: Callable[[GitmlError | None], None]
-
-
 class ReportWriter:
     """Keeps the small contents that come with reports, in a thread: the disk takes many together in hardly longer than one.
 
@@ -310,12 +306,12 @@ class ReportWriter:
     def __init__(self, make_services: Callable[[], WorkerServices]) -> None:
         self._make = make_services
         self._services: WorkerServices | None = None
-        self._waiting: queue.SimpleQueue[WriteRequest | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[_WriteRequest | None] = queue.SimpleQueue()
         threading.Thread(target=self._work, name="gitml-keep", daemon=True).start()
 
-    def put(self, contents: Mapping[str, bytes], done: Callable[[GitmlError | None], None]) -> None:
-        """Has contents kept; from any thread."""
-        self._waiting.put(WriteRequest(contents, done))
+    def put(self, contents: Mapping[str, bytes], done: Done) -> None:
+        """Has contents kept; from any thread. `done` is called when they are: with the error, or None."""
+        self._waiting.put((contents, done))
 
     def close(self) -> None:
         """Ends the thread once it has kept what it was given."""
@@ -332,12 +328,12 @@ class ReportWriter:
             if None in batch:
                 return
 
-    def _keep_all(self, batch: list[WriteRequest]) -> None:
+    def _keep_all(self, batch: list[_WriteRequest]) -> None:
         """All together, or each alone when one of them is wrong."""
-        error = self._tried({name: content for item in batch for name, content in item.contents.items()})
-        for item in batch:
+        error = self._tried({name: content for contents, _ in batch for name, content in contents.items()})
+        for contents, done in batch:
             alone = error is not None and len(batch) > 1
-            item.done(self._tried(item.contents) if alone else error)
+            done(self._tried(contents) if alone else error)
 
     def _tried(self, contents: Mapping[str, bytes]) -> GitmlError | None:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from gitml.core.config.project import LOCAL
@@ -109,7 +109,7 @@ class Attempts:
         self.environments: dict[Digest, Environment] = {}
         self._active: dict[str, ActiveAttempt] = {}  # by attempt
         self._lacking: dict[str, ActiveAttempt] = {}  # by step: the next attempt, once its inputs are here
-        self._again: dict[str, ActiveAttempt] = {}  # by step: the next attempt, once there is room
+        self.again: dict[str, ActiveAttempt] = {}  # by step: the next attempt, once there is room
         self._noted: set[str] = set()
         self._left: set[tuple[str, tuple[str, ...]]] = set()
 
@@ -118,22 +118,17 @@ class Attempts:
 
     def steps(self) -> set[str]:
         """The names of the steps that are being made, or tried once more."""
-        return {active.step.name for active in self._active.values()} | self._again.keys()
-
-    @property
-    def again(self) -> Collection[str]:
-        """The names of the steps that are to be tried once more."""
-        return self._again.keys()
+        return {active.step.name for active in self._active.values()} | self.again.keys()
 
     def keys(self) -> Iterator[Digest]:
         """The keys of the Actions that are being performed."""
-        for active in (*self._active.values(), *self._again.values()):
+        for active in (*self._active.values(), *self.again.values()):
             assert active.decision.key is not None
             yield active.decision.key
 
     def performer_of(self, key: Digest) -> str:
         """The step of this run that performs the Action with this key; empty when none does."""
-        active = (*self._active.values(), *self._again.values())
+        active = (*self._active.values(), *self.again.values())
         return next((one.step.name for one in active if one.decision.key == key), "")
 
     def start(self, step: GraphStep, decision: Decision, stored: tuple[OutputRef, ...] = ()) -> None:
@@ -141,7 +136,7 @@ class Attempts:
 
         Its executor may fetch `stored` from remote stores by itself.
         """
-        active = self._again.pop(step.name, None) or self._lacking.pop(step.name, None)
+        active = self.again.pop(step.name, None) or self._lacking.pop(step.name, None)
         if active is None:
             active = ActiveAttempt(step, decision, 1, 0.0, (), self.planner.target(step), ())
         # decided anew, maybe, since the last attempt: what it lacked could not be had and was made again
@@ -154,11 +149,11 @@ class Attempts:
 
     def abandon(self, why: str) -> list[StepRun]:
         """The outcomes of all of them when what performs them is lost."""
-        return [self._unfinished(active, "failed", why) for active in (*self._active.values(), *self._again.values())]
+        return [self._unfinished(active, "failed", why) for active in (*self._active.values(), *self.again.values())]
 
     def fail(self, name: str, *, stopped: bool) -> StepEnded:
         """The outcome of a step that was to be tried again, and is not."""
-        active = self._again.pop(name)
+        active = self.again.pop(name)
         error = active.attempts[-1].error if active.attempts else None
         if stopped:
             return StepEnded(self._unfinished(active, "cancelled", error), None)
@@ -277,7 +272,7 @@ class Attempts:
         ) <= step.settings.retries + min(lost, LOSSES)
         if again and event.retry and not stopped and not event.bad_inputs:
             self.emit(StepRetried(step.name, error or event.outcome))
-            self._again[step.name] = active._replace(number=active.number + 1, attempts=attempts)
+            self.again[step.name] = active._replace(number=active.number + 1, attempts=attempts)
             return RetryDue(step)
         return self._made(active, event, attempts, error)
 

@@ -101,7 +101,7 @@ def make_executor(ws: Workspace, capacity: Resources, folder: str, jobs: int | N
     host: tuple[str, ...] = ()
     if "ray" in sys.modules:  # its threads must not be forked
         host = ("-m", "gitml.engine.execution.local_kind", ws.location.worktree or ws.location.git_dir)
-    return LocalExecutor(lambda: _services(ws, known), folder, slots, capacity, machine=ws.environ, host=host)
+    return LocalExecutor(lambda: worker_services(ws, known), folder, slots, capacity, machine=ws.environ, host=host)
 
 
 def this_machine(ws: Workspace, said: Mapping[str, Any]) -> Machine:
@@ -114,8 +114,8 @@ def this_machine(ws: Workspace, said: Mapping[str, Any]) -> Machine:
     return Machine("", os.uname().nodename, "", True, total, total, runs)
 
 
-def _services(ws: Workspace, known: Mapping[tuple[str, str], Any]) -> WorkerServices:
-    """What a worker works with; called in the worker, where nothing of the parent's may be used."""
+def worker_services(ws: Workspace, known: Mapping[tuple[str, str], Any]) -> WorkerServices:
+    """What a worker, or a thread, works with; called there, where nothing of its parent's may be used."""
     from gitml.execute.interfaces import WorkerServices
     from gitml.transfer.lfs_inputs import file_of
 
@@ -129,4 +129,4 @@ def _services(ws: Workspace, known: Mapping[tuple[str, str], Any]) -> WorkerServ
 if __name__ == "__main__":  # the supervisor for the repository at a path
     from gitml.execute.supervisor import run_host
 
-    run_host(sys.argv[2:], lambda: _services(open_workspace(sys.argv[1], os.environ), {}))
+    run_host(sys.argv[2:], lambda: worker_services(open_workspace(sys.argv[1], os.environ), {}))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gitml.core.config.places import Place, place_of_ray_target
@@ -26,9 +27,8 @@ from gitml.engine.execution.executor_kind import (
     TargetState,
 )
 from gitml.errors import GitmlError, InputError, RemoteError, TrustError
-from gitml.execute.environments.environments import Environments, NotInspectedError
-from gitml.store.local.store import LocalStore
-from gitml.workspace import KnownFacts, Workspace
+from gitml.execute.environments.environments import NotInspectedError
+from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
     from gitml.cluster.connect.cluster import Cluster, Shortage
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
     from gitml.cluster.worker.folder import FolderSpec
     from gitml.core.language.fields import Fields
     from gitml.core.model.resources import Machine
-    from gitml.execute.interfaces import WorkerServices
 
 FACT = "ray-environment"
 MEANT = "ray-auto"
@@ -206,22 +205,13 @@ class RaySession(TargetSession):
     def executor(self, target: Target, run: str, folder: str) -> RayExecutor:
         from gitml.cluster.driver.executor import RayExecutor
         from gitml.cluster.driver.session import DriverServices
-        from gitml.execute.interfaces import WorkerServices
-        from gitml.git.lfs.pointer import local_lfs_object
-        from gitml.git.objects.reader import Objects
+        from gitml.engine.execution.local_kind import worker_services
         from gitml.transfer.remotes import Remotes
 
         ws, cluster = self.ws, self.join(target)
-
-        def services() -> WorkerServices:
-            environments = Environments(
-                KnownFacts(None), ws.environments_folder(), ws.environ, tops=ws.location.worktrees()
-            )
-            store, objects = LocalStore(ws.root), Objects(ws.location)
-            return WorkerServices(store, objects, lambda digest: local_lfs_object(ws.location, digest), environments)
-
-        ours = services()._replace(store=ws.store, git_objects=ws.objects)
-        driver = DriverServices(ours, services, Remotes(ws).worker_accessible)
+        make = partial(worker_services, ws, {})
+        ours = make()._replace(store=ws.store, git_objects=ws.objects)
+        driver = DriverServices(ours, make, Remotes(ws).worker_accessible)
         return RayExecutor(cluster, driver, run, place_of(ws, target.options))
 
     def abandon(self) -> None:

@@ -10,7 +10,7 @@ import json
 import os
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from gitml.core.model.digest import digest_of
 from gitml.core.model.protocols import Facts
@@ -37,13 +37,6 @@ _MANAGERS = (
 _UNWALKED = frozenset(("__pycache__", "node_modules", "build", "dist", "site-packages"))
 
 
-class SiteContents(NamedTuple):
-    """What the files of a Site are: the digest of each package without a RECORD, and of each loose entry."""
-
-    own: dict[str, str]
-    loose: dict[str, str]
-
-
 def site_at(site: str, facts: Facts) -> SitePackages:
     """What the site folder `site`, which may be missing, holds."""
     entries = _entries(site)
@@ -64,16 +57,16 @@ def site_at(site: str, facts: Facts) -> SitePackages:
     return SitePackages(packages, own, loose, links, scripts, unread, id if _managed(site) else None)
 
 
-def contents_of(site: str, found: SitePackages, facts: Facts) -> SiteContents:
-    """The digests of what has no RECORD in the Site `found` at `site`."""
+def contents_of(site: str, found: SitePackages, facts: Facts) -> tuple[dict[str, str], dict[str, str]]:
+    """The digests of what has no RECORD in the site folder `found` at `site`: of packages, and of loose entries."""
     known = facts.fact("installed files", found.managed) if found.managed else None
     if known is not None:
-        return SiteContents(*known)
+        return known[0], known[1]
     own = {name: _digest_of_entries(site, entries, facts) for name, entries in found.own.items()}
     loose = {entry: _digest_of_entries(site, [entry], facts) for entry in found.loose}
     if found.managed:
         facts.remember("installed files", found.managed, [own, loose])
-    return SiteContents(own, loose)
+    return own, loose
 
 
 def _digest_of_entries(site: str, entries: Iterable[str], facts: Facts) -> str:

@@ -78,6 +78,11 @@ class Play:
             for number, node in enumerate("ab", 1)
         ]
 
+    def poll(self) -> list[TaskEvent]:
+        """What the scheduler has of a look at the gang."""
+        self.gangs.poll()
+        return self.gangs.translate([])
+
     def ended(self, node: int, outcome: str = "done", error: str | None = None, log: bytes = b"") -> list[TaskEvent]:
         """What the scheduler has of the end of one member."""
         kept = None
@@ -97,11 +102,11 @@ def play(tmp_path: Path) -> Play:
 
 
 def test_nothing_begins_before_all_places_are_had_and_they_are_booked_meanwhile(play: Play) -> None:
-    assert play.gangs.poll() == []
+    assert play.poll() == []
     assert not play.executor.submitted
     assert [play.node_pool.nodes[id].free.cpus for id in "ab"] == [1, 1]
     play.get_nodes()
-    play.gangs.poll()
+    play.poll()
     assert [(task.attempt, reserved.node) for task, reserved in play.executor.submitted if reserved] == [
         ("0-1.0", "a"),
         ("0-1.1", "b"),
@@ -111,7 +116,7 @@ def test_nothing_begins_before_all_places_are_had_and_they_are_booked_meanwhile(
 
 def test_each_node_is_told_of_all_and_which_it_is(play: Play) -> None:
     play.get_nodes()
-    play.gangs.poll()
+    play.poll()
     for node, (task, _) in enumerate(play.executor.submitted):
         roster = decode_rendezvous(task.lent[GANG_VARIABLE])
         assert roster.node == node
@@ -121,7 +126,7 @@ def test_each_node_is_told_of_all_and_which_it_is(play: Play) -> None:
 
 def test_members_stand_for_one_attempt_that_begins_once_and_is_done_when_all_are(play: Play) -> None:
     play.get_nodes()
-    play.gangs.poll()
+    play.poll()
     assert play.gangs.translate([TaskStarted("0-1.0"), TaskStarted("0-1.1"), TaskStarted("9-1")]) == [
         TaskStarted("0-1"),
         TaskStarted("9-1"),
@@ -140,7 +145,7 @@ def test_members_stand_for_one_attempt_that_begins_once_and_is_done_when_all_are
 
 def test_the_first_that_fails_ends_the_others_and_is_the_verdict(play: Play) -> None:
     play.get_nodes()
-    play.gangs.poll()
+    play.poll()
     assert play.ended(1, "failed", "exit status 3") == []
     assert play.executor.cancelled == [("0-1.0", False)]
     (finished,) = play.ended(0, "cancelled", "cancelled")
@@ -150,7 +155,7 @@ def test_the_first_that_fails_ends_the_others_and_is_the_verdict(play: Play) -> 
 
 def test_a_lost_member_is_a_lost_gang_and_its_node_is_named(play: Play) -> None:
     play.get_nodes()
-    play.gangs.poll()
+    play.poll()
     play.ended(1, "lost", "its machine was lost")
     (finished,) = play.ended(0, "cancelled", "cancelled")
     assert isinstance(finished, TaskFinished)
@@ -160,7 +165,7 @@ def test_a_lost_member_is_a_lost_gang_and_its_node_is_named(play: Play) -> None:
 def test_a_member_that_cannot_be_submitted_ends_the_gang(play: Play) -> None:
     play.executor.fails_at = "0-1.1"
     play.get_nodes()
-    assert play.gangs.poll() == []
+    assert play.poll() == []
     assert play.executor.cancelled == [("0-1.0", True)], "the one that was"
     (finished,) = play.ended(0, "cancelled", "cancelled")
     assert isinstance(finished, TaskFinished)
@@ -170,7 +175,7 @@ def test_a_member_that_cannot_be_submitted_ends_the_gang(play: Play) -> None:
 
 def test_places_that_cannot_be_had_are_a_loss(play: Play) -> None:
     play.group.declared = InputError("the group is gone")
-    (finished,) = play.gangs.poll()
+    (finished,) = play.poll()
     assert isinstance(finished, TaskFinished)
     assert (finished.outcome, finished.error) == ("lost", "its machines could not be had: the group is gone")
     assert [play.node_pool.nodes[id].free.cpus for id in "ab"] == [2, 2]
@@ -179,9 +184,9 @@ def test_places_that_cannot_be_had_are_a_loss(play: Play) -> None:
 
 def test_a_gang_that_lacks_a_machine_for_long_is_lost(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     play.node_pool.update([machine("a")])
-    assert play.gangs.poll() == [], "it may come back"
+    assert play.poll() == [], "it may come back"
     monkeypatch.setattr(gangs, "PATIENCE", -1.0)
-    (finished,) = play.gangs.poll()
+    (finished,) = play.poll()
     assert isinstance(finished, TaskFinished)
     assert "of 2 that it needs there is 1" in (finished.error or "")
 
@@ -190,15 +195,15 @@ def test_a_gang_waits_for_machines_that_an_autoscaler_may_add(play: Play, monkey
     monkeypatch.setattr(gangs, "PATIENCE", -1.0)
     play.grows = True
     play.node_pool.update([machine("a")])
-    assert play.gangs.poll() == []
+    assert play.poll() == []
     assert play.gangs
 
 
 def test_a_machine_that_refuses_its_environment_is_lacking(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gangs, "PATIENCE", -1.0)
-    assert play.gangs.poll() == []
+    assert play.poll() == []
     play.node_pool.nodes["b"].refuses[HOST.digest] = "another python"
-    (finished,) = play.gangs.poll()
+    (finished,) = play.poll()
     assert isinstance(finished, TaskFinished)
     assert finished.outcome == "lost"
 
@@ -206,13 +211,13 @@ def test_a_machine_that_refuses_its_environment_is_lacking(play: Play, monkeypat
 def test_cancelling_before_and_after_it_began(play: Play) -> None:
     assert not play.gangs.cancel("other", now=True)
     assert play.gangs.cancel("0-1", now=False)
-    (finished,) = play.gangs.poll()
+    (finished,) = play.poll()
     assert isinstance(finished, TaskFinished)
     assert finished.outcome == "cancelled"
 
     play.gangs.submit(play.task, play.group)
     play.get_nodes()
-    play.gangs.poll()
+    play.poll()
     play.gangs.cancel("0-1", now=True)
     assert play.executor.cancelled == [("0-1.0", True), ("0-1.1", True)]
     assert play.ended(0, "cancelled", "cancelled") == []
@@ -223,15 +228,15 @@ def test_cancelling_before_and_after_it_began(play: Play) -> None:
 
 def test_the_log_grows_in_whole_lines_while_members_write(play: Play) -> None:
     play.get_nodes()
-    play.gangs.poll()
+    play.poll()
     one, two = (Path(task.log) for task, _ in play.executor.submitted)
     one.write_bytes(b"[0] a\n[0] b")
     two.write_bytes(b"[2] c\n")
-    play.gangs.poll()
+    play.poll()
     assert Path(play.task.log).read_bytes() == b"[0] a\n[2] c\n"
     with open(one, "ab") as file:
         file.write(b"b\n")
-    play.gangs.poll()
+    play.poll()
     assert Path(play.task.log).read_bytes() == b"[0] a\n[2] c\n[0] bb\n"
     play.ended(0, log=b"[0] a\n[0] bb\n[0] end\n")
     (finished,) = play.ended(1, log=b"[2] c\n")
