@@ -114,15 +114,10 @@ def parse_requirement(text: str) -> Requirement:
 
 def newest_first(versions: Iterable[str]) -> list[str]:
     """Versions with an order, highest first; then the others by name."""
-    numbered, others = [], []
-    for version in versions:
-        number = number_of(version)
-        if number is None:
-            others.append(version)
-        else:
-            numbered.append((number, version))
+    numbers = {version: number_of(version) for version in versions}
+    numbered = [(number, version) for version, number in numbers.items() if number is not None]
     numbered.sort(key=lambda pair: order(pair[0]), reverse=True)
-    return [version for _, version in numbered] + sorted(others)
+    return [version for _, version in numbered] + sorted(v for v, number in numbers.items() if number is None)
 
 
 def _bounds(part: str, whole: str) -> list[Bound]:

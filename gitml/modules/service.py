@@ -18,7 +18,6 @@ from gitml.modules.lockfile import Lock, LockEntry
 from gitml.modules.registry_merge import merge_fetched
 from gitml.modules.registry_places import MODULE_FILE
 from registry.log.clones import folder_of
-from registry.log.events import Event
 from registry.projection.rows import CurrentModule, current_module
 from registry.state import DISABLED, RegisteredModule, Resolution, resolve
 from registry.versions import ModuleRef
@@ -251,11 +250,6 @@ def registries_overview(modules: ModuleService) -> list[RegistryOverview]:
     """Every registry of the project, the default one first. Nothing is fetched, and nothing made where there is none yet."""
     names = ["", *sorted(name for name in modules.registries if name)]
     return [_overview_of(modules, name) for name in names]
-
-
-def history(modules: ModuleService, registry: str, module: str) -> list[Event]:
-    """Everything that happened to a module, oldest first."""
-    return modules.registry(registry or None).history(module)
 
 
 def folders_with_modules(modules: ModuleService, rev: str = "HEAD") -> list[str]:

@@ -90,12 +90,9 @@ def submissions_on(jobs: JobClient, target: str) -> list[tuple[Submission, str]]
     """All submissions that a cluster knows, newest first, each with the state of its job."""
     found = []
     for job in jobs.list(PREFIX):
-        metadata = job.metadata
-        run = metadata.get("run")
+        said = job.metadata
+        run = said.get("run")
         if isinstance(run, str) and _RUN.match(run):  # it names folders here, and a cluster may say what it likes
-            texts = (
-                str(metadata.get(name, unknown)) for name, unknown in (("pipeline", "?"), ("commit", ""), ("by", "?"))
-            )
-            pipeline, commit, by = texts
-            found.append((Submission(run, target, pipeline, commit, job.submitted, by), job.state))
+            name, commit, by = str(said.get("pipeline", "?")), str(said.get("commit", "")), str(said.get("by", "?"))
+            found.append((Submission(run, target, name, commit, job.submitted, by), job.state))
     return found

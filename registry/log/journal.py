@@ -10,6 +10,7 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import cached_property
 from typing import NamedTuple
 
 from gitml import layout
@@ -44,7 +45,6 @@ class RegistryJournal:
         self.folder = layout.own_folder(location.common_dir)
         self.projection = Projection(os.path.join(self.folder, layout.REGISTRY), self.log, objects)
         self._clock = clock
-        self._signs: bool | None = None
 
     def record(self, decide: Callable[[], RegistryEntry | None]) -> Event | None:
         """Appends what `decide` makes of the registry as it is, in one durable commit; None when it finds nothing to do.
@@ -77,7 +77,7 @@ class RegistryJournal:
         what = f"{event.module} {event.version}" if event.version else event.module
         files = {event.file: event_as_bytes(event)}
         message = f"{event.kind} {what}"
-        return self.log.compose(tip, files, message, entry.parents, trees=entry.trees, sign=self.signs())
+        return self.log.compose(tip, files, message, entry.parents, trees=entry.trees, sign=self.signs)
 
     def next_stamp(self, newest: str) -> str:
         """Now, or a microsecond after `newest` where a clock was ahead."""
@@ -88,11 +88,10 @@ class RegistryJournal:
         """The time as the log writes it."""
         return stamp(self._clock())
 
+    @cached_property
     def signs(self) -> bool:
         """Whether Git is configured to sign what this user commits."""
-        if self._signs is None:
-            self._signs = config_value(self.location, "--type=bool", "--get", "commit.gpgSign") == "true"
-        return self._signs
+        return config_value(self.location, "--type=bool", "--get", "commit.gpgSign") == "true"
 
     def write_lock(self) -> AbstractContextManager[None]:
         """Keeps other writers of this machine waiting; freed by the kernel when the process ends."""

@@ -258,7 +258,7 @@ def _joined(journal: RegistryJournal, ours: str, theirs: str, received: Sequence
             )
         if there is None:
             trees[path] = tree
-    return journal.log.compose(ours, files, "join two lines", (theirs,), trees=trees, sign=journal.signs())
+    return journal.log.compose(ours, files, "join two lines", (theirs,), trees=trees, sign=journal.signs)
 
 
 def _is_public(location: Location, ours: str, theirs: str, remote: str) -> bool:

@@ -12,6 +12,7 @@ import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeVar
 
 from gitml.errors import BusyError, GitmlError, MachineError, how_to_mend_database, machine_error
@@ -49,18 +50,15 @@ class Projection:
 
     def __init__(self, path: str, log: GitRecordLog, objects: Objects) -> None:
         self.path = self._own = path
-        self._sharing: SharedMode | None = None
         self._copy: TemporaryDirectory[str] | None = None
         self._log = log
         self._objects = objects
         self._db: sqlite3.Connection | None = None
 
-    @property
+    @cached_property
     def sharing(self) -> SharedMode:
         """Whom Git's settings let into the repository; asked for when something is made."""
-        if self._sharing is None:
-            self._sharing = sharing_at(self._objects.location, os.environ)
-        return self._sharing
+        return sharing_at(self._objects.location, os.environ)
 
     def close(self) -> None:
         """Closes the file; it is opened again when something is asked."""

@@ -115,10 +115,4 @@ class Config(NamedTuple):
 
 def machine_resources(said: Mapping[str, Any], machine: Resources) -> Resources:
     """The resources of a machine of which `said` is said: what is said, else what the machine has."""
-    return Resources(
-        said.get("cpus", machine.cpus),
-        said.get("gpus", machine.gpus),
-        said.get("memory", machine.memory),
-        said.get("labels", machine.labels),
-        said.get("custom", machine.custom),
-    )
+    return machine._replace(**said)

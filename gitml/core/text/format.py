@@ -116,12 +116,8 @@ def clipped(text: str, room: int) -> str:
 
 def _escaped(char: str) -> str:
     code = ord(char)
-    if char == "\n":
-        return "\\n"
-    if char == "\r":
-        return "\\r"
-    if char == "\t":
-        return "\\t"
+    if char in "\n\r\t":
+        return repr(char)[1:-1]
     if 0xDC80 <= code <= 0xDCFF:  # a byte that is not UTF-8, as Python carries it
         return f"\\x{code - 0xDC00:02x}"
     if code >= 0xA0 and char.isspace() and char not in "\u2028\u2029":

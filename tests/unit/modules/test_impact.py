@@ -22,7 +22,7 @@ from gitml.modules.impact import (
     publish,
     resolve_uses,
 )  # fmt: skip
-from gitml.modules.service import ModuleService, folders_with_modules, history, registries_overview
+from gitml.modules.service import ModuleService, folders_with_modules, registries_overview
 from tests.kit.projects.repository import Repository
 
 PINNED = ModuleUse("irises", "count@1.0.0", "", "count", "1.0.0")
@@ -140,7 +140,7 @@ def test_a_survey_has_every_module_and_loads_nothing_heavy_for_it(shelf: Shelf) 
     (found,) = registries_overview(shelf.modules)
     assert [(module.name, module.default, len(module.versions)) for module in found.modules] == [("count", "1.0.0", 2)]
     assert found.modules[0] == shelf.modules.registry().module("count")
-    assert [event.kind for event in history(shelf.modules, "", "count")] == ["publish", "publish"]
+    assert [event.kind for event in shelf.modules.registry().history("count")] == ["publish", "publish"]
 
 
 def test_where_there_is_no_registry_a_survey_makes_none(tmp_path: Path) -> None:

@@ -17,7 +17,6 @@ from gitml.analysis.module_usage import ModuleOverview, overview
 from gitml.engine.planning.module_resolution import with_modules
 from gitml.modules.impact import ModuleUse
 from gitml.modules.registry_types import Event
-from gitml.modules.service import history
 from gitml.tui.errors import ErrorMessage, error_message
 from gitml.tui.screens.modules.actions import LANE, ModuleActionsPage
 from gitml.tui.screens.modules.view import (
@@ -211,7 +210,7 @@ class ModulesPage(ModuleActionsPage):
         def then(events: list[Event]) -> None:
             self.show_text(f"History of {item.module.name}", history_text(events, self.ui.text_styles))
 
-        self.query_registry("history", lambda modules: history(modules, item.registry, item.module.name), then)
+        self.query_registry("history", lambda modules: modules.registry(item.registry).history(item.module.name), then)
 
     def action_lineage(self) -> None:
         """What was made with it."""
