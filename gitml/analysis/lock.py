@@ -57,7 +57,7 @@ def resolve_lock(
         found = {key: _resolved(modules, key, kept, had if lenient else {}) for key in names}
     finally:
         modules.close()
-    entries = {key: kept.get(key) or item.lock_entry() for key, item in found.items()}
+    entries = {key: kept.get(key) or item.entry for key, item in found.items()}
     warnings = tuple(warning for item in found.values() for warning in item.warnings)
     return LockUpdate(entries, tuple(_changes(had, entries)), warnings)
 

@@ -29,31 +29,24 @@ if TYPE_CHECKING:
 
 
 class ResolvedUse(NamedTuple):
-    """What a use of a module means. `content_oid` is a Git tree that is in the project's repository.
+    """What a use of a module means: the `entry` that `gitml.lock` has of it, or would have.
 
-    `registry` is empty for the default one; `registry_state` is the record of its log that was asked; `state` is active,
-    deprecated or disabled, or ``unknown`` when the registry is not here and only the lock names it.
+    `state` is active, deprecated or disabled, or ``unknown`` when the registry is not here and only the lock names it.
     """
 
-    use: str
-    registry: str
-    name: str
-    requirement: str | None
-    version: str
-    content_oid: str
+    entry: LockEntry
     state: str
     warnings: tuple[str, ...]
-    registry_state: str
+
+    @property
+    def content_oid(self) -> str:
+        """The Git tree of its content, which is in the project's repository."""
+        return self.entry.content.removeprefix("git:")
 
     @property
     def is_disabled(self) -> bool:
         """Whether it may be used only where that is allowed."""
         return self.state == DISABLED
-
-    def lock_entry(self) -> LockEntry:
-        """Its entry in `gitml.lock`."""
-        content = "git:" + self.content_oid
-        return LockEntry(self.registry, self.name, self.requirement, self.version, content, self.registry_state)
 
 
 class ModuleService:
@@ -175,18 +168,16 @@ class ModuleService:
         return CurrentModule(projection.tip() or "", projection.module(module))
 
     def _pinned(self, ref: ModuleRef, entry: LockEntry, allow_disabled: bool) -> ResolvedUse:
-        oid = entry.content.removeprefix("git:")
         here = self._current(ref.registry or "", ref.name)
         if here.module is None or entry.version not in here.module.versions:
-            if self.objects.header(oid) is None:
+            if self.objects.header(entry.content.removeprefix("git:")) is None:
                 raise InputError(
                     f"{ref.name} {entry.version}, which gitml.lock names, is not in the registry here",
                     where=entry.use,
                     hint="gitml module pull",
                 )
             told = (f"{ref.name} {entry.version} is not in the registry here; gitml.lock alone vouches for it",)
-            own = (entry.use, entry.registry, entry.name, entry.requirement, entry.version, oid)
-            return ResolvedUse(*own, "unknown", told, entry.state)
+            return ResolvedUse(entry, "unknown", told)
         if here.module.versions[entry.version].content != entry.content:
             raise IntegrityError(
                 f"gitml.lock names another content of {ref.name} {entry.version} than the registry",
@@ -203,12 +194,12 @@ class ModuleService:
             self._refused = merge_fetched(self.location, lambda: self.objects)
 
     def _resolved(self, ref: ModuleRef, found: Resolution, tip: str) -> ResolvedUse:
-        oid = found.content.removeprefix("git:")
-        if (ref.registry or "") in self.registries:
-            self._bring(ref.registry or "", oid)
-        own = (str(ref), ref.registry or "", ref.name, ref.requirement, found.version, oid)
+        registry = ref.registry or ""
+        if registry in self.registries:
+            self._bring(registry, found.content.removeprefix("git:"))
+        entry = LockEntry(registry, ref.name, ref.requirement, found.version, found.content, tip)
         warnings = found.warnings + ((self._refused,) if self._refused is not None else ())
-        return ResolvedUse(*own, found.state, warnings, tip)
+        return ResolvedUse(entry, found.state, warnings)
 
     def _unknown(self, name: str) -> InputError:
         from gitml.core.language.diagnostics import nearest

@@ -90,11 +90,11 @@ def specs_of(objects: Objects, contents: Mapping[str, str]) -> dict[str, Resolve
 
 def _recorded(item: ResolvedUse) -> dict[str, str]:
     shown = {
-        "name": item.name,
-        "version": item.version,
-        "content": f"git:{item.content_oid}",
+        "name": item.entry.name,
+        "version": item.entry.version,
+        "content": item.entry.content,
         "state": item.state,
-        "registry": item.registry,
-        "registry_state": item.registry_state,
+        "registry": item.entry.registry,
+        "registry_state": item.entry.state,
     }
     return {name: value for name, value in shown.items() if value}

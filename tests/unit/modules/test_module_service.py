@@ -39,7 +39,7 @@ class Project:
         return publish_folder(self.modules, self.repo.file("m"), **options)
 
     def lock(self, use):
-        entry = self.modules.resolve(use).lock_entry()
+        entry = self.modules.resolve(use).entry
         return {entry.use: entry}
 
 
@@ -54,7 +54,7 @@ def test_a_begun_module_is_right_and_can_be_published_and_read_back(project):
     assert check_folder(project.repo.file("m")).name == "count"
     project.publish("1.0.0", default=True)
     found = project.modules.resolve("count")
-    assert (found.version, found.state, found.registry) == ("1.0.0", "active", "")
+    assert (found.entry.version, found.state, found.entry.registry) == ("1.0.0", "active", "")
     spec = load_spec(project.modules.objects, found.content_oid)
     assert spec == check_folder(project.repo.file("m"))
 
@@ -63,9 +63,9 @@ def test_without_a_lock_the_newest_is_meant_and_with_it_what_it_says(project):
     project.publish("1.0.0")
     lock = parse_lock(lock_as_bytes(project.lock("count@^1")))
     project.publish("1.1.0")
-    assert project.modules.resolve("count@^1").version == "1.1.0"
-    assert project.modules.resolve("count@^1", lock).version == "1.0.0"
-    assert project.modules.resolve("count", lock).version == "1.1.0"
+    assert project.modules.resolve("count@^1").entry.version == "1.1.0"
+    assert project.modules.resolve("count@^1", lock).entry.version == "1.0.0"
+    assert project.modules.resolve("count", lock).entry.version == "1.1.0"
     assert lock["count@^1"].state == project.repo.git("rev-parse", "refs/gitml/registry~1")
 
 
@@ -76,7 +76,7 @@ def test_a_locked_version_that_was_disabled_is_refused_unless_it_is_allowed(proj
     with pytest.raises(InputError, match=r"count 1.0.0 is disabled: leaks"):
         project.modules.resolve("count", lock)
     found = project.modules.resolve("count", lock, allow_disabled=True)
-    assert (found.version, found.state) == ("1.0.0", "disabled")
+    assert (found.entry.version, found.state) == ("1.0.0", "disabled")
 
 
 def test_a_locked_version_that_was_deprecated_warns(project):
@@ -101,7 +101,7 @@ def test_without_the_registry_the_lock_suffices_where_the_content_is_here(projec
     project.repo.git("update-ref", "-d", "refs/gitml/registry")
     os.unlink(project.repo.file(".git/gitml/registry.db"))  # else the registry is restored to where it ended
     found = project.modules.resolve("count", lock)
-    assert (found.version, found.state) == ("1.0.0", "unknown")
+    assert (found.entry.version, found.state) == ("1.0.0", "unknown")
     assert "gitml.lock alone" in found.warnings[0]
     gone = {use: entry._replace(content="git:" + "1" * 40) for use, entry in lock.items()}
     with pytest.raises(InputError, match="is not in the registry here"):
@@ -116,7 +116,7 @@ def test_a_deleted_registry_is_restored_to_where_it_ended_and_that_is_said(proje
     told = []
     repairs.listen(told.append)
     found = project.modules.resolve("count", lock)
-    assert (found.version, found.state, found.warnings) == ("1.0.0", "active", ())
+    assert (found.entry.version, found.state, found.warnings) == ("1.0.0", "active", ())
     assert project.repo.git("rev-parse", "refs/gitml/registry") == tip
     assert told == [f"refs/gitml/registry was restored to {tip[:12]}: it was deleted"]
 
@@ -131,9 +131,9 @@ def test_content_of_another_registry_is_brought_here_and_stays(tmp_path, alias):
     modules = ModuleService(discover(user.path, {}), None, {alias: "../shared"})
     use = f"{alias}:count@^1" if alias else "count@^1"
     found = modules.resolve(use)
-    assert found.use == use
+    assert found.entry.use == use
     assert load_spec(modules.objects, found.content_oid).name == "count"
-    entry = found.lock_entry()
+    entry = found.entry
     modules.close()
     shutil.rmtree(tmp_path / "shared")
     user.git("gc", "-q", "--prune=now")

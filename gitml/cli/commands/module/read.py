@@ -175,15 +175,15 @@ def resolve(session: Session, use: str, as_of: str | None, locked: bool, allow_d
     with open_registries(session) as modules:
         if as_of is None:
             lock = _lock(modules.location.worktree) if locked else None
-            found: Any = modules.resolve(use, lock, allow_disabled=allow_disabled)
-            content = "git:" + found.content_oid
+            meant = modules.resolve(use, lock, allow_disabled=allow_disabled)
+            name, version, content = meant.entry.name, meant.entry.version, meant.entry.content
+            state, warnings = meant.state, meant.warnings
         else:
-            found = modules.resolve_then(use, as_of, allow_disabled=allow_disabled)
-            content = found.content
-    for warning in () if session.json else found.warnings:
+            name, version, state, content, warnings = modules.resolve_then(use, as_of, allow_disabled=allow_disabled)
+    for warning in () if session.json else warnings:
         session.warn(safe(warning))
-    data = {"name": found.name, "version": found.version, "state": found.state, "content": content}
-    session.result({**data, "warnings": list(found.warnings)}, f"{found.name}@{found.version}  {content}")
+    data = {"name": name, "version": version, "state": state, "content": content}
+    session.result({**data, "warnings": list(warnings)}, f"{name}@{version}  {content}")
 
 
 def _lock(worktree: str | None) -> Any:
