@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from gitml.errors import InputError
+from registry.versions import ModuleRef
 
 PATH = "gitml.lock"
 FORMAT = 1
@@ -35,15 +36,10 @@ class LockEntry(NamedTuple):
     @property
     def use(self) -> str:
         """The use as pipelines write it, which is the entry's key."""
-        return use_of(self.registry, self.name, self.requirement)
+        return str(ModuleRef(self.registry, self.name, self.requirement))
 
 
 Lock = Mapping[str, LockEntry]
-
-
-def use_of(registry: str | None, name: str, requirement: str | None) -> str:
-    """``registry:name@requirement`` with the parts that are said."""
-    return (f"{registry}:" if registry else "") + name + (f"@{requirement}" if requirement else "")
 
 
 def lock_as_bytes(lock: Lock) -> bytes:

@@ -13,9 +13,10 @@ from gitml import layout
 from gitml.errors import InputError, machine_error
 from gitml.git.command import DURABLE, Location, git
 from gitml.git.log.remote_refs import check_remote, refuse_inner_place
+from gitml.git.log.transport import remote_tip
 from gitml.git.objects.reader import Objects
 from registry.log.journal import RegistryJournal
-from registry.log.share import pull, tip_at_remote
+from registry.log.share import pull
 
 
 def clone_of(home: Location, url: str) -> Location:
@@ -47,7 +48,7 @@ def absolute(home: Location, url: str) -> str:
 
 
 def _clone(home: Location, url: str, folder: str) -> None:
-    tip = tip_at_remote(home, url)
+    tip = remote_tip(home, url, layout.REGISTRY_REF)
     object_format = home.object_format if tip is None else "sha1" if len(tip) == 40 else "sha256"
     scratch = f"{folder}.new-{os.getpid()}"
     try:

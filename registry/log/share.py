@@ -24,8 +24,7 @@ from gitml.git.log.remote_refs import (
     tracking_ref,
     without_secrets,
 )
-from gitml.git.log.transport import PushBackoff, fetch, note_merged, push_logs, remote_tip
-from gitml.layout import REGISTRY_REF
+from gitml.git.log.transport import PushBackoff, fetch, note_merged, push_logs
 from registry.interface import interface_from_json
 from registry.log.events import CONTENT, FOLDER, PUBLISH, Event, content_path, event_as_bytes, event_from_bytes
 from registry.log.journal import RegistryEntry, RegistryJournal
@@ -78,11 +77,6 @@ def push(journal: RegistryJournal, remote: str) -> ShareResult:
         received, withdrawn = received + taken.received, withdrawn + taken.withdrawn
         if journal.projection.tip() == theirs:
             return ShareResult(received, 0, withdrawn)
-
-
-def tip_at_remote(location: Location, remote: str) -> str | None:
-    """The newest record of the registry at `remote`, None when there is none; nothing is fetched."""
-    return remote_tip(location, remote, REGISTRY_REF)
 
 
 def _fetch(location: Location, remote: str) -> str | None:
