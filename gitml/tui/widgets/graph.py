@@ -15,8 +15,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from gitml.core.text.graph_diagram import Box, Drawing, drawn
-from gitml.core.text.graph_outline import OutlineRow, Parents, outline
+from gitml.core.text.graph_diagram import Box, Drawing, OutlineRow, Parents, drawn, outline
 from gitml.tui.services import services, styles_of
 from gitml.tui.styles import Sign
 from gitml.tui.text import fitted, plain

@@ -57,8 +57,7 @@ def command(
 
 
 def _drawn(parents: Parents, labels: dict[str, str], as_tree: bool) -> list[str]:
-    from gitml.core.text.graph_diagram import ascii_only, drawn
-    from gitml.core.text.graph_outline import tree
+    from gitml.core.text.graph_diagram import ascii_only, drawn, tree
 
     room = width(sys.stdout)
     drawing = None if as_tree else drawn(parents, labels, room)

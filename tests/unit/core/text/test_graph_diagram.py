@@ -5,9 +5,8 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gitml.core.text.graph_diagram import ascii_only
+from gitml.core.text.graph_diagram import ascii_only, tree
 from gitml.core.text.graph_diagram import drawn as drawing_of
-from gitml.core.text.graph_outline import tree
 
 Parents = dict[str, list[str]]
 
