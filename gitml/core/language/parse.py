@@ -72,7 +72,6 @@ class PipelineReader(StepReader):
     def pipeline(self, root: Node) -> Pipeline:
         top = self.mapping(root, "the pipeline", PIPELINE_KEYS, "pipeline")
         stem = posixpath.splitext(posixpath.basename(self.path))[0]
-        name = stem
         if "name" in top:
             given = self.text_of(top["name"][1], "name")
             if given is not None and given != stem:
@@ -93,7 +92,7 @@ class PipelineReader(StepReader):
             if not steps and not self.diagnostics:
                 self.report(top["steps"][1], "a pipeline has at least one step")
         return Pipeline(
-            name=name,
+            name=stem,
             path=self.path,
             params=params,
             inputs=inputs,

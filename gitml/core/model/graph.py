@@ -112,18 +112,10 @@ def header_from_json(raw: Any) -> PipelineHeader:
 
 def graph_as_json(graph: Graph) -> Any:
     """JSON data of a Graph; what most steps leave at its default takes no room."""
-    steps = [
-        [
-            [step.name, step.base, step.label, step.argv, step.shell, step.params],
-            step.inputs,
-            step.outputs,
-            [step.env, step.code, step.parents],
-            step.settings.as_json(),
-            step.module,
-            step.secrets or None,
-        ]
-        for step in graph.steps.values()
-    ]
+    steps = []
+    for step in graph.steps.values():
+        *head, inputs, outputs, env, code, parents, settings, module, secrets = step
+        steps.append([head, inputs, outputs, [env, code, parents], settings.as_json(), module, secrets or None])
     return [graph.pipeline, graph.path, graph.experiment, dict(graph.params), steps]
 
 
@@ -131,11 +123,8 @@ def graph_from_json(raw: Any) -> Graph:
     """The inverse of `graph_as_json`."""
     pipeline, path, experiment, params, rows = raw
     steps = {}
-    for (name, base, label, argv, shell, used), inputs, outputs, (
-        env,
-        code,
-        parents,
-    ), settings, module, secrets in rows:
+    for head, inputs, outputs, (env, code, parents), settings, module, secrets in rows:
+        name, base, label, argv, shell, used = head
         steps[name] = GraphStep(
             name,
             base,
