@@ -47,11 +47,7 @@ class Interface(NamedTuple):
 
 def interface_as_json(interface: Interface) -> dict[str, Any]:
     """The interface as data; what is not said is left out."""
-    return {
-        "inputs": {port.name: _said(port) for port in interface.inputs},
-        "outputs": {port.name: _said(port) for port in interface.outputs},
-        "params": {param.name: _said(param) for param in interface.params},
-    }
+    return {kind: {item.name: _said(item) for item in items} for kind, items in interface._asdict().items()}
 
 
 def interface_from_json(raw: Any) -> Interface:

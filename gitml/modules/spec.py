@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from gitml.core.language.command import words_of
 from gitml.core.language.diagnostics import Diagnostic, SpecError, nearest
 from gitml.core.language.expression import Ref, refs_in
 from gitml.core.language.keys import (
@@ -97,7 +98,7 @@ class _ModuleReader(PipelineReader):
         shell = self.one_of(given["shell"], "shell", SHELLS) if "shell" in given else None
         spec = ModuleSpec(
             name=name,
-            words=self.command(name or "module", given["run"], shell) if "run" in given else (),
+            words=words_of(self, f"step {name or 'module'!r}", given["run"], shell) if "run" in given else (),
             shell=shell,
             inputs=self.each(top, "inputs", self.input_port),
             outputs=tuple(self.each(top, "outputs", self.port).values()),

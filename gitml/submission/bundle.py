@@ -145,10 +145,8 @@ def open_job_bundle(folder: str, repository: str, environ: Mapping[str, str]) ->
 
 
 def _request(raw: Mapping[str, Any]) -> RunRequest:
-    given = dict(raw)
-    origin = given.pop("origin")
-    wanted, tags = tuple(given.pop("wanted")), tuple(given.pop("tags"))
-    return RunRequest(wanted=wanted, tags=tags, origin=Origin(*origin), **given)
+    lists = {"wanted": tuple(raw["wanted"]), "tags": tuple(raw["tags"]), "origin": Origin(*raw["origin"])}
+    return RunRequest(**{**raw, **lists})
 
 
 def _take_in(ws: Workspace, path: str, digest: Digest) -> None:

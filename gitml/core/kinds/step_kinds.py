@@ -48,10 +48,6 @@ class StepReader(Fields):
         self.ports: dict[tuple[str, str], Node] = {}  # where the path of a step's output is
         self.broken: set[str] = set()  # steps whose command could not be read whole
 
-    def command(self, name: str, node: Node, shell: str | None) -> tuple[Template, ...]:
-        """The words of a command, or with `shell` its script."""
-        return words_of(self, f"step {name!r}", node, shell)
-
     def code_of(self, node: Node) -> tuple[Template, ...]:
         """The paths of `code`."""
         found = []
@@ -148,7 +144,7 @@ def _read_command(reader: StepReader, name: str, pairs: Pairs) -> dict[str, Any]
     if "run" in pairs:
         reader.runs[name] = pairs["run"][1]
         before = len(reader.diagnostics)
-        words = reader.command(name, pairs["run"][1], shell)
+        words = words_of(reader, f"step {name!r}", pairs["run"][1], shell)
         if len(reader.diagnostics) > before:
             reader.broken.add(name)
     else:
