@@ -14,17 +14,16 @@ from textual.app import SuspendNotSupported
 from textual.binding import Binding, BindingType
 
 from gitml import layout
-from gitml.core.model.action import Scalar
 from gitml.core.text.format import safe
 from gitml.errors import GitmlError, InputError
 from gitml.tui.page import Page
-from gitml.tui.services import Styles
 from gitml.tui.styles import sign_of
 from gitml.tui.text import plain
 from gitml.workspace import Workspace, open_workspace
 
 if TYPE_CHECKING:
     from gitml.analysis.explain import Explanation  # loads the planner, which the first screen does not need
+    from gitml.engine.planning.load import PipelineSummary
 
 
 class SelectedRun(NamedTuple):
@@ -60,23 +59,18 @@ class RunActionsPage(Page):
 
     def action_new_run(self) -> None:
         """Chooses a pipeline and its parameters, and starts it; the pipeline of what is chosen stands first."""
-        selected = self.selected_run()
-        self.offer_run(selected.pipeline if selected is not None else None)
-
-    def offer_run(
-        self, pipeline: str | None = None, rev: str | None = None, params: Mapping[str, Scalar] | None = None
-    ) -> None:
-        """Opens the dialog that starts a run, at a revision or (None) of the files as they are."""
         from gitml.engine.planning.load import pipeline_summaries
         from gitml.tui.widgets.start_run import StartRunDialog
 
-        def show(found: Sequence[object]) -> None:
+        selected = self.selected_run()
+
+        def show(found: Sequence[PipelineSummary]) -> None:
             if not found:
                 self.ui.report_error(InputError("there is no pipeline here", hint="gitml init writes a first one"))
                 return
-            self.open_dialog(StartRunDialog(found, pipeline, rev, params or {}), self.start_run)  # type: ignore[arg-type]
+            self.open_dialog(StartRunDialog(found, selected.pipeline if selected is not None else None), self.start_run)
 
-        self.run_query("offers", lambda ws: pipeline_summaries(ws, rev), show)
+        self.run_query("offers", lambda ws: pipeline_summaries(ws, None), show)
 
     def start_run(self, words: Sequence[str]) -> None:
         """Starts ``gitml run WORDS`` in the background and opens the run when it is in progress or has ended."""
@@ -129,11 +123,11 @@ class RunActionsPage(Page):
             from gitml.submission.cancel import cancel as cancelled
 
             self.ui.report(f"cancelling run {selected.run[:8]}…")
-            self.run_online(
-                "cancel",
-                lambda ws: cancelled(ws, selected.run).status,
-                lambda status: self._ended(selected.run, status),
-            )
+            self.run_online("cancel", lambda ws: cancelled(ws, selected.run).status, ended)
+
+        def ended(status: str) -> None:
+            self.ui.report(f"run {selected.run[:8]} {status}")
+            self.refresh_data()
 
         self.confirm(
             f"Cancel run {selected.run[:8]}?",
@@ -144,10 +138,6 @@ class RunActionsPage(Page):
             cancel,
             yes="Cancel the run",
         )
-
-    def _ended(self, run: str, status: str) -> None:
-        self.ui.report(f"run {run[:8]} {status}")
-        self.refresh_data()
 
     # -- looking closer
 
@@ -180,7 +170,7 @@ class RunActionsPage(Page):
         from gitml.analysis.explain import explain
 
         def show(found: Sequence[Explanation]) -> None:
-            self.show_text(f"Explain {plain(step)}", explained(found, self.ui.text_styles))
+            self.show_text(f"Explain {plain(step)}", explained(found))
 
         self.run_query("explain", lambda ws: explain(ws, step, pipeline, revisions), show)
 
@@ -267,29 +257,29 @@ def _page_log(start: str, environ: Mapping[str, str], selected: SelectedRun) -> 
     return None
 
 
-def explained(found: Sequence[Explanation], styles: Styles) -> Text:
+def explained(found: Sequence[Explanation]) -> Text:
     """What becomes of each step, compared with what, and every change by name and value."""
     text = Text()
     for item in found:
         sign = sign_of(item.decision.kind)
-        text.append(f"{sign.mark} {safe(item.step)} ", style=styles["bold"])
-        text.append(sign.word, style=styles[sign.style])
+        text.append(f"{sign.mark} {safe(item.step)} ", "bold")
+        text.append(sign.word, sign.style)
         text.append(f"\n  {safe(item.decision.reason)}\n")
         if item.decision.hint:
-            text.append(f"  {safe(item.decision.hint)}\n", style=styles["accent"])
+            text.append(f"  {safe(item.decision.hint)}\n", "accent")
         if item.against is None:
-            text.append("  no result of it is recorded\n", style=styles["dim"])
+            text.append("  no result of it is recorded\n", "dim")
         elif item.changes:
-            text.append(f"\n  compared with {safe(item.against)}:\n", style=styles["dim"])
+            text.append(f"\n  compared with {safe(item.against)}:\n", "dim")
             for change in item.changes:
-                text.append(f"    {change.kind:<12}", style=styles["accent"])
-                text.append(f"{safe(change.name)}\n" if change.name else "\n", style=styles["bold"])
+                text.append(f"    {change.kind:<12}", "accent")
+                text.append(f"{safe(change.name)}\n" if change.name else "\n", "bold")
                 for mark, value, style in (("-", change.before, "bad"), ("+", change.after, "good")):
                     if value is not None:
-                        text.append(f"      {mark} {safe(value)}\n", style=styles[style])
+                        text.append(f"      {mark} {safe(value)}\n", style)
         elif not item.waits_for:
-            text.append(f"  nothing differs from {safe(item.against)}\n", style=styles["dim"])
+            text.append(f"  nothing differs from {safe(item.against)}\n", "dim")
         if item.waits_for:
-            text.append(f"  more is known once {safe(', '.join(item.waits_for))} ran\n", style=styles["dim"])
+            text.append(f"  more is known once {safe(', '.join(item.waits_for))} ran\n", "dim")
         text.append("\n")
     return text

@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import time
 from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any, ClassVar
 
-from textual.app import App, SystemCommand
+from rich.theme import Theme as ConsoleTheme
+from rich.theme import ThemeStackError
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
+from textual.widgets import Static
 
-from gitml.core.text.format import safe
-from gitml.tui import ui_state
+from gitml.errors import GitmlError
+from gitml.git.repository import discover
+from gitml.layout import UI_STATE, own_folder
 from gitml.tui.change_detector import RepositoryState, poll
-from gitml.tui.errors import ErrorMessage, error_message
 from gitml.tui.page import Page
 from gitml.tui.query_runner import EXCLUSIVE, QueryRunner
 from gitml.tui.routes import ROUTES, TABS
-from gitml.tui.services import Styles
-from gitml.tui.styles import DARK, LIGHT, THEMES, Restylable, make_styles
+from gitml.tui.services import Services
+from gitml.tui.styles import DARK, LIGHT, THEMES, make_styles
 
 POLL_INTERVAL = 0.5  # seconds between polls
+_FORMAT = 1  # of the state of the screens, which ui.json of the repository keeps
 
 
-class GitmlApp(App[None]):
+class GitmlApp(Services):
     """gitml in the terminal. `first` is the route shown first, with what it shows; None: where one was last."""
 
     TITLE = "gitml"
@@ -38,8 +43,6 @@ class GitmlApp(App[None]):
         Binding("q", "quit", "Quit"),
         Binding("ctrl+t", "other_theme", "Dark or light", show=False),
     ]
-
-    text_styles: Styles
 
     def __init__(
         self,
@@ -54,7 +57,7 @@ class GitmlApp(App[None]):
         queries.on_many_records = self._records_loading
         self.state: RepositoryState | None = None
         self.state_path = state_path
-        self.saved: dict[str, Any] = ui_state.load(state_path) if state_path else {}
+        self.saved = _load_state(state_path) if state_path else {}
         self.first = first or (str(self.saved.get("place", TABS[0].name)), {})
         self._polling = False
         self._polled_once = False
@@ -86,7 +89,7 @@ class GitmlApp(App[None]):
         self._poll()
 
     def go(self, name: str, **what: Any) -> None:
-        """Opens a route and has it show `what`: a run as ``go("run", run=id)``, the list of runs as ``go("runs")``."""
+        """Opens a route, once what was requested before is open."""
         self.call_later(self._open, name, what)
 
     async def _open(self, name: str, what: Mapping[str, Any]) -> None:
@@ -163,21 +166,7 @@ class GitmlApp(App[None]):
         """Whether every question was answered and drawn, as far as is known here."""
         return self.queries.idle and self._polled_once and not getattr(self.screen, "busy", False)
 
-    # -- messages
-
-    def report_error(self, error: Exception | ErrorMessage) -> None:
-        """Shows an error that has no place of its own."""
-        message = error if isinstance(error, ErrorMessage) else error_message(error)
-        self.notify(message.text, title=message.title, severity="error", markup=False, timeout=10)
-
-    def report(self, text: str) -> None:
-        """Shows a plain text for some seconds."""
-        self.notify(safe(text), markup=False, timeout=4)
-
-    def copy(self, text: str, what: str) -> None:
-        """Puts `text` on the clipboard and says so."""
-        self.copy_to_clipboard(text)
-        self.report(f"{what} copied: {text}")
+    # -- the keys, and what can be done
 
     def action_help(self) -> None:
         """The keys of this page and of all pages."""
@@ -216,6 +205,9 @@ class GitmlApp(App[None]):
         """The variables of the theme, from which the styles are made too."""
         variables = super().get_css_variables()
         self.text_styles = make_styles(variables, few_colours=self.few_colours)
+        with contextlib.suppress(ThemeStackError):  # no theme was there before
+            self.console.pop_theme()
+        self.console.push_theme(ConsoleTheme(self.text_styles))  # so that texts may name their styles
         return variables
 
     def action_other_theme(self) -> None:
@@ -228,9 +220,11 @@ class GitmlApp(App[None]):
         for stack in self._screen_stacks.values():
             for screen in stack:
                 for widget in (screen, *screen.query("*")):
-                    if widget.is_mounted and isinstance(widget, Restylable):
-                        widget.restyle()
+                    if isinstance(widget, Static) and widget.is_mounted:
+                        widget.update(widget.content, layout=False)  # looks up the styles that its text names
                     widget.refresh()
+                if isinstance(screen, Page) and screen.is_open:
+                    screen.draw_frame()
         self.saved["theme"] = self.theme
 
     # -- the end
@@ -244,13 +238,11 @@ class GitmlApp(App[None]):
             for screen in stack:
                 if isinstance(screen, Page) and (kept := screen.page_state()):
                     self.saved[f"page:{screen.route}"] = dict(kept)
+        new = f"{self.state_path}.{os.getpid()}.new"
         with contextlib.suppress(OSError):  # a repository that can only be read
-            ui_state.save(self.state_path, self.saved)
-
-    def saved_page_state(self, route: str) -> dict[str, Any]:
-        """What a page remembered last time."""
-        found = self.saved.get(f"page:{route}")
-        return found if isinstance(found, dict) else {}
+            with open(new, "w", encoding="utf-8") as file:
+                json.dump({"format": _FORMAT, **self.saved}, file)
+            os.replace(new, self.state_path)
 
     async def action_quit(self) -> None:
         """Ends once the pages that were requested before are open; runs in the background continue."""
@@ -261,3 +253,23 @@ class GitmlApp(App[None]):
             self._leaving = True
             self.save_state()
             self.exit()
+
+
+def state_path(start: str, environ: Mapping[str, str]) -> str | None:
+    """Where the repository's `ui.json` lies; None outside of one."""
+    try:
+        return own_folder(discover(start, environ).common_dir, UI_STATE)
+    except GitmlError:
+        return None
+
+
+def _load_state(path: str) -> dict[str, Any]:
+    """What was remembered; nothing when there is none, or it can't be read."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            state = json.load(file)
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(state, dict) or state.get("format") != _FORMAT:
+        return {}
+    return state

@@ -10,12 +10,11 @@ from gitml.redaction import redacted
 
 
 class ErrorMessage(NamedTuple):
-    """An error as a person reads it; safe for a terminal. `bug` says that it is gitml's own mistake."""
+    """An error as a person reads it; safe for a terminal."""
 
     title: str
     message: str
     hint: str
-    bug: bool = False
 
     @property
     def text(self) -> str:
@@ -35,15 +34,14 @@ _TITLES = {
 
 def error_message(error: Exception) -> ErrorMessage:
     """The text of an error, without secrets: gitml's own errors with place and hint, others with their type."""
-    found = _error_message(error)
-    return found._replace(message=redacted(found.message), hint=redacted(found.hint))
-
-
-def _error_message(error: Exception) -> ErrorMessage:
+    hint = ""
     if isinstance(error, GitmlError):
         where = f" ({safe(error.where)})" if error.where else ""
-        return ErrorMessage(_TITLES.get(error.code, "Error"), f"{safe(error.message)}{where}", safe(error.hint or ""))
-    if isinstance(error, OSError):
+        title, message, hint = _TITLES.get(error.code, "Error"), f"{safe(error.message)}{where}", safe(error.hint or "")
+    elif isinstance(error, OSError):
         name = f" ({safe(str(error.filename))})" if error.filename else ""
-        return ErrorMessage(_TITLES["machine"], f"{error.strerror or error}{name}", "")
-    return ErrorMessage("A bug in gitml", safe(f"{type(error).__name__}: {error}")[:400], "please report it", bug=True)
+        title, message = _TITLES["machine"], f"{error.strerror or error}{name}"
+    else:
+        message = safe(f"{type(error).__name__}: {error}")[:400]
+        title, hint = "A bug in gitml", "please report it"
+    return ErrorMessage(title, redacted(message), redacted(hint))

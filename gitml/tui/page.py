@@ -24,6 +24,7 @@ from gitml.tui.query_runner import EXCLUSIVE
 from gitml.tui.services import Services, services
 from gitml.tui.text import plain
 from gitml.tui.widgets.bars import KeyBar, TopBar
+from gitml.tui.widgets.notice import Notice
 from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class Page(Screen[None]):
     """A screen of the application. Subclasses define `body`, and where needed `open_with`, `refresh_data` and `query_failed`."""
 
     route: ClassVar[str] = ""
+    main_query: ClassVar[str] = ""  # the key of the one without which there is nothing to show
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("question_mark", "app.help", "Keys", key_display="?"),
         Binding("escape", "leave", "Back", show=False),
@@ -68,11 +70,14 @@ class Page(Screen[None]):
         """Queries all that is shown again: the page was opened, or runs began, went on or ended somewhere."""
 
     def query_failed(self, key: str, error: ErrorMessage) -> None:
-        """Shows why the query `key` failed. A page that has a place for it shows it there."""
-        self.notify(error.text, title=error.title, severity="error", markup=False, timeout=10)
+        """Shows why the query `key` failed: in place of what the page shows for `main_query`, else as a message."""
+        if key == self.main_query:
+            self.query_one(Notice).show_error(error)
+        else:
+            self.ui.report_error(error)
 
-    def restyle(self) -> None:
-        """Draws what is shown in the styles of the theme, which changed."""
+    def draw_frame(self) -> None:
+        """Writes what is styled in the frame of a panel; called again when the theme changed."""
 
     def update_ages(self, now: float) -> None:
         """Writes times like ``3m ago`` again; called each second while the page is seen, without a query."""

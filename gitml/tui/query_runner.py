@@ -35,12 +35,10 @@ class _Query(NamedTuple):
 class QueryRunner:
     """Answers queries about the repository that `start` lies in until it is closed."""
 
-    def __init__(
-        self, start: str, environ: Mapping[str, str], on_many_records: Callable[[int], None] | None = None
-    ) -> None:
+    def __init__(self, start: str, environ: Mapping[str, str]) -> None:
         self.start = start
         self.environ = dict(environ)  # as the user set it; see Workspace
-        self.on_many_records = on_many_records or (lambda count: None)
+        self.on_many_records: Callable[[int], None] = lambda count: None
         self._waiting: OrderedDict[Hashable, _Query] = OrderedDict()
         self._changed = threading.Condition()
         self._opening = threading.Lock()  # the first thread updates the index, the others find it updated
@@ -112,10 +110,10 @@ class QueryRunner:
             with self._opening:
                 if ws is None:
                     ws = open_workspace(self.start, self.environ, self.on_many_records, read_only=True)
-                    ws.consent.offline = (
-                        True  # what is shown asks no place; what a person does may, see Page.run_online
-                    )
-                    _open_index(ws)
+                    # What is shown asks no place; what a person does may, see Page.run_online.
+                    ws.consent.offline = True
+                    with contextlib.suppress(GitmlError):  # the query that needs the index reports why
+                        assert ws.index  # is updated once for all threads
                 ws.catch_up()
             try:
                 value = query.query(ws)
@@ -129,9 +127,3 @@ class QueryRunner:
             return ws
         query.deliver(value, None)
         return ws
-
-
-def _open_index(ws: Workspace) -> None:
-    """Updates the index once for all threads; when that fails, the query that needs the index reports why."""
-    with contextlib.suppress(GitmlError):
-        assert ws.index

@@ -82,7 +82,6 @@ def first_of(workspace: Callable[[], Workspace], words: Sequence[str]) -> First:
     if name == "modules" and rest:
         _at_most(name, rest, 1)
         return name, {"module": rest[0]}
-    _at_most(name, rest, 0)
     return name, {}
 
 

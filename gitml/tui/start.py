@@ -8,15 +8,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from gitml.tui.query_runner import QueryRunner
-from gitml.tui.ui_state import state_path
+from gitml.tui.routes import First
 
-First = tuple[str, Mapping[str, Any]]
 _TURN = 0.001  # seconds that the screen and the threads of queries wait for one another, instead of 0.005
 
 
 def show(start: str, environ: Mapping[str, str], first: First | None = None, theme: str | None = None) -> int:
     """Shows the repository that `start` lies in until the person leaves; the exit code."""
-    from gitml.tui.app import GitmlApp
+    from gitml.tui.app import GitmlApp, state_path
 
     sys.setswitchinterval(_TURN)
     queries = QueryRunner(start, environ)
@@ -44,24 +43,22 @@ def picture(
     start: str, environ: Mapping[str, str], first: First, size: tuple[int, int], theme: str, keys: tuple[str, ...] = ()
 ) -> str:
     """A screen as SVG, as it looks once every query is done and `keys` were pressed; names nothing outside."""
-    return asyncio.run(_picture(start, environ, first, size, theme, keys))
-
-
-async def _picture(
-    start: str, environ: Mapping[str, str], first: First, size: tuple[int, int], theme: str, keys: tuple[str, ...]
-) -> str:
     from gitml.tui.app import GitmlApp
 
     queries = QueryRunner(start, environ)
     app = GitmlApp(queries, None, first)
     app.theme = theme
-    try:
+
+    async def shown() -> str:
         async with app.run_test(size=size, notifications=True) as pilot:
             await settle(app, pilot)
             for key in keys:
                 await pilot.press(key)
                 await settle(app, pilot)
             return without_addresses(app.export_screenshot())
+
+    try:
+        return asyncio.run(shown())
     finally:
         queries.close()
 

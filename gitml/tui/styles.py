@@ -7,7 +7,7 @@ alone: each state has a sign of its own, the one that `gitml run` shows.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple
 
 from rich.style import Style
 from rich.text import Text
@@ -73,16 +73,9 @@ _STYLES: Mapping[str, tuple[str, str]] = {
     "reused": ("reused", ""),
     "held": ("warning", ""),
     "head": ("muted", "bold"),
+    "title": ("primary", "bold"),
     "match": ("accent", "reverse"),
 }
-
-
-@runtime_checkable
-class Restylable(Protocol):
-    """A widget or page that draws its text again when the theme changes."""
-
-    def restyle(self) -> None:
-        """Draws it in the current styles."""
 
 
 def make_styles(variables: Mapping[str, str], *, few_colours: bool = False) -> dict[str, Style]:
@@ -146,11 +139,11 @@ def sign_of(state: str) -> Sign:
     return SIGNS.get(state) or _UNKNOWN._replace(word=state)
 
 
-def sign_legend(states: Iterable[str | tuple[str, str]], styles: Mapping[str, Style]) -> Text:
+def sign_legend(states: Iterable[str | tuple[str, str]]) -> Text:
     """The signs of states, each with its word, or with the text given beside the state."""
     text = Text(end="")
     for item in states:
         state, words = (item, sign_of(item).word) if isinstance(item, str) else item
-        text.append(f" {sign_of(state).mark} ", style=styles[sign_of(state).style])
-        text.append(f"{words} ", style=styles["dim"])
+        text.append(f" {sign_of(state).mark} ", sign_of(state).style)
+        text.append(f"{words} ", "dim")
     return text

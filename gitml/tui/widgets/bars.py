@@ -6,13 +6,10 @@ One widget draws a whole line: the time of a paint depends on the number of widg
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from rich.style import Style
 from rich.text import Text
-from textual import events
-from textual.message import Message
-from textual.reactive import reactive
+from textual.reactive import Reactive, reactive
 from textual.screen import Screen
 from textual.widget import Widget
 
@@ -25,31 +22,18 @@ _CHOSEN = Style(bold=True, underline=True)
 
 
 class Bar(Widget):
-    """A line of parts. `render` adds each part that can be clicked with `end_part`."""
+    """A line, whose parts do something when they are clicked."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._spans: list[tuple[int, int, str]] = []  # first column, the column behind the last, name
+    auto_links = Reactive(False)  # a part looks as `render` made it
 
-    def new_line(self, text: str, style: Style | str = "") -> Text:
-        """A line without parts."""
-        self._spans = []
-        return Text(text, style=style, end="", no_wrap=True)
 
-    def end_part(self, line: Text, start: int, name: str) -> None:
-        """Makes the end of a line, from a column on, the part of this name."""
-        self._spans.append((start, line.cell_len, name))
+def _line(text: str, style: Style | str = "") -> Text:
+    return Text(text, style=style, end="", no_wrap=True)
 
-    async def clicked(self, name: str) -> None:
-        """Does what the part stands for."""
-        raise NotImplementedError
 
-    async def on_click(self, event: events.Click) -> None:
-        """Finds the part that was clicked."""
-        for start, end, name in self._spans:
-            if start <= event.x < end:
-                await self.clicked(name)
-                return
+def _clickable(style: Style, action: str, name: str) -> Style:
+    """The style, with a click on the text doing an action with a name."""
+    return style + Style.from_meta({"@click": (action, (name,))})
 
 
 class TopBar(Bar):
@@ -68,13 +52,12 @@ class TopBar(Bar):
     def render(self) -> Text:
         """The line, fitted to the width."""
         styles, width, here = styles_of(self), self.size.width, self.route
-        line = self.new_line(" gitml ", styles["accent"] + styles["bold"])
+        line = _line(" gitml ", styles["accent"] + styles["bold"])
         line.append(" ")
         for route in TABS:
-            start, chosen = line.cell_len, route.name == here
-            line.append(f" {route.key} ", style=styles["accent"] if chosen else styles["dim"])
-            line.append(f"{route.title} ", style=(styles["link"] + _CHOSEN) if chosen else styles["plain"])
-            self.end_part(line, start, route.name)
+            key, title = ("accent", styles["link"] + _CHOSEN) if route.name == here else ("dim", styles["plain"])
+            line.append(f" {route.key} ", style=_clickable(styles[key], "app.go", route.name))
+            line.append(f"{route.title} ", style=_clickable(title, "app.go", route.name))
         if here in ROUTES and not ROUTES[here].key:
             line.append(" > ", style=styles["dim"])
             line.append(ROUTES[here].title, style=styles["link"] + _CHOSEN)
@@ -97,21 +80,11 @@ class TopBar(Bar):
             text.append(cut, styles["dim"])
         return text
 
-    async def clicked(self, name: str) -> None:
-        """Opens the screen."""
-        services(self).go(name)
-
 
 class SectionBar(Bar):
-    """The titles of the sections of a page, of which one is chosen, each with the key that opens it."""
+    """The titles of the sections of a page, of which one is chosen, each with the key that opens it by `action_section`."""
 
     chosen: reactive[str] = reactive("")
-
-    @dataclass
-    class SectionSelected(Message):
-        """Another section was chosen."""
-
-        name: str
 
     def __init__(self, titles: Sequence[tuple[str, str, str]]) -> None:
         super().__init__()
@@ -119,18 +92,13 @@ class SectionBar(Bar):
 
     def render(self) -> Text:
         """The line."""
-        styles, line = styles_of(self), self.new_line(" ")
+        styles, line = styles_of(self), _line(" ")
         for name, key, title in self.titles:
-            start = line.cell_len
-            line.append(f"{key} ", style=styles["accent"])
-            line.append(title, style=styles["link"] + _CHOSEN if name == self.chosen else styles["dim"])
-            self.end_part(line, start, name)
+            style = styles["link"] + _CHOSEN if name == self.chosen else styles["dim"]
+            line.append(f"{key} ", style=_clickable(styles["accent"], "screen.section", name))
+            line.append(title, style=_clickable(style, "screen.section", name))
             line.append("   ")
         return line
-
-    async def clicked(self, name: str) -> None:
-        """Chooses the section."""
-        self.post_message(self.SectionSelected(name))
 
 
 _LAST = ("?", "q")  # always shown, whatever else fits
@@ -158,7 +126,7 @@ class KeyBar(Bar):
         keys = {action: each for action, each in shown.items() if each[0] not in _LAST}
         always = {action: each for action, each in shown.items() if each[0] in _LAST}
         room = self.size.width - sum(len(key) + len(what) + 4 for key, what in always.values())
-        line = self.new_line(" ")
+        line = _line(" ")
         for action, (key, what) in keys.items():
             if line.cell_len + len(key) + len(what) + 3 > room:
                 break
@@ -168,14 +136,13 @@ class KeyBar(Bar):
         return line
 
     def _add(self, line: Text, action: str, key: str, what: str) -> None:
-        styles, start = styles_of(self), line.cell_len
-        line.append(key, style=styles["accent"] + styles["bold"])
-        line.append(f" {what}", style=styles["dim"])
-        self.end_part(line, start, action)
+        styles = styles_of(self)
+        line.append(key, style=_clickable(styles["accent"] + styles["bold"], "press", action))
+        line.append(f" {what}", style=_clickable(styles["dim"], "press", action))
         line.append("   ")
 
-    async def clicked(self, name: str) -> None:
-        """Does what the key does."""
+    async def action_press(self, name: str) -> None:
+        """Does what the key of an action does."""
         for active in self.screen.active_bindings.values():
             if active.binding.action == name:
                 await self.app.run_action(name, active.node)
@@ -204,7 +171,7 @@ _MOVES = frozenset(
 
 def key_help(screen: Screen[object]) -> Text:
     """The page's own keys first, then those of tables and those that work everywhere."""
-    text, styles = Text(), styles_of(screen)
+    text = Text()
     here: list[tuple[str, str]] = []
     tabs: list[tuple[str, str]] = []
     for active in screen.active_bindings.values():
@@ -217,9 +184,9 @@ def key_help(screen: Screen[object]) -> Text:
         elif (shown, binding.description) not in here:
             here.append((shown, binding.description))
     for title, keys in (("This screen", here), ("Tables", _TABLE), ("Screens", tabs), ("Everywhere", _EVERYWHERE)):
-        text.append(f"{title}\n", style=styles["link"] + styles["bold"])
+        text.append(f"{title}\n", "title")
         for key, what in keys:
-            text.append(f"  {key:<16}", style=styles["accent"])
-            text.append(f"{what}\n", style=styles["plain"])
+            text.append(f"  {key:<16}", "accent")
+            text.append(f"{what}\n", "plain")
         text.append("\n")
     return text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from itertools import cycle
 
 from textual_plotext import PlotextPlot
 
@@ -16,13 +16,6 @@ _MARKERS = ("braille", "*", "o", "+", "x", "^")
 _COLOURS = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167), (213, 94, 0), (150, 150, 150))
 
 
-class LabelledPlot(NamedTuple):
-    """A plot and what its curves are to be called; nothing when there is only one."""
-
-    label: str
-    plot: Plot
-
-
 class Chart(PlotextPlot):
     """One chart."""
 
@@ -33,32 +26,21 @@ class Chart(PlotextPlot):
     }
     """
 
-    def draw(self, title: str, curves: Sequence[LabelledPlot]) -> None:
-        """Draws curves over one another."""
+    def draw(self, title: str, curves: Sequence[tuple[str, Plot]]) -> None:
+        """Draws plots over one another, each with what its curves are to be called; nothing when there is only one."""
         plt = self.plt
         plt.clear_figure()
         plt.title(plain(title))
-        number = 0
-        lonely = sum(len(one.plot.series) for one in curves) == 1
-        for one in curves:
-            for series in one.plot.series:
-                name = (
-                    series.name
-                    if not one.label
-                    else one.label
-                    if len(one.plot.series) == 1
-                    else f"{one.label} {series.name}"
-                )
-                marker = _MARKERS[number % len(_MARKERS)]
-                colour = _COLOURS[number % len(_COLOURS)]
-                label = None if lonely else plain(f"{name}")
-                if one.plot.labels and len(series.x) <= 40 and len(curves) == 1 and len(one.plot.series) == 1:
-                    plt.bar([plain(text) for text in one.plot.labels], list(series.y), color=colour)
-                else:
-                    plt.plot(list(series.x), list(series.y), label=label, marker=marker, color=colour)
-                number += 1
-        first = curves[0].plot if curves else None
-        if first is not None:
+        drawn = [(label, plot, series) for label, plot in curves for series in plot.series]
+        for (label, plot, series), marker, colour in zip(drawn, cycle(_MARKERS), cycle(_COLOURS), strict=False):
+            if plot.labels and len(series.x) <= 40 and len(drawn) == 1:
+                plt.bar([plain(text) for text in plot.labels], list(series.y), color=colour)
+                continue
+            name = label if label and len(plot.series) == 1 else f"{label} {series.name}".strip()
+            shown = plain(name) if len(drawn) > 1 else None
+            plt.plot(list(series.x), list(series.y), label=shown, marker=marker, color=colour)
+        if curves:
+            first = curves[0][1]
             plt.xlabel(plain(first.x_name))
             if len(first.series) == 1:
                 plt.ylabel(plain(first.series[0].name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, NamedTuple
 
+from rich.style import Style
 from rich.text import Text
 from textual import on
 from textual.app import ComposeResult
@@ -30,7 +31,7 @@ class ConfirmDialog(ModalScreen[bool]):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,n", "answer(False)", "No"),
         Binding("y", "answer(True)", "Yes"),
-        Binding("left,right", "other", "Other button", show=False),
+        Binding("left,right", "app.focus_next", "Other button", show=False),
     ]
 
     def __init__(self, title: str, lines: Sequence[str], yes: str = "Yes", *, danger: bool = False) -> None:
@@ -59,10 +60,6 @@ class ConfirmDialog(ModalScreen[bool]):
     def action_answer(self, answer: bool) -> None:
         """Yes or no."""
         self.dismiss(answer)
-
-    def action_other(self) -> None:
-        """The other button."""
-        self.focus_next()
 
 
 LISTED = 500  # choices shown at once: each costs time to lay out
@@ -122,12 +119,12 @@ class ChoiceDialog(ModalScreen[str]):
         at = 0
         for choice in self.choices:
             if listed.option_count == LISTED:
-                listed.add_option(Option(Text("… type to find the rest", "dim"), disabled=True))
+                listed.add_option(Option(Text("… type to find the rest", Style(dim=True)), disabled=True))
                 break
             if all(word in f"{choice.label} {choice.remark}".casefold() for word in words):
                 if choice.key == self.chosen:
                     at = listed.option_count
-                shown = Text.assemble(choice.label, (f"  {choice.remark}" if choice.remark else "", "dim"))
+                shown = Text.assemble(choice.label, (f"  {choice.remark}" if choice.remark else "", Style(dim=True)))
                 listed.add_option(Option(shown, id=choice.key))
         listed.highlighted = at if listed.option_count else None
 
@@ -138,7 +135,7 @@ class TextPrompt(ModalScreen[str]):
     CSS_PATH = "dialogs.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Cancel")]
 
-    def __init__(self, title: str, explained: str = "", value: str = "") -> None:
+    def __init__(self, title: str, explained: str, value: str) -> None:
         super().__init__()
         self.heading, self.explained, self.value = title, explained, value
 
@@ -146,8 +143,7 @@ class TextPrompt(ModalScreen[str]):
         """The explanation, and a line to type in."""
         with Vertical(classes="dialog") as box:
             box.border_title = Text(self.heading)
-            if self.explained:
-                yield Label(Text(self.explained))
+            yield Label(Text(self.explained))
             yield Input(self.value)
 
     @on(Input.Submitted)

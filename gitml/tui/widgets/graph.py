@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar, NamedTuple
 
 from rich.segment import Segment
@@ -56,8 +57,8 @@ class StepGraph(ScrollView, can_focus=True):
     class ViewChanged(Message):
         """The view changed to boxes or to an outline."""
 
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
-        super().__init__(id=id, classes=classes)
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
         self.parents: Parents = {}
         self.nodes: Mapping[str, GraphNode] = {}
         self.chosen: str | None = None
@@ -108,7 +109,7 @@ class StepGraph(ScrollView, can_focus=True):
 
     def action_end(self, to: int) -> None:
         """The first or the last step."""
-        names = self._order()
+        names = [row.name for row in self._rows] if self._drawing is None else list(self.parents)
         if names:
             self.choose(names[to])
 
@@ -144,9 +145,6 @@ class StepGraph(ScrollView, can_focus=True):
         at = max(0, min(len(self._rows) - 1, self._at[self.chosen] + steps))
         self.choose(self._rows[at].name)
 
-    def _order(self) -> list[str]:
-        return [row.name for row in self._rows] if self._drawing is None else list(self.parents)
-
     # -- drawing
 
     def render_line(self, y: int) -> Strip:
@@ -164,26 +162,21 @@ class StepGraph(ScrollView, can_focus=True):
     def _boxes_line(self, drawing: Drawing, row: int) -> Strip:
         styles, ground = styles_of(self), self.rich_style
         line = drawing.lines[row] if row < len(drawing.lines) else ""
-        here = sorted((b.left, n, b) for n, b in drawing.boxes.items() if b.top <= row < b.top + 3)
-        segments: list[Segment] = []
-        at = 0  # in columns; before the first box, and between boxes, every character is one column wide
-        rest = line
-        for left, name, box in here:
-            segments.append(Segment(rest[: left - at], ground + styles["dim"]))
-            rest = rest[left - at :]
-            part, rest = _taken(rest, box.width)
-            segments.append(Segment(part, self._box_style(name)))
-            at = left + box.width
-        segments.append(Segment(rest, ground + styles["dim"]))
-        return Strip(segments)
+        between = ground + styles["dim"]
+        edges, tones = [0], [between]  # of the boxes, and of what is between them
+        for left, name, box in sorted((b.left, n, b) for n, b in drawing.boxes.items() if b.top <= row < b.top + 3):
+            edges += [left, left + box.width]
+            tones += [self._box_style(name), between]
+        strip = Strip([Segment(line)])
+        parts = pairwise([*edges, strip.cell_length])
+        return Strip.join([strip.crop(*part).apply_style(tone) for part, tone in zip(parts, tones, strict=True)])
 
     def _outline_line(self, row: OutlineRow, width: int) -> Strip:
         styles = styles_of(self)
-        node = self.nodes.get(row.name)
+        sign, note = self.nodes[row.name]
         ground = self.rich_style
         if row.name == self.chosen:
             ground = styles["cursor" if self.has_focus else "cursor-blurred"]
-        mark, style, note = (node.sign.mark, node.sign.style, node.note) if node else ("·", "dim", "")
         name = plain(row.name)
         also = f"  + {', '.join(map(plain, row.also[:3]))}{' …' if len(row.also) > 3 else ''}" if row.also else ""
         room = max(0, width - len(row.lead) - 4 - len(note) - 2)
@@ -192,7 +185,7 @@ class StepGraph(ScrollView, can_focus=True):
             [
                 Segment("▸" if row.name == self.chosen else " ", ground + styles["accent"]),
                 Segment(row.lead, ground + styles["dim"]),
-                Segment(f"{mark} ", ground + styles[style]),
+                Segment(f"{sign.mark} ", ground + styles[sign.style]),
                 Segment(text[: len(name)], ground + (_STRONG if row.name == self.chosen else Style())),
                 Segment(text[len(name) :], ground + styles["dim"]),
                 Segment(f" {note} ", ground + styles["dim"]),
@@ -201,14 +194,13 @@ class StepGraph(ScrollView, can_focus=True):
 
     def _box_style(self, name: str) -> Style:
         styles = styles_of(self)
-        node = self.nodes.get(name)
-        style = self.rich_style + styles[node.sign.style if node else "dim"]
+        style = self.rich_style + styles[self.nodes[name].sign.style]
         if name == self.chosen:
             return style + _STRONG + _ground_of(styles["cursor" if self.has_focus else "cursor-blurred"])
         return style
 
     def _lay_out(self) -> None:
-        labels = {name: f"{self._mark(name)} {plain(name)}" for name in self.parents}
+        labels = {name: f"{self.nodes[name].sign.mark} {plain(name)}" for name in self.parents}
         asked = (tuple(map(repr, self.parents.items())), tuple(labels.values()), self.size, self.outlined)
         if asked == self._laid_out or not self.size.width:
             self.refresh()
@@ -228,10 +220,6 @@ class StepGraph(ScrollView, can_focus=True):
         self.refresh()
         self._follow()
 
-    def _mark(self, name: str) -> str:
-        node = self.nodes.get(name)
-        return node.sign.mark if node else "·"
-
     def on_resize(self) -> None:
         """Another width may fit boxes, or not any more."""
         self._lay_out()
@@ -249,13 +237,3 @@ class StepGraph(ScrollView, can_focus=True):
 
 def _ground_of(style: Style) -> Style:
     return Style(bgcolor=style.bgcolor, reverse=style.reverse, underline=style.underline)
-
-
-def _taken(text: str, width: int) -> tuple[str, str]:
-    """The first `width` columns of a text, and the rest."""
-    from rich.cells import cell_len
-
-    for at in range(min(width, len(text)), 0, -1):
-        if cell_len(text[:at]) <= width:
-            return text[:at], text[at:]
-    return "", text

@@ -8,46 +8,42 @@ from rich.text import Text
 from textual.widgets import Static
 
 from gitml.tui.errors import ErrorMessage
-from gitml.tui.services import styles_of
 
 
 class Notice(Static):
-    """Hidden until it has something to say."""
+    """Hidden until it has something to say; then what the selector `place` finds beside it is hidden."""
 
-    _shown: tuple[str, tuple[str, ...], Sequence[tuple[str, str]], str] | None = None
-
-    def on_mount(self) -> None:
-        """There is nothing to say yet."""
+    def __init__(self, place: str | None = None) -> None:
+        super().__init__()
+        self.place = place
         self.display = False
 
     def show_text(self, title: str, *lines: str, next: Sequence[tuple[str, str]] = (), style: str = "accent") -> None:
         """A title, lines below it, and what to do next as (key or command, what it does); all of it plain text."""
-        self._shown = title, lines, next, style
-        styles = styles_of(self)
-        text = Text(justify="left")
-        text.append(title, style=styles[style] + styles["bold"])
+        text = Text.assemble((title, style), justify="left")
+        text.stylize("bold")
         for line in lines:
             if line:
-                text.append(f"\n\n{line}", style=styles["plain"])
+                text.append(f"\n\n{line}", "plain")
         if next:
             text.append("\n")
             wide = max(len(key) for key, _ in next)
             for key, what in next:
-                text.append(f"\n  {key.ljust(wide)}", style=styles["accent"])
-                text.append(f"   {what}", style=styles["dim"])
+                text.append(f"\n  {key.ljust(wide)}", "accent")
+                text.append(f"   {what}", "dim")
         self.update(text)
-        self.display = True
+        self._change(shown=True)
 
     def show_error(self, error: ErrorMessage) -> None:
         """An error."""
         self.show_text(f"✗ {error.title}", error.message, error.hint, style="bad")
 
-    def restyle(self) -> None:
-        """In the styles of the theme as it is now."""
-        if self._shown is not None and self.display:
-            title, lines, next, style = self._shown
-            self.show_text(title, *lines, next=next, style=style)
-
     def hide(self) -> None:
         """Nothing to say any more."""
-        self.display = False
+        self._change(shown=False)
+
+    def _change(self, *, shown: bool) -> None:
+        self.display = shown
+        if self.place is not None:
+            assert self.parent is not None
+            self.parent.query_one(self.place).display = not shown

@@ -25,7 +25,7 @@ from textual.widgets import Static
 
 from gitml.core.text.image_header import Picture
 from gitml.history.files.preview import ContentPreview
-from gitml.tui.services import services, styles_of
+from gitml.tui.services import services
 from gitml.tui.text import plain
 
 if TYPE_CHECKING:
@@ -39,23 +39,16 @@ _PATIENCE = 5.0  # seconds for a drawing
 _SIXEL = ("wezterm", "foot", "mlterm", "contour", "iterm", "konsole", "mintty")
 
 
-class DecodedPicture(NamedTuple):
-    """A picture, or why there is none."""
-
-    image: Image | None
-    note: str = ""
-
-
-def decoded(found: ContentPreview) -> DecodedPicture:
-    """The picture of a Preview that is one. It takes its time: not for a screen's thread."""
+def decoded(found: ContentPreview) -> tuple[Image | None, str]:
+    """The picture of a Preview that is one, or None and why. It takes its time: not for a screen's thread."""
     if found.picture is None or not found.content:
-        return DecodedPicture(None, "it is too large to be shown here")
+        return None, "it is too large to be shown here"
     image = drawable(found.content, found.picture)
     if image is not None:
-        return DecodedPicture(image)
+        return image, ""
     if found.picture.is_drawing and shutil.which("rsvg-convert") is None:
-        return DecodedPicture(None, "to see drawings here, install rsvg-convert (librsvg2-bin)")
-    return DecodedPicture(None, "it can't be decoded")
+        return None, "to see drawings here, install rsvg-convert (librsvg2-bin)"
+    return None, "it can't be decoded"
 
 
 def drawable(content: bytes, picture: Picture) -> Image | None:
@@ -81,16 +74,8 @@ def drawable(content: bytes, picture: Picture) -> Image | None:
         return None
 
 
-def fitting_widget(image: Image, environ: Mapping[str, str]) -> Widget:
-    """A widget that shows the picture as large as its container has room for."""
-    widget = picture_widget(image, environ)
-    widget.styles.width = widget.styles.height = "auto"
-    widget.styles.max_width = widget.styles.max_height = "100%"
-    return widget
-
-
 def picture_widget(image: Image, environ: Mapping[str, str]) -> Widget:
-    """A widget that shows the picture by the best means that the terminal has."""
+    """A widget that shows the picture by the best means that the terminal has, as large as its container has room for."""
     stdout = sys.__stdout__
     if "textual_image.widget" not in sys.modules:
         _export_cell_size()
@@ -100,7 +85,10 @@ def picture_widget(image: Image, environ: Mapping[str, str]) -> Widget:
     finally:
         sys.__stdout__ = stdout  # type: ignore[misc]
     means = means_of(environ)
-    return (TGPImage if means == "kitty" else SixelImage if means == "sixel" else HalfcellImage)(image)
+    widget: Widget = (TGPImage if means == "kitty" else SixelImage if means == "sixel" else HalfcellImage)(image)
+    widget.styles.width = widget.styles.height = "auto"
+    widget.styles.max_width = widget.styles.max_height = "100%"
+    return widget
 
 
 def means_of(environ: Mapping[str, str]) -> str:
@@ -175,11 +163,11 @@ class PictureRow(Vertical):
         self.call_after_refresh(self._show, title, found)
 
     async def _show(self, title: str, found: Sequence[LabelledPicture]) -> None:
-        self.query_one("#pictures-title", Static).update(Text(title, style=styles_of(self)["bold"]))
+        self.query_one("#pictures-title", Static).update(Text.assemble((title, "bold")))
         row = self.query_one("#pictures", Horizontal)
         await row.remove_children()
         for one in found:
             label = "  ".join(plain(part) for part in (one.label, one.note) if part)
-            drawn = [fitting_widget(one.image, services(self).queries.environ)] if one.image is not None else []
-            note = Static(Text(label, style=styles_of(self)["dim"]), classes="picture-note")
+            drawn = [picture_widget(one.image, services(self).queries.environ)] if one.image is not None else []
+            note = Static(Text.assemble((label, "dim")), classes="picture-note")
             row.mount(Vertical(note, *drawn, classes="picture"))

@@ -102,13 +102,13 @@ class PlotPane(Vertical, can_focus=True):
             )
             return
         notice.hide()
-        from gitml.tui.widgets.charts import Chart, LabelledPlot
+        from gitml.tui.widgets.charts import Chart
 
         if self._chart is None:
             self._chart = Chart()
             self.mount(self._chart)
         self._chart.display = True
-        self._chart.draw(name + of, [LabelledPlot(label, plot) for label, plot in drawable])
+        self._chart.draw(name + of, drawable)
 
     def _take_pictures(self, name: str, of: str, found: list[LabelledPicture]) -> None:
         if not self._names or self._names[self._at] != name:

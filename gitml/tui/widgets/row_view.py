@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Generic, TypeVar
 
 from textual import events
 from textual.binding import Binding, BindingType
@@ -12,8 +13,10 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
+Row = TypeVar("Row")
 
-class RowView(ScrollView, can_focus=True):
+
+class RowView(Generic[Row], ScrollView, can_focus=True):
     """Rows below `header_height` lines of titles that stay. The keys move `cursor`; Enter or a double click chooses."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -25,24 +28,20 @@ class RowView(ScrollView, can_focus=True):
         Binding("end,G", "jump(-1)", "Last", show=False),
     ]
     header_height = 1
+    kept = 8192  # rows at most
 
     @dataclass
     class RowsRequested(Message):
         """Rows `first` to `first + count` are seen, or about to be, and not known."""
 
-        view: RowView
         first: int
         count: int
 
-        @property
-        def control(self) -> RowView:
-            """The view that sent it."""
-            return self.view
-
-    def __init__(self, *, id: str | None = None, classes: str | None = None) -> None:
-        super().__init__(id=id, classes=classes)
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
         self.cursor = 0  # the row it is on
         self.count = 0  # of all rows
+        self._rows: dict[int, Row] = {}  # those that are known, by number
 
     # -- what a view gives
 
@@ -81,6 +80,24 @@ class RowView(ScrollView, can_focus=True):
             self.action_choose()
 
     # -- what all views do
+
+    def row(self, index: int) -> Row | None:
+        """A row, None when it is not known (yet)."""
+        return self._rows.get(index) if index < self.count else None
+
+    @property
+    def current(self) -> Row | None:
+        """The row the cursor is on."""
+        return self.row(self.cursor)
+
+    def keep(self, first: int, rows: Sequence[Row]) -> Sequence[int]:
+        """Takes rows in, and drops those farthest from what is seen when they are too many; returns the numbers of these."""
+        self._rows |= dict(enumerate(rows, first))
+        top = int(self.scroll_offset.y)
+        far = sorted(self._rows, key=lambda index: abs(index - top))[self.kept :]
+        for index in far:
+            del self._rows[index]
+        return far
 
     @property
     def seen_rows(self) -> range:

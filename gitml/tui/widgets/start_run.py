@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.text import Text
@@ -12,6 +12,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
+from textual.widget import Widget
 from textual.widgets import Button, Checkbox, Input, Label, Select, Static
 
 from gitml import layout
@@ -50,26 +51,21 @@ class StartRunDialog(ModalScreen[list[str]]):
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (110, "-wide")]  # noqa: RUF012 - as Screen declares it
 
-    def __init__(
-        self, offers: Sequence[PipelineSummary], pipeline: str | None, rev: str | None, params: Mapping[str, Scalar]
-    ) -> None:
+    def __init__(self, offers: Sequence[PipelineSummary], pipeline: str | None) -> None:
         super().__init__()
         self.offers = {offer.name: offer for offer in offers}
         default = next((offer.name for offer in offers if offer.default), offers[0].name)
         self.pipeline = pipeline if pipeline in self.offers else default
-        self.rev = rev
-        self.params = params
 
     def compose(self) -> ComposeResult:
         """The pipeline, a line for each parameter, the options, the command."""
         with Vertical(classes="dialog wide", id="start") as box:
             box.border_title = "New run"
-            box.border_subtitle = Text(f"at {plain(self.rev)}" if self.rev else "of the files as they are now")
+            box.border_subtitle = "of the files as they are now"
             choices = [(Text(plain(name)), name) for name in self.offers]
             yield Select(choices, value=self.pipeline, allow_blank=False, compact=True)
             yield Static(id="about")
-            with VerticalScroll(id="fields"):
-                yield from ()
+            yield VerticalScroll(id="fields")
             with Vertical(id="options"):
                 for name, _, what in _OPTIONS:
                     yield TickBox(what, id=name, compact=True)
@@ -80,12 +76,9 @@ class StartRunDialog(ModalScreen[list[str]]):
                 yield Button("Cancel (Esc)", id="leave")
 
     async def on_mount(self) -> None:
-        """The parameters of the chosen pipeline."""
+        """The parameters of the chosen pipeline. The keys go to the list of pipelines, or to the first field where there is one
+        pipeline: Enter starts nothing by mistake."""
         await self._fields()
-        self._focus_first()
-
-    def _focus_first(self) -> None:
-        """The list of pipelines, or the first field where there is one pipeline: Enter starts nothing by mistake."""
         fields = self.query("#fields Input")
         if len(self.offers) > 1:
             self.query_one(Select).focus()
@@ -98,7 +91,6 @@ class StartRunDialog(ModalScreen[list[str]]):
     async def _chosen(self, event: Select.Changed) -> None:
         if event.value != self.pipeline:
             self.pipeline = str(event.value)
-            self.params = {}
             await self._fields()
 
     @on(Input.Changed)
@@ -133,25 +125,14 @@ class StartRunDialog(ModalScreen[list[str]]):
         box = self.query_one("#fields", VerticalScroll)
         await box.remove_children()
         for param in offer.head.params.values():
+            parts: list[Widget] = [Label(Text(plain(param.name)), classes="field-name")]
+            about_it = _about(param)
             if param.secret:
-                box.mount(
-                    Horizontal(
-                        Label(Text(plain(param.name)), classes="field-name"),
-                        Label(Text(f"secret: from {layout.SECRET_PREFIX}{param.name.upper()}"), classes="field-help"),
-                        classes="field",
-                    )
-                )
-                continue
-            value = self.params.get(param.name, param.default)
-            text = "" if value is None else _written(value)
-            box.mount(
-                Horizontal(
-                    Label(Text(plain(param.name)), classes="field-name"),
-                    Input(text, name=param.name, placeholder="needed" if param.default is None else ""),
-                    Label(Text(_about(param)), classes="field-help"),
-                    classes="field",
-                )
-            )
+                about_it = f"secret: from {layout.SECRET_PREFIX}{param.name.upper()}"
+            else:
+                text, needed = ("", "needed") if param.default is None else (_written(param.default), "")
+                parts.append(Input(text, name=param.name, placeholder=needed))
+            box.mount(Horizontal(*parts, Label(Text(about_it), classes="field-help"), classes="field"))
         self._show_command()
 
     def _given(self) -> list[tuple[str, str]]:
@@ -179,7 +160,7 @@ class StartRunDialog(ModalScreen[list[str]]):
         message = self.query_one("#message", Input).value.strip()
         if message:
             options += ["-m", message]
-        return run_arguments(self.pipeline, (), self.rev, dict(self._given()), options)
+        return run_arguments(self.pipeline, params=dict(self._given()), options=options)
 
     def _show_command(self) -> None:
         problem = self._problem()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from rich.segment import Segment
 from rich.style import Style
@@ -46,10 +46,11 @@ class TableCell(NamedTuple):
 
 
 class TableRow(NamedTuple):
-    """A row: its key, its cells by the order of all columns, and whether it is marked."""
+    """A row: its key, its cells by the order of all columns, and what it is about."""
 
     key: str
     cells: Sequence[TableCell]
+    value: Any = None
 
 
 def widths_of(columns: Sequence[TableColumn], room: int) -> list[int]:
@@ -95,57 +96,38 @@ def column_at(columns: Sequence[TableColumn], widths: Sequence[int], x: int) -> 
     return None
 
 
-CHUNK = 128
-KEPT = 64  # chunks
+CHUNK = 128  # rows that are requested at once
 
 
-@dataclass
-class _TableMessage(Message):
-    """Something happened in a table."""
-
-    table: LazyTable
-
-    @property
-    def control(self) -> LazyTable:
-        """The table that sent it."""
-        return self.table
-
-
-class LazyTable(RowView):
+class LazyTable(RowView[TableRow]):
     """A table over a window of data."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "choose", "Open", show=False)]
 
     @dataclass
-    class RowHighlighted(_TableMessage):
+    class RowHighlighted(Message):
         """The cursor is on another row; `row` is None while that is not known."""
 
-        index: int
         row: TableRow | None
 
     @dataclass
-    class RowSelected(_TableMessage):
+    class RowSelected(Message):
         """A row was chosen."""
 
-        index: int
         row: TableRow
 
     @dataclass
-    class HeaderSelected(_TableMessage):
+    class HeaderSelected(Message):
         """A column's title was clicked."""
 
         column: TableColumn
 
-    def __init__(
-        self, columns: Sequence[TableColumn] = (), *, id: str | None = None, classes: str | None = None
-    ) -> None:
-        super().__init__(id=id, classes=classes)
+    def __init__(self, columns: Sequence[TableColumn] = (), *, id: str | None = None) -> None:
+        super().__init__(id=id)
         self.columns = tuple(columns)
         self.is_marked: Callable[[str], bool] = lambda key: False
         self.sorted_by: tuple[str, bool] | None = None  # a column's key and whether the largest comes first
-        self._rows: dict[int, list[TableRow]] = {}  # by chunk
-        self._requested: set[int] = set()
-        self._old: dict[int, list[TableRow]] = {}  # shown until the new ones have come
+        self._requested: set[int] = set()  # chunks; of others the rows are old ones
         self._widths: list[int] = []
         self._highlighted: tuple[int, str | None] | None = None
 
@@ -154,13 +136,12 @@ class LazyTable(RowView):
     def set_columns(self, columns: Sequence[TableColumn]) -> None:
         """Other columns; the rows are to be given again."""
         self.columns = tuple(columns)
-        self._rows, self._old, self._requested = {}, {}, set()
+        self._rows, self._requested = {}, set()
         self.lay_out()
 
     def show(self, count: int) -> None:
         """There are `count` rows now, all to be requested again; the old ones stay shown until then."""
-        self._old = {**self._old, **self._rows}
-        self._rows, self._requested = {}, set()
+        self._requested = set()
         self.count = count
         self.cursor = min(self.cursor, max(0, count - 1))
         self.lay_out()
@@ -169,61 +150,38 @@ class LazyTable(RowView):
     def fill(self, rows: Sequence[TableRow]) -> None:
         """Exactly these rows."""
         self.count = len(rows)
-        self._old, self._requested = {}, set()
-        self._rows = {at // CHUNK: list(rows[at : at + CHUNK]) for at in range(0, len(rows), CHUNK)}
-        self._requested = set(self._rows)
+        self._rows = dict(enumerate(rows))
+        self._requested = {index // CHUNK for index in self._rows}
         self.cursor = min(self.cursor, max(0, self.count - 1))
         self.lay_out()
         self.cursor_moved()
 
     def put(self, first: int, rows: Sequence[TableRow]) -> None:
         """The answer to `RowsRequested`, with its `first`."""
-        for at in range(0, len(rows), CHUNK):
-            chunk = (first + at) // CHUNK
-            self._rows[chunk] = list(rows[at : at + CHUNK])
-            self._old.pop(chunk, None)
-        if len(self._rows) > KEPT:
-            seen = int(self.scroll_offset.y) // CHUNK
-            for chunk in sorted(self._rows, key=lambda one: -abs(one - seen))[: len(self._rows) - KEPT]:
-                del self._rows[chunk]
-                self._requested.discard(chunk)
+        self._requested -= {index // CHUNK for index in self.keep(first, rows)}
         self.refresh()
         self.cursor_moved()
 
     def rewrite(self, make: Callable[[TableRow], TableRow]) -> None:
         """Has the rows that are seen made again, such as for the time that has passed; draws those that come out otherwise."""
         for index in self.seen_rows:
-            chunk, at = divmod(index, CHUNK)
-            rows = self._rows.get(chunk)
-            if rows is None or at >= len(rows):
-                continue
-            made = make(rows[at])
-            if made != rows[at]:
-                rows[at] = made
+            row = self._rows.get(index)
+            made = make(row) if row is not None else None
+            if made is not None and made != row:
+                self._rows[index] = made
                 self.refresh_row(index)
-
-    def row(self, index: int) -> TableRow | None:
-        """A row, None when it is not known (yet)."""
-        chunk, at = divmod(index, CHUNK)
-        rows = self._rows.get(chunk) or self._old.get(chunk) or ()
-        return rows[at] if 0 <= at < len(rows) and index < self.count else None
-
-    @property
-    def current(self) -> TableRow | None:
-        """The row the cursor is on."""
-        return self.row(self.cursor)
 
     def action_choose(self) -> None:
         """Chooses the row under the cursor."""
         row = self.current
         if row is not None:
-            self.post_message(self.RowSelected(self, self.cursor, row))
+            self.post_message(self.RowSelected(row))
 
     def header_clicked(self, x: int) -> None:
         """Posts the column."""
         column = column_at(self.columns, self._widths, x)
         if column is not None:
-            self.post_message(self.HeaderSelected(self, column))
+            self.post_message(self.HeaderSelected(column))
 
     # -- drawing
 
@@ -278,9 +236,9 @@ class LazyTable(RowView):
         first = max(0, top - self.size.height) // CHUNK
         last = min(self.count - 1, top + 2 * self.size.height) // CHUNK
         for chunk in range(first, last + 1):
-            if chunk not in self._rows and chunk not in self._requested:
+            if chunk not in self._requested:
                 self._requested.add(chunk)
-                self.post_message(self.RowsRequested(self, chunk * CHUNK, min(CHUNK, self.count - chunk * CHUNK)))
+                self.post_message(self.RowsRequested(chunk * CHUNK, min(CHUNK, self.count - chunk * CHUNK)))
 
     def cursor_moved(self) -> None:
         """Posts the row under the cursor, when it is another one."""
@@ -288,4 +246,4 @@ class LazyTable(RowView):
         highlighted = (self.cursor, row.key if row else None)
         if highlighted != self._highlighted and self.count:
             self._highlighted = highlighted
-            self.post_message(self.RowHighlighted(self, self.cursor, row))
+            self.post_message(self.RowHighlighted(row))

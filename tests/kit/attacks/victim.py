@@ -54,7 +54,7 @@ def of_run(ws: Workspace, run_id: str) -> Any:
     from gitml.history.files import plots
     from gitml.history.run_list import filter_runs
     from gitml.history.step_details import step_details
-    from gitml.tui.screens.run.queries import planned_steps, view_run
+    from gitml.tui.screens.run.view import planned_steps, view_run
 
     yield from filter_runs(ws, run_id[:8])
     seen = view_run(ws, run_id)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gitml.platform import kernel
-from gitml.tui.screens.run.log_view import LogView
+from gitml.tui.screens.run.log_pane import LogView
 from gitml.tui.screens.run.screen import RunPage
 from gitml.tui.widgets.bars import TopBar
 from gitml.tui.widgets.graph import StepGraph
@@ -322,3 +322,14 @@ async def test_what_goes_on_is_told_while_a_page_is_being_opened(ran: Project) -
         ui.app._state_polled(ui.app.state._replace(branch="elsewhere"), None)  # type: ignore[union-attr]
         await opening
         assert ui.app.screen.query_one(TopBar).state is not None
+
+
+async def test_screens_sections_and_keys_can_be_clicked(ran: Project) -> None:
+    async with shown(ran.path, ran.env, "run", run=middle(ran)) as ui:
+        for text, seen in (("Log", "preparing from"), ("Keys", "This screen"), ("Artifacts", "USED BY")):
+            row = ui.lines().index(ui.line(text))
+            await ui.pilot.click(offset=(ui.lines()[row].index(text), row))
+            await ui.settle()
+            await ui.until(seen)
+            if text == "Keys":
+                await ui.press("escape")

@@ -114,7 +114,7 @@ async def test_the_end_of_a_long_list_is_one_key_away_and_only_rows_near_it_are_
             await ui.press("pageup")
         await ui.press("home")
         assert ids[0][:8] in ui.text()
-        assert sum(len(rows) for rows in ui.app.screen.query_one(LazyTable)._rows.values()) < 10_000
+        assert len(ui.app.screen.query_one(LazyTable)._rows) < 10_000
 
 
 async def test_marked_runs_are_opened_side_by_side(ran: Project) -> None:

@@ -16,14 +16,14 @@ from gitml.history.files.selector import select
 from gitml.maintenance.evict import Evicted, EvictionPlan, evict, plan_eviction
 from gitml.store.index.artifacts import GONE, HERE, REMOTE, Artifact
 from gitml.tui.page import Page
-from gitml.tui.screens.artifacts.queries import ArtifactContents, fetch_artifacts
-from gitml.tui.screens.artifacts.view import freeing_lines
+from gitml.tui.screens.artifacts.view import ArtifactContents, fetch_artifacts, freeing_lines
 from gitml.tui.text import plain
+from gitml.tui.widgets.table import LazyTable
 from gitml.workspace import Workspace
 
 
 class ArtifactActionsPage(Page):
-    """A page with an artifact under its cursor, and some that are marked."""
+    """A page with a table of artifacts, one under the cursor, and some that are marked."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("w", "write", "Write out"),
@@ -37,11 +37,13 @@ class ArtifactActionsPage(Page):
     def __init__(self) -> None:
         super().__init__()
         self.marked: dict[str, Artifact] = {}
+        self._contents: ArtifactContents | None = None  # of the one that was looked into last
 
     @property
     def current(self) -> Artifact | None:
         """The artifact under the cursor."""
-        return None
+        row = self.query_one(LazyTable).current
+        return row.value if row is not None else None
 
     @property
     def chosen(self) -> list[Artifact]:
@@ -49,8 +51,11 @@ class ArtifactActionsPage(Page):
         return list(self.marked.values()) or [artifact for artifact in [self.current] if artifact is not None]
 
     def contents_of(self, artifact: Artifact | None) -> ArtifactContents | None:
-        """What was found in an artifact, when it was looked into."""
-        return None
+        """What was found in an artifact, when that is what was looked into last."""
+        contents = self._contents
+        if contents is None or artifact is None or contents.details.artifact.digest != artifact.digest:
+            return None
+        return contents
 
     def action_write(self) -> None:
         """Writes the artifact into a folder as a copy of one's own."""

@@ -15,14 +15,16 @@ from textual.widgets import Input, Static
 
 from gitml.history.files.preview import TABLE
 from gitml.store.index.artifacts import COLUMNS, Artifact, ArtifactQuery
-from gitml.tui.errors import ErrorMessage
 from gitml.tui.screens.artifacts.actions import ArtifactActionsPage
-from gitml.tui.screens.artifacts.queries import ArtifactContents, ArtifactListing, inspect_artifact, open_list
 from gitml.tui.screens.artifacts.view import (
     ARTIFACT_COLUMNS,
+    ArtifactContents,
+    ArtifactListing,
     PreviewPane,
     artifact_text,
+    inspect_artifact,
     missing_text,
+    open_list,
     row_of,
     totals_text,
 )
@@ -51,6 +53,7 @@ class ArtifactsPage(ArtifactActionsPage):
     """The list of artifacts, and what the one under the cursor is."""
 
     route = "artifacts"
+    main_query = "open"
     CSS_PATH = "artifacts.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("slash", "filter", "Filter", key_display="/"),
@@ -65,14 +68,12 @@ class ArtifactsPage(ArtifactActionsPage):
         super().__init__()
         self.list_query = ArtifactQuery()
         self._listing: ArtifactListing | None = None
-        self._rows: dict[str, Artifact] = {}  # those shown lately
-        self._contents: ArtifactContents | None = None
         self._inspection: Timer | None = None
         self._drawn = False  # whether the table of the preview is drawn as curves
 
     def body(self) -> ComposeResult:
         """The filter and the table; beside them what the artifact is and what is in it."""
-        yield Notice()
+        yield Notice("#artifacts")
         with Horizontal(id="artifacts"):
             with Vertical(id="artifacts-list", classes="panel"):
                 yield Input(placeholder="words of name, pipeline, kind, run, place or digest", id="artifacts-filter")
@@ -129,22 +130,12 @@ class ArtifactsPage(ArtifactActionsPage):
         self._listing = None
         self.refresh_data()
 
-    def query_failed(self, key: str, error: ErrorMessage) -> None:
-        """In place of the list when there is none."""
-        if key == "open":
-            self.query_one("#artifacts").display = False
-            self.query_one(Notice).show_error(error)
-        else:
-            super().query_failed(key, error)
-
     def _show(self, listing: ArtifactListing | None) -> None:
         if listing is None:
             return
         self._listing = listing
         notice = self.query_one(Notice)
-        empty = not listing.totals
-        self.query_one("#artifacts").display = not empty
-        if empty:
+        if not listing.totals:
             notice.show_text(
                 "Nothing was made here yet",
                 "The outputs of steps are kept in the repository's store, by their content.",
@@ -159,11 +150,8 @@ class ArtifactsPage(ArtifactActionsPage):
         listing, list_query = self._listing, self.list_query
         if listing is None:
             return
-        self.run_query(
-            "count",
-            lambda ws: listing.listing.count(list_query),
-            lambda number: self._counted(listing, list_query, number),
-        )
+        counted = partial(self._counted, listing, list_query)
+        self.run_query("count", lambda ws: listing.listing.count(list_query), counted)
 
     def _counted(self, listing: ArtifactListing, list_query: ArtifactQuery, number: int) -> None:
         if listing is not self._listing or list_query != self.list_query:
@@ -175,7 +163,7 @@ class ArtifactsPage(ArtifactActionsPage):
         every = sum(many for many, _ in listing.totals.values())
         shown = f"{number:,} of {every:,}" if list_query.words else f"{every:,}"
         panel.border_title = f"Artifacts  {shown}" + (f"  {len(self.marked)} marked" if self.marked else "")
-        self._total()
+        self.draw_frame()
         if not number:
             self._schedule_inspection(None)
             self.cancel_query("inspect")
@@ -183,10 +171,10 @@ class ArtifactsPage(ArtifactActionsPage):
             self.query_one("#artifacts-about", Static).update("")
             self.query_one(PreviewPane).show_text("", "nothing fits the filter")
 
-    def _total(self) -> None:
+    def draw_frame(self) -> None:
+        """The totals."""
         if self._listing is not None:
-            text = totals_text(self._listing.totals, self.ui.text_styles)
-            self.query_one("#artifacts-list").border_subtitle = text
+            self.query_one("#artifacts-list").border_subtitle = totals_text(self._listing.totals)
 
     @on(LazyTable.RowsRequested)
     def _page(self, event: LazyTable.RowsRequested) -> None:
@@ -197,9 +185,6 @@ class ArtifactsPage(ArtifactActionsPage):
         def then(found: list[Artifact]) -> None:
             if listing is not self._listing or list_query != self.list_query:
                 return
-            if len(self._rows) > 4000:
-                self._rows.clear()
-            self._rows |= {artifact.digest: artifact for artifact in found}
             self.query_one(LazyTable).put(event.first, [row_of(artifact, listing.now) for artifact in found])
             current = self.current
             contents = self.contents_of(current)
@@ -212,13 +197,11 @@ class ArtifactsPage(ArtifactActionsPage):
 
     def update_ages(self, now: float) -> None:
         """How long ago the artifacts were used."""
-        self.query_one(LazyTable).rewrite(
-            lambda row: row_of(self._rows[row.key], now) if row.key in self._rows else row
-        )
+        self.query_one(LazyTable).rewrite(lambda row: row_of(row.value, now))
 
     @on(LazyTable.RowHighlighted)
     def _row_highlighted(self, event: LazyTable.RowHighlighted) -> None:
-        self._schedule_inspection(self._rows.get(event.row.key) if event.row is not None else None)
+        self._schedule_inspection(event.row.value if event.row is not None else None)
 
     def _schedule_inspection(self, artifact: Artifact | None) -> None:
         """Looks into it soon, unless the cursor goes on before."""
@@ -238,7 +221,7 @@ class ArtifactsPage(ArtifactActionsPage):
         self._contents = contents
         panel = self.query_one("#artifacts-about", Static)
         panel.border_title = plain(contents.details.artifact.name)
-        panel.update(artifact_text(contents.details, self.ui.text_styles), layout=False)
+        panel.update(artifact_text(contents.details), layout=False)
         pane = self.query_one(PreviewPane)
         artifact = contents.details.artifact
         if contents.error is not None:
@@ -247,12 +230,6 @@ class ArtifactsPage(ArtifactActionsPage):
             pane.show_text(*missing_text(artifact))
         elif not self._drawn:
             pane.show(contents.preview, contents.image, contents.note)
-
-    def restyle(self) -> None:
-        """The totals, and what the artifact is."""
-        self._total()
-        if self._contents is not None:
-            self._show_contents(self._contents)
 
     # -- what is listed
 
@@ -337,16 +314,3 @@ class ArtifactsPage(ArtifactActionsPage):
             self._drawn = True
         else:
             self.ui.report("there are no columns of numbers in it")
-
-    @property
-    def current(self) -> Artifact | None:
-        """The artifact under the cursor."""
-        row = self.query_one(LazyTable).current
-        return self._rows.get(row.key) if row is not None else None
-
-    def contents_of(self, artifact: Artifact | None) -> ArtifactContents | None:
-        """What was found in it, when that is what was looked into last."""
-        contents = self._contents
-        if contents is None or artifact is None or contents.details.artifact.digest != artifact.digest:
-            return None
-        return contents

@@ -1,9 +1,10 @@
-"""Artifacts as rows and as text, and the pane that previews the content of one."""
+"""Artifacts as they are read, as rows and as text, and the pane that previews the content of one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from math import isfinite
+from typing import TYPE_CHECKING, NamedTuple
 
 from rich.cells import cell_len
 from rich.text import Text
@@ -14,18 +15,82 @@ from textual.widgets import Static
 
 from gitml.core.text.format import count, safe_line, size
 from gitml.core.text.plot_data import Plot, plot_of
-from gitml.history.artifacts import ArtifactDetails
+from gitml.history.artifacts import ArtifactDetails, artifact_details, open_artifacts
 from gitml.history.files.preview import BYTES, FOLDER, JSON, PICTURE, TABLE, ContentPreview
+from gitml.history.files.preview import preview as preview_of
 from gitml.history.time_format import ago, moment
 from gitml.maintenance.evict import EvictionPlan
-from gitml.store.index.artifacts import GONE, HERE, RECORD, REMOTE, Artifact
-from gitml.tui.services import Styles, services, styles_of
+from gitml.store.index.artifacts import GONE, HERE, RECORD, REMOTE, Artifact, ArtifactList
+from gitml.tui.errors import ErrorMessage, error_message
+from gitml.tui.services import services
 from gitml.tui.styles import sign_legend, sign_of
 from gitml.tui.text import fitted, plain
 from gitml.tui.widgets.table import TableCell, TableColumn, TableRow
+from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+
+LOOKUP_LIMIT = 2000  # artifacts that are not here, of which it is looked up whether a remote store has them
+
+
+class ArtifactListing(NamedTuple):
+    """The list of artifacts as of the records' `tip`; `totals` are (how many, bytes) by where they are."""
+
+    listing: ArtifactList
+    tip: str | None
+    totals: Mapping[str, tuple[int, int]]
+    now: float
+
+
+class ArtifactContents(NamedTuple):
+    """An artifact looked into. `note` says why there is no picture where there should be one; `error` why no preview."""
+
+    details: ArtifactDetails
+    preview: ContentPreview | None
+    image: Image | None
+    note: str
+    error: ErrorMessage | None
+
+
+def open_list(ws: Workspace) -> ArtifactListing:
+    """Every artifact there is; of those used last that are not here, whether a remote store is known to have them."""
+    from gitml.transfer.download import known_in_remotes
+
+    listing = open_artifacts(ws)
+    if GONE in listing.totals():
+        listing.found_in_remotes(known_in_remotes(ws, listing.gone(LOOKUP_LIMIT)))
+    return ArtifactListing(listing, ws.records.tip(), listing.totals(), ws.now())
+
+
+def fetch_artifacts(ws: Workspace, artifacts: Sequence[Artifact]) -> tuple[int, int]:
+    """Fetches artifacts from remote stores: the bytes fetched, and how many artifacts no store has.
+
+    RemoteError when a store that may have one can't be reached.
+    """
+    from gitml.core.model.stop_signal import StopSignal
+    from gitml.transfer.download import fetch_artifacts, obtainable
+
+    held = obtainable(ws, artifacts)
+    fetched = fetch_artifacts(ws, held, lambda _: None, StopSignal())
+    return fetched.bytes, len(artifacts) - len(held) + len(fetched.lost)
+
+
+def inspect_artifact(ws: Workspace, artifact: Artifact) -> ArtifactContents:
+    """What is known of an artifact, and what is in it when it is here."""
+    known = artifact_details(ws, artifact)
+    if artifact.where in (GONE, REMOTE):
+        return ArtifactContents(known, None, None, "", None)
+    try:
+        found = preview_of(ws, artifact.digest, artifact.size, tree=artifact.is_tree, name=known.file_name)
+    except Exception as error:  # whatever it is, it is shown in place of the preview
+        return ArtifactContents(known, None, None, "", error_message(error))
+    if found.kind != PICTURE:
+        return ArtifactContents(known, found, None, "", None)
+    from gitml.tui.widgets.pictures import decoded
+
+    return ArtifactContents(known, found, *decoded(found), None)
 
 
 ARTIFACT_COLUMNS = (
@@ -56,50 +121,49 @@ def row_of(artifact: Artifact, now: float) -> TableRow:
             TableCell(plain(artifact.pipeline)),
             TableCell(artifact.run[:8], "link"),
         ),
+        artifact,
     )
 
 
-def totals_text(totals: Mapping[str, tuple[int, int]], styles: Styles) -> Text:
+def totals_text(totals: Mapping[str, tuple[int, int]]) -> Text:
     """How many there are, and their bytes, by where they are."""
     known = [(where, *totals[where]) for where in (HERE, RECORD, REMOTE, GONE) if where in totals]
-    return sign_legend(
-        ((where, f"{many:,} {sign_of(where).word}, {size(total)}") for where, many, total in known), styles
-    )
+    return sign_legend(((where, f"{many:,} {sign_of(where).word}, {size(total)}") for where, many, total in known))
 
 
-def artifact_text(known: ArtifactDetails, styles: Styles) -> Text:
+def artifact_text(known: ArtifactDetails) -> Text:
     """Where an artifact is, what it is, who made it and who used it."""
     artifact = known.artifact
     sign = sign_of(artifact.where)
     text = Text(no_wrap=True, overflow="ellipsis")
-    text.append(f"{sign.mark} {sign.word}", style=styles[sign.style])
+    text.append(f"{sign.mark} {sign.word}", sign.style)
     if not known.whole and artifact.where == HERE:
-        text.append(" in part", style=styles["held"])
-    text.append(f"  {artifact.kind}", style=styles["plain"])
+        text.append(" in part", "held")
+    text.append(f"  {artifact.kind}", "plain")
     if artifact.size is not None:
-        text.append(f"  {size(artifact.size)}", style=styles["bold"])
+        text.append(f"  {size(artifact.size)}", "bold")
     if known.file_name:
-        text.append(f"  {plain(known.file_name)}", style=styles["dim"])
-    text.append(f"\n{artifact.digest[:30]}…\n", style=styles["dim"])
-    text.append("made by  ", style=styles["dim"])
-    text.append(f"{plain(artifact.step)} ", style=styles["plain"])
-    text.append(f"of {plain(artifact.pipeline)} in ", style=styles["dim"])
+        text.append(f"  {plain(known.file_name)}", "dim")
+    text.append(f"\n{artifact.digest[:30]}…\n", "dim")
+    text.append("made by  ", "dim")
+    text.append(f"{plain(artifact.step)} ", "plain")
+    text.append(f"of {plain(artifact.pipeline)} in ", "dim")
     for number, maker in enumerate(known.makers[:3]):
-        text.append(", " if number else "", style=styles["dim"])
-        text.append(maker.run[:8], style=styles["link"])
+        text.append(", " if number else "", "dim")
+        text.append(maker.run[:8], "link")
     if len(known.makers) > 3:
-        text.append(f" and {len(known.makers) - 3:,} more", style=styles["dim"])
-    text.append(f"  {moment(artifact.made)}", style=styles["dim"])
-    text.append("\nused by  ", style=styles["dim"])
+        text.append(f" and {len(known.makers) - 3:,} more", "dim")
+    text.append(f"  {moment(artifact.made)}", "dim")
+    text.append("\nused by  ", "dim")
     users = list(dict.fromkeys((use.step or "", (use.run or "")[:8]) for use in known.users))
     for number, (step, run) in enumerate(users[:3]):
-        text.append(", " if number else "", style=styles["dim"])
-        text.append(f"{plain(step)} ", style=styles["plain"])
-        text.append(run, style=styles["link"])
+        text.append(", " if number else "", "dim")
+        text.append(f"{plain(step)} ", "plain")
+        text.append(run, "link")
     if len(users) > 3:
-        text.append(f" and {len(users) - 3:,} more", style=styles["dim"])
+        text.append(f" and {len(users) - 3:,} more", "dim")
     if not users:
-        text.append("no step that ran", style=styles["dim"])
+        text.append("no step that ran", "dim")
     return text
 
 
@@ -150,31 +214,30 @@ class PreviewPane(ScrollableContainer, can_focus=True):
         """This preview; `image` is its picture where it could be decoded, `note` says why not where it couldn't."""
         self.border_title = plain(preview.about)
         self.border_subtitle = "there is more" if preview.cut else ""
-        styles = styles_of(self)
         if preview.kind == PICTURE and image is not None:
-            from gitml.tui.widgets.pictures import fitting_widget
+            from gitml.tui.widgets.pictures import picture_widget
 
-            self._put(fitting_widget(image, services(self).queries.environ))
+            self._put(picture_widget(image, services(self).queries.environ))
         elif preview.kind == PICTURE:
-            self._write(Text(note or "it can't be shown here", style=styles["dim"]))
+            self._write(Text.assemble((note or "it can't be shown here", "dim")))
         else:
-            self._write(text_of(preview, styles), wide=preview.kind in (TABLE, FOLDER, BYTES))
+            self._write(text_of(preview), wide=preview.kind in (TABLE, FOLDER, BYTES))
 
     def show_text(self, title: str, text: str, style: str = "dim") -> None:
         """Something in place of a preview."""
         self.border_title, self.border_subtitle = title, ""
-        self._write(Text(text, style=styles_of(self)[style]))
+        self._write(Text.assemble((text, style)))
 
     def plot(self, preview: ContentPreview) -> bool:
         """Draws the numbers of a table; False when it has none."""
         found = curves_of(preview)
         if found is None:
             return False
-        from gitml.tui.widgets.charts import Chart, LabelledPlot
+        from gitml.tui.widgets.charts import Chart
 
         chart = Chart()
         self._put(chart)
-        chart.draw("", [LabelledPlot("", found)])
+        chart.draw("", [("", found)])
         return True
 
     def _write(self, text: Text, *, wide: bool = False) -> None:
@@ -198,40 +261,40 @@ class PreviewPane(ScrollableContainer, can_focus=True):
                 widget.remove()
 
 
-def text_of(preview: ContentPreview, styles: Styles) -> Text:
+def text_of(preview: ContentPreview) -> Text:
     """What is text of a preview, neutralised."""
     if preview.kind in (TABLE, FOLDER):
-        return _table(preview, styles)
+        return _table(preview)
     text = Text(no_wrap=False)
     for line in preview.lines:
         shown = safe_line(line)
         if preview.kind == JSON:
-            text.append_text(_json_line(shown, styles))
+            text.append_text(_json_line(shown))
         else:
-            text.append(shown, style=styles["plain"])
+            text.append(shown, "plain")
         text.append("\n")
     if not preview.lines:
-        text.append(preview.about, style=styles["dim"])
+        text.append(preview.about, "dim")
     return text
 
 
-def _json_line(line: str, styles: Styles) -> Text:
+def _json_line(line: str) -> Text:
     text = Text()
     name, colon, value = line.partition('": ')
     if colon and name.lstrip().startswith('"'):
-        text.append(f'{name}"', style=styles["link"])
-        text.append(": ", style=styles["dim"])
+        text.append(f'{name}"', "link")
+        text.append(": ", "dim")
         line = value
     style = "plain"
     if line.strip().startswith('"'):
         style = "good"
     elif line.strip()[:1].isdigit() or line.strip()[:1] == "-":
         style = "held"
-    text.append(line, style=styles[style])
+    text.append(line, style)
     return text
 
 
-def _table(preview: ContentPreview, styles: Styles) -> Text:
+def _table(preview: ContentPreview) -> Text:
     head = [plain(name) for name in preview.head]
     rows = [[plain(cell) for cell in row] for row in preview.rows]
     widths = [
@@ -241,12 +304,12 @@ def _table(preview: ContentPreview, styles: Styles) -> Text:
     right = [_is_number(row[at] for row in rows if at < len(row)) for at in range(len(head))]
     text = Text(no_wrap=True, overflow="ellipsis")
     for name, width, turned in zip(head, widths, right, strict=True):
-        text.append(fitted(name, width, right=turned) + "  ", style=styles["head"])
+        text.append(fitted(name, width, right=turned) + "  ", "head")
     text.append("\n")
     for row in rows:
         for at, (cell, width, turned) in enumerate(zip(row, widths, right, strict=False)):
             style = "link" if preview.kind == FOLDER and at == 0 else "plain"
-            text.append(fitted(cell, width, right=turned) + "  ", style=styles[style])
+            text.append(fitted(cell, width, right=turned) + "  ", style)
         text.append("\n")
     return text
 
@@ -265,12 +328,7 @@ def curves_of(preview: ContentPreview) -> Plot | None:
 def _is_number(cells: Iterable[str]) -> bool:
     """Whether a column holds numbers, and nothing else where it holds something."""
     values = [cell for cell in cells if cell]
-    return bool(values) and all(_number(cell) is not None for cell in values)
-
-
-def _number(text: str) -> float | None:
     try:
-        value = float(text)
+        return bool(values) and all(isfinite(float(cell)) for cell in values)
     except ValueError:
-        return None
-    return value if value == value and abs(value) != float("inf") else None
+        return False

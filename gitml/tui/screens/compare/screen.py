@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from rich.cells import cell_len
@@ -118,10 +117,6 @@ class ComparePage(RunActionsPage):
         else:
             self.query_one(LazyTable).focus()
 
-    @on(SectionBar.SectionSelected)
-    def _section_selected(self, event: SectionBar.SectionSelected) -> None:
-        self.action_section(event.name)
-
     def _show_plots(self) -> None:
         self.query_one(PlotPane).show([(id, id[:8]) for id in self.ids], None)
 
@@ -131,19 +126,13 @@ class ComparePage(RunActionsPage):
             return None
         run = self.found.runs[-1]
         row = self.query_one(LazyTable).current
-        line = self._line(row.key) if row is not None else None
-        steps = line.steps if line is not None else ()
+        steps: tuple[str, ...] = row.value.steps if row is not None and row.value is not None else ()
         return SelectedRun(run.id, run.pipeline, run.status == "running", steps[0] if len(steps) == 1 else None, steps)
-
-    def _line(self, key: str) -> ComparisonLine | None:
-        section, _, name = key.partition(":")
-        lines = self.found.lines if self.found is not None else ()
-        return next((line for line in lines if (line.section, line.name) == (section, name)), None)
 
     @on(LazyTable.RowSelected)
     def _row_selected(self, event: LazyTable.RowSelected) -> None:
         """Opens what a line is about: the change of a file, a step of the newest run, where data comes from."""
-        line = self._line(event.row.key)
+        line: ComparisonLine | None = event.row.value
         if line is None or self.found is None:
             return
         if line.section in ("steps", "metrics"):
@@ -176,7 +165,7 @@ class ComparePage(RunActionsPage):
             if texts is None:
                 self.ui.report("the file is not text")
                 return
-            self.show_text(plain(name), _difference(texts, self.ui.text_styles))
+            self.show_text(plain(name), _difference(texts))
 
         self.run_query("difference", lambda ws: difference_of(ws, before, after), show)
 
@@ -222,7 +211,7 @@ def _row(line: ComparisonLine) -> TableRow:
     if len(line.values) == 2:
         change = line.change
         cells.append(TableCell(f"{change:+.4g}" if change else "", "accent"))
-    return TableRow(f"{line.section}:{line.name}", cells)
+    return TableRow(f"{line.section}:{line.name}", cells, line)
 
 
 def _value_text(line: ComparisonLine, value: Any) -> str:
@@ -236,12 +225,12 @@ def _value_text(line: ComparisonLine, value: Any) -> str:
     return plain(number(value))
 
 
-def _difference(texts: tuple[str, str], styles: Mapping[str, Any]) -> Text:
+def _difference(texts: tuple[str, str]) -> Text:
     text = Text(no_wrap=False)
     before, after = (one.splitlines() for one in texts)
     for line in difflib.unified_diff(before, after, lineterm="", n=3):
         if line.startswith(("---", "+++")):
             continue
         style = {"+": "good", "-": "bad", "@": "link"}.get(line[:1], "plain")
-        text.append(f"{safe(line.expandtabs(4))}\n", style=styles[style])
+        text.append(f"{safe(line.expandtabs(4))}\n", style)
     return text

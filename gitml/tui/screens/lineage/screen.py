@@ -28,6 +28,7 @@ class LineagePage(Page):
     """A tree that grows where it is opened, and what the thing under the cursor is."""
 
     route = "lineage"
+    main_query = "begin"
     CSS_PATH = "lineage.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("u", "turn('up')", "Made from"),
@@ -47,11 +48,10 @@ class LineagePage(Page):
         self._after: list[tuple[LineageNode, str]] = []
         self._text: str | None = None
         self._seeking = False  # a thing was named, and is looked for
-        self._described: tuple[LineageNode, NodeDetails] | None = None  # what is shown beside the tree
 
     def body(self) -> ComposeResult:
         """The tree, and beside it what the thing is."""
-        yield Notice()
+        yield Notice("#lineage")
         with Horizontal(id="lineage"):
             with Vertical(id="lineage-tree-panel", classes="panel"):
                 yield LineageTree(id="lineage-tree")
@@ -85,37 +85,27 @@ class LineagePage(Page):
         self.run_query("begin", lambda ws: find_nodes(ws, text) if text else newest_nodes(ws), self._begin)
 
     def query_failed(self, key: str, error: ErrorMessage) -> None:
-        """In place of the tree when there is none."""
+        """What was shown last time may be gone; what is looked for may not be there."""
         if key == "begin" and self._text is not None:
-            self._text = None  # what it was last time is gone
+            self._text = None
             self.refresh_data()
-        elif key == "begin":
-            self._empty(error)
         else:
             super().query_failed(key, error)
         if key == "find":
             self._seeking = False
             self.refresh_data()
 
-    def _empty(self, error: ErrorMessage | None = None) -> None:
-        self.query_one("#lineage").display = False
-        notice = self.query_one(Notice)
-        if error is not None:
-            notice.show_error(error)
-            return
-        notice.show_text(
-            "Nothing was made here yet",
-            "Lineage is computed from the records of runs: the inputs and the outputs of each step.",
-            next=[("gitml run", "run a pipeline"), ("/", "look for a file, a commit or a module")],
-        )
-
     # -- where the tree begins
 
     def _begin(self, found: list[LineageNode]) -> None:
         if found:
             self._choose_thing(found)
-        else:
-            self._empty()
+            return
+        self.query_one(Notice).show_text(
+            "Nothing was made here yet",
+            "Lineage is computed from the records of runs: the inputs and the outputs of each step.",
+            next=[("gitml run", "run a pipeline"), ("/", "look for a file, a commit or a module")],
+        )
 
     def _find(self, text: str, rev: str = "HEAD") -> None:
         self._seeking = True
@@ -129,49 +119,43 @@ class LineagePage(Page):
             self._show(found[-1] if self.thing is None else found[0])
             return
         things = {thing.id: thing for thing in found}
-        choices = [MenuItem(id, label_of(thing, self.ui.text_styles).plain) for id, thing in things.items()]
+        choices = [MenuItem(id, label_of(thing).plain) for id, thing in things.items()]
         self.choose("Which one?", choices, lambda id: self._show(things[id]))
 
-    def _show(self, thing: LineageNode, *, keep_history: bool = True) -> None:
-        if keep_history and self.thing is not None:
+    def _show(self, thing: LineageNode, direction: str | None = None) -> None:
+        """Shows the tree of a thing; from there it goes back to the one before."""
+        if self.thing is not None:
             self._before.append((self.thing, self.direction))
             self._after.clear()
-        self.thing = thing
+        self._draw(thing, direction or self.direction)
+
+    def _draw(self, thing: LineageNode, direction: str) -> None:
+        self.thing, self.direction = thing, direction
         self.query_one(Notice).hide()
-        self.query_one("#lineage").display = True
-        tree = self.query_one(LineageTree)
-        self._titles()
-        tree.start(thing, self.ui.text_styles)
+        tree, panel = self.query_one(LineageTree), self.query_one("#lineage-tree-panel")
+        name = plain(thing.name)
+        panel.border_title = f"What {name} was made from" if direction == UP else f"What was made of {name}"
+        panel.border_subtitle = f"{len(self._before)} back" if self._before else ""
+        tree.start(thing)
         tree.focus()
         self._about(thing)
 
-    def _titles(self) -> None:
-        panel = self.query_one("#lineage-tree-panel")
-        assert self.thing is not None
-        name = plain(self.thing.name)
-        panel.border_title = f"What {name} was made from" if self.direction == UP else f"What was made of {name}"
-        panel.border_subtitle = f"{len(self._before)} back" if self._before else ""
-
-    @on(LineageTree.ChildrenRequested)
-    def _children_requested(self, event: LineageTree.ChildrenRequested) -> None:
-        event.stop()
+    @on(Tree.NodeExpanded)
+    def _expanded(self, event: Tree.NodeExpanded[Branch]) -> None:
         node, branch = event.node, event.node.data
-        assert branch is not None
+        if branch is None or branch.again or not self.query_one(LineageTree).lacks(node):
+            return
         query = parents_of if self.direction == UP else children_of
         self.run_query(f"node {node.id}", lambda ws: query(ws, branch.thing), lambda found: self._grow(node, found))
 
     def _grow(self, node: TreeNode[Branch], found: list[LineageNode]) -> None:
         tree = self.query_one(LineageTree)
-        tree.put(node, found, self.ui.text_styles)
+        tree.put(node, found)
         # What has no choice needs no key: the step behind an artifact, the outputs of a step.
         if len(node.children) == 1 and node.children[0].allow_expand and found[0].kind in ("step", "artifact"):
             node.children[0].expand()
 
     # -- what the thing under the cursor is
-
-    @on(LineageTree.BranchSelected)
-    def _branch_selected(self) -> None:
-        self.action_go_there()
 
     @on(Tree.NodeHighlighted)
     def _highlighted(self, event: Tree.NodeHighlighted[Branch]) -> None:
@@ -182,20 +166,14 @@ class LineagePage(Page):
     def _about(self, thing: LineageNode) -> None:
         self.run_query("facts", lambda ws: node_details(ws, thing), lambda facts: self._describe(thing, facts))
 
-    def restyle(self) -> None:
-        """The tree, and what is shown beside it."""
-        self.query_one(LineageTree).repaint(self.ui.text_styles)
-        if self._described is not None:
-            self._describe(*self._described)
-
     def _describe(self, thing: LineageNode, facts: NodeDetails) -> None:
-        self._described = thing, facts
         panel = self.query_one("#lineage-thing", Static)
         panel.border_title = f"{SIGNS.get(thing.kind, '')} {thing.kind}"
-        panel.update(thing_text(thing, facts, self.ui.text_styles))
+        panel.update(thing_text(thing, facts))
 
     # -- what can be done
 
+    @on(LineageTree.BranchSelected)
     def action_go_there(self) -> None:
         """The tree of the thing under the cursor."""
         thing = self.query_one(LineageTree).current
@@ -210,26 +188,20 @@ class LineagePage(Page):
         if thing.kind == "commit" and direction == UP:
             self.ui.report("nothing comes before a commit here: d shows what was made of it")
             return
-        before = self.direction
-        if self.thing is not None:
-            self._before.append((self.thing, before))
-            self._after.clear()
-        self.direction = direction
-        self._show(thing, keep_history=False)
+        self._show(thing, direction)
 
     def action_back(self) -> None:
         """The tree before this one."""
-        if self._before and self.thing is not None:
-            self._after.append((self.thing, self.direction))
-            thing, self.direction = self._before.pop()
-            self._show(thing, keep_history=False)
+        self._travel(self._before, self._after)
 
     def action_forward(self) -> None:
         """The tree that one came back from."""
-        if self._after and self.thing is not None:
-            self._before.append((self.thing, self.direction))
-            thing, self.direction = self._after.pop()
-            self._show(thing, keep_history=False)
+        self._travel(self._after, self._before)
+
+    def _travel(self, there: list[tuple[LineageNode, str]], back: list[tuple[LineageNode, str]]) -> None:
+        if there and self.thing is not None:
+            back.append((self.thing, self.direction))
+            self._draw(*there.pop())
 
     def action_leave(self) -> None:
         """Back through the trees first."""

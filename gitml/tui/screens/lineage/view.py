@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
 from rich.text import Text
@@ -16,7 +15,6 @@ from gitml.core.text.format import count, duration, number, size
 from gitml.history.lineage.lineage import NodeDetails
 from gitml.history.lineage.nodes import LineageNode
 from gitml.history.time_format import moment
-from gitml.tui.services import Styles
 from gitml.tui.styles import sign_of
 from gitml.tui.text import plain
 
@@ -35,7 +33,7 @@ class Branch(NamedTuple):
 
 
 class LineageTree(Tree[Branch]):
-    """A thing and what it was made from, or what was made of it. `ChildrenRequested` asks for the branches of an opened node."""
+    """A thing and what it was made from, or what was made of it. A page gives the branches of a node that `lacks` them."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "choose", "Go there", key_display="⏎"),
@@ -48,12 +46,6 @@ class LineageTree(Tree[Branch]):
     class BranchSelected(Message):
         """The thing under the cursor is to be the root."""
 
-    @dataclass
-    class ChildrenRequested(Message):
-        """The branches of `node` are to be shown."""
-
-        node: TreeNode[Branch]
-
     def __init__(self, id: str) -> None:
         super().__init__("", id=id)
         self.show_root = True
@@ -61,58 +53,38 @@ class LineageTree(Tree[Branch]):
         self.guide_depth = 3
         self._expanded: dict[str, int] = {}  # by the thing's id: the node that has its branches
 
-    def start(self, thing: LineageNode, styles: Styles) -> None:
+    def start(self, thing: LineageNode) -> None:
         """Shows the tree of this thing, its first branches opened."""
         self._expanded = {}
         self.clear()
         self.root.data = Branch(thing)
-        self.root.set_label(label_of(thing, styles))
+        self.root.set_label(label_of(thing))
         self.root.allow_expand = True
         self.move_cursor(self.root)
         self.root.expand()
 
-    def put(self, node: TreeNode[Branch], found: list[LineageNode], styles: Styles) -> None:
-        """Answers ChildrenRequested; an answer for a tree that was there before is left out."""
-        assert node.data is not None
-        if node.children or not self._has(node):
+    def put(self, node: TreeNode[Branch], found: list[LineageNode]) -> None:
+        """Shows the branches of a node; those for a tree that was there before are left out."""
+        if node.data is None or not self.lacks(node):
             return
         self._expanded[node.data.thing.id] = node.id
         for thing in found[:BRANCH_LIMIT]:
             again = thing.id in self._expanded or thing.kind == "param"
-            node.add(
-                label_of(thing, styles, again=thing.id in self._expanded), Branch(thing, again), allow_expand=not again
-            )
+            node.add(label_of(thing, again=thing.id in self._expanded), Branch(thing, again), allow_expand=not again)
         if len(found) > BRANCH_LIMIT:
             more = LineageNode("", "more", f"and {len(found) - BRANCH_LIMIT:,} more")
-            node.add_leaf(label_of(more, styles), Branch(more, again=True))
+            node.add_leaf(label_of(more), Branch(more, again=True))
         if not found:
             node.allow_expand = False
             if node is self.root:
-                node.add_leaf(Text("nothing is recorded in this direction", style=styles["dim"]))
+                node.add_leaf(Text("nothing is recorded in this direction", "dim"))
 
-    def repaint(self, styles: Styles) -> None:
-        """Writes every line again in these styles."""
-        nodes = [self.root]
-        while nodes:
-            node = nodes.pop()
-            nodes += node.children
-            if node.data is not None:
-                above = node.data.again and node.data.thing.kind not in ("param", "more")
-                node.set_label(label_of(node.data.thing, styles, again=above))
-
-    def on_tree_node_expanded(self, event: Tree.NodeExpanded[Branch]) -> None:
-        """Requests the branches, once."""
-        event.stop()
-        node = event.node
-        if node.data is not None and not node.children and not node.data.again and self._has(node):
-            self.post_message(self.ChildrenRequested(node))
-
-    def _has(self, node: TreeNode[Branch]) -> bool:
-        """Whether the node is in this tree, and not in one that was there before: its messages may come late."""
+    def lacks(self, node: TreeNode[Branch]) -> bool:
+        """Whether the node has no branches yet, and is in this tree, not in one that was there before: messages may come late."""
         top = node
         while top.parent is not None:
             top = top.parent
-        return top is self.root
+        return top is self.root and not node.children
 
     def action_choose(self) -> None:
         """Makes the thing under the cursor the root."""
@@ -141,42 +113,40 @@ class LineageTree(Tree[Branch]):
     @property
     def current(self) -> LineageNode | None:
         """The thing the cursor is on."""
-        node = self.cursor_node
-        return (
-            node.data.thing if node is not None and node.data is not None and node.data.thing.kind != "more" else None
-        )
+        branch = self.cursor_node.data if self.cursor_node is not None else None
+        return branch.thing if branch is not None and branch.thing.kind != "more" else None
 
 
-def label_of(thing: LineageNode, styles: Styles, *, again: bool = False) -> Text:
+def label_of(thing: LineageNode, *, again: bool = False) -> Text:
     """A line of the tree."""
     text = Text(no_wrap=True, overflow="ellipsis")
-    text.append(f"{SIGNS.get(thing.kind, '?')} ", style=styles[KIND_STYLES.get(thing.kind, "dim")])
+    text.append(f"{SIGNS.get(thing.kind, '?')} ", KIND_STYLES.get(thing.kind, "dim"))
     if thing.kind == "commit":
-        text.append(f"{thing.content[:8]} ", style=styles["accent"])
-    text.append(plain(thing.name), style=styles["dim" if again else "bold" if thing.kind == "step" else "plain"])
+        text.append(f"{thing.content[:8]} ", "accent")
+    text.append(plain(thing.name), "dim" if again else "bold" if thing.kind == "step" else "plain")
     if thing.kind == "param":
-        text.append(f" = {plain(thing.content)}", style=styles["held"])
+        text.append(f" = {plain(thing.content)}", "held")
     elif thing.kind == "artifact":
-        text.append(f"  {thing.content[7:15]}", style=styles["dim"])
+        text.append(f"  {thing.content[7:15]}", "dim")
     elif thing.kind == "file":
-        text.append(f"  {thing.content[:8]}", style=styles["dim"])
+        text.append(f"  {thing.content[:8]}", "dim")
     elif thing.kind == "step" and thing.run:
-        text.append(f"  run {thing.run[:8]} of {plain(thing.pipeline or '?')}", style=styles["dim"])
+        text.append(f"  run {thing.run[:8]} of {plain(thing.pipeline or '?')}", "dim")
     if again:
-        text.append("  above", style=styles["dim"])
+        text.append("  above", "dim")
     return text
 
 
-def thing_text(thing: LineageNode, facts: NodeDetails, styles: Styles) -> Text:
+def thing_text(thing: LineageNode, facts: NodeDetails) -> Text:
     """A thing, in what run and at what commit it was made, and what was performed for it."""
     text = Text()
 
     def line(label: str, value: str, style: str = "plain") -> None:
         if value:
-            text.append(f"{label:<9}", style=styles["dim"])
-            text.append(f"{value}\n", style=styles[style])
+            text.append(f"{label:<9}", "dim")
+            text.append(f"{value}\n", style)
 
-    text.append(f"{plain(thing.name)}\n\n", style=styles["bold"])
+    text.append(f"{plain(thing.name)}\n\n", "bold")
     if thing.kind == "param":
         line("value", plain(thing.content), "held")
     elif thing.kind != "commit":
@@ -199,17 +169,17 @@ def thing_text(thing: LineageNode, facts: NodeDetails, styles: Styles) -> Text:
         line("by", plain(facts.commit.author.partition(" <")[0]))
         line("on", moment(facts.commit.time))
     if facts.action is not None:
-        _append_action(text, facts.action, styles)
+        _append_action(text, facts.action)
     return text
 
 
-def _append_action(text: Text, action: Action, styles: Styles) -> None:
-    text.append("\ncommand\n", style=styles["head"])
-    text.append(f"{plain(' '.join(action.argv))}\n", style=styles["plain"])
+def _append_action(text: Text, action: Action) -> None:
+    text.append("\ncommand\n", "head")
+    text.append(f"{plain(' '.join(action.argv))}\n", "plain")
     if action.params:
-        text.append("\nparameters\n", style=styles["head"])
+        text.append("\nparameters\n", "head")
         for name, value in action.params:
-            text.append(f"{plain(name)}", style=styles["plain"])
-            text.append(f" = {plain(number(value))}\n", style=styles["held"])
+            text.append(f"{plain(name)}", "plain")
+            text.append(f" = {plain(number(value))}\n", "held")
     taken = count(len(action.inputs), "input")
-    text.append(f"\n{taken}, {count(len(action.code), 'code file')}\n", style=styles["dim"])
+    text.append(f"\n{taken}, {count(len(action.code), 'code file')}\n", "dim")

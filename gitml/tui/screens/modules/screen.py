@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any, ClassVar, TypeVar
 
 from rich.text import Text
 from textual import on
@@ -15,13 +16,25 @@ from textual.widgets import Static
 
 from gitml.analysis.module_usage import ModuleOverview, overview
 from gitml.engine.planning.module_resolution import with_modules
-from gitml.modules.impact import ModuleUse
+from gitml.errors import InputError
+from gitml.modules.impact import (
+    ChangeImpact,
+    ModuleChange,
+    ModuleUse,
+    PublishImpact,
+    apply_change,
+    impact_of_change,
+    impact_of_publishing,
+    publish,
+)
 from gitml.modules.registry_types import Event
+from gitml.modules.service import ModuleService, folders_with_modules
 from gitml.tui.errors import ErrorMessage, error_message
-from gitml.tui.screens.modules.actions import LANE, ModuleActionsPage
+from gitml.tui.page import Page
 from gitml.tui.screens.modules.view import (
     COLUMNS,
     ModuleItem,
+    consequence_lines,
     history_text,
     items_of,
     legend,
@@ -30,19 +43,29 @@ from gitml.tui.screens.modules.view import (
     trouble_lines,
 )
 from gitml.tui.text import plain
+from gitml.tui.widgets.dialogs import MenuItem
 from gitml.tui.widgets.notice import Notice
 from gitml.tui.widgets.table import LazyTable
 
-_PATIENCE = 1.5  # seconds
+_VERBS = {"deprecate": "Deprecate", "disable": "Disable", "enable": "Enable", "set-default": "Make it the default"}
+_NO_DEFAULT = "\0"
+Value = TypeVar("Value")
+LANE = "registry"  # another process may hold it for a while
+_PATIENCE = 1.5  # seconds after which the page shows that it waits for the registry
 _WAITING = "It can't be read yet: another process may be writing to it. It is shown as soon as it can be read."
 
 
-class ModulesPage(ModuleActionsPage):
+class ModulesPage(Page):
     """Modules and versions, and what is known of the one under the cursor."""
 
     route = "modules"
     CSS_PATH = "modules.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("p", "publish", "Publish"),
+        Binding("d", "change('deprecate')", "Deprecate"),
+        Binding("x", "change('disable')", "Disable"),
+        Binding("a", "change('enable')", "Enable"),
+        Binding("t", "change('set-default')", "Default"),
         Binding("enter", "look", "Look", show=False),
         Binding("h", "history", "History"),
         Binding("L", "lineage", "Lineage"),
@@ -52,13 +75,13 @@ class ModulesPage(ModuleActionsPage):
 
     def __init__(self) -> None:
         super().__init__()
-        self._items: dict[str, ModuleItem] = {}
-        self._keep: str | None = None
+        self.opened: ModuleOverview | None = None
+        self._keep: str | None = None  # the row that the cursor goes to once the registries are read again
         self._waiting: Timer | None = None
 
     def body(self) -> ComposeResult:
         """The list, and beside it what the module is."""
-        yield Notice()
+        yield Notice("#modules")
         with Horizontal(id="modules"):
             with Vertical(id="modules-list", classes="panel"):
                 yield LazyTable(COLUMNS, id="modules-table")
@@ -85,23 +108,14 @@ class ModulesPage(ModuleActionsPage):
 
     # -- queries
 
-    def keep_cursor_on(self, key: str) -> None:
-        """Puts the cursor on this row once the registries are read again."""
-        self._keep = key
-
     def refresh_data(self) -> None:
         """The registries as they are now."""
-        self._start_waiting()
-        self.run_query("open", overview, self._show, lane=LANE)
-
-    def _start_waiting(self) -> None:
-        """Starts the timer after which the page shows that it waits for the registry."""
         if self._waiting is None:
             self._waiting = self.set_timer(_PATIENCE, self._show_waiting)
+        self.run_query("open", overview, self._show, lane=LANE)
 
     def _show_waiting(self) -> None:
         if self.opened is None:
-            self.query_one("#modules").display = False
             self.query_one(Notice).show_text("Waiting for the registry", _WAITING)
         else:
             self._show_troubles([f"! {_WAITING}"])
@@ -116,7 +130,6 @@ class ModulesPage(ModuleActionsPage):
         if key == "open":
             self._stop_waiting()
         if key == "open" and self.opened is None:
-            self.query_one("#modules").display = False
             self.query_one(Notice).show_error(error)
         else:
             super().query_failed(key, error)
@@ -125,10 +138,8 @@ class ModulesPage(ModuleActionsPage):
         self._stop_waiting()
         self.opened = opened
         items = [item for registry in opened.registries for item in items_of(registry)]
-        self._items = {item.key: item for item in items}
         troubles = trouble_lines(opened)
         notice = self.query_one(Notice)
-        self.query_one("#modules").display = bool(items)
         if not items:
             self._nothing(opened, notice)
             return
@@ -137,11 +148,11 @@ class ModulesPage(ModuleActionsPage):
         table = self.query_one(LazyTable)
         at = self._keep or (table.current.key if table.current is not None else None)
         table.fill([row_of(item, self._users(item)) for item in items])
-        panel = self.query_one("#modules-list")
-        panel.border_title = f"Modules  {sum(1 for item in items if item.version is None):,}"
-        panel.border_subtitle = legend(opened, self.ui.text_styles)
-        if at in self._items:
-            table.move_to(list(self._items).index(at))
+        self.query_one("#modules-list").border_title = f"Modules  {sum(item.version is None for item in items):,}"
+        self.draw_frame()
+        keys = [item.key for item in items]
+        if at in keys:
+            table.move_to(keys.index(at))
         self._keep = None
         if self.focused is None:
             table.focus()
@@ -163,43 +174,44 @@ class ModulesPage(ModuleActionsPage):
     def _show_troubles(self, troubles: Sequence[str]) -> None:
         place = self.query_one("#modules-trouble", Static)
         place.display = bool(troubles)
-        place.update(Text("\n".join(troubles), style=self.ui.text_styles["held"]))
+        place.update(Text.assemble(("\n".join(troubles), "held")))
+
+    def _query_registry(
+        self,
+        key: str,
+        query: Callable[[ModuleService], Value],
+        then: Callable[[Value], None],
+        *,
+        exclusive: bool = False,
+    ) -> None:
+        """Runs a query of the registries; `exclusive`: it changes one."""
+        self.run_query(key, lambda ws: with_modules(ws, query), then, exclusive=exclusive, lane=LANE)
 
     # -- what the module under the cursor is
 
     @on(LazyTable.RowHighlighted)
-    def _row_highlighted(self) -> None:
-        self._about()
-
     def _about(self) -> None:
         item = self.item
         if item is None:
             return
         panel = self.query_one("#modules-one")
         panel.border_title = plain(item.title)
-        self.query_one("#modules-about", Static).update(
-            module_text(item.module, item.version, self._users(item), self.ui.text_styles)
-        )
+        self.query_one("#modules-about", Static).update(module_text(item.module, item.version, self._users(item)))
 
-    def restyle(self) -> None:
-        """The legend, and what the module is."""
+    def draw_frame(self) -> None:
+        """The legend."""
         if self.opened is not None:
-            self.query_one("#modules-list").border_subtitle = legend(self.opened, self.ui.text_styles)
-            self._show_troubles(trouble_lines(self.opened))
-            self._about()
+            self.query_one("#modules-list").border_subtitle = legend(self.opened)
 
     def _users(self, item: ModuleItem) -> list[ModuleUse]:
         opened = self.opened
         version = item.version.version if item.version is not None else None
         return opened.users(item.registry, item.module.name, version) if opened is not None else []
 
+    @on(LazyTable.RowSelected)
     def action_look(self) -> None:
         """To the text beside the list, to scroll it."""
         self.query_one("#modules-one").focus()
-
-    @on(LazyTable.RowSelected)
-    def _row_selected(self) -> None:
-        self.action_look()
 
     def action_history(self) -> None:
         """Everything that happened to the module."""
@@ -208,9 +220,9 @@ class ModulesPage(ModuleActionsPage):
             return
 
         def then(events: list[Event]) -> None:
-            self.show_text(f"History of {item.module.name}", history_text(events, self.ui.text_styles))
+            self.show_text(f"History of {item.module.name}", history_text(events))
 
-        self.query_registry("history", lambda modules: modules.registry(item.registry).history(item.module.name), then)
+        self._query_registry("history", lambda modules: modules.registry(item.registry).history(item.module.name), then)
 
     def action_lineage(self) -> None:
         """What was made with it."""
@@ -244,4 +256,132 @@ class ModulesPage(ModuleActionsPage):
     def item(self) -> ModuleItem | None:
         """The row under the cursor."""
         row = self.query_one(LazyTable).current
-        return self._items.get(row.key) if row is not None else None
+        return row.value if row is not None else None
+
+    # -- states and the default
+
+    def action_change(self, kind: str) -> None:
+        """Asks for what the change needs, shows what it would do, and makes it after a yes."""
+        item = self.item
+        if item is None:
+            return
+        if kind == "set-default":
+            highest = next((version for version in item.module.versions if version.state == "active"), None)
+            version = item.version or highest
+            if version is None:
+                self.ui.report("it has no version that could be the default")
+                return
+            self._show_impact(ModuleChange(kind, item.registry, item.module.name, version.version))
+            return
+        change = ModuleChange(kind, item.registry, item.module.name, item.version.version if item.version else None)
+        if kind == "enable":
+            self._show_impact(change)
+            return
+        title = f"{_VERBS[kind]} {plain(item.title)}: why?"
+        self.prompt(
+            title, "Everyone who uses it sees the reason.", "", lambda reason: self._with_reason(item, change, reason)
+        )
+
+    def _with_reason(self, item: ModuleItem, change: ModuleChange, reason: str) -> None:
+        change = change._replace(reason=reason.strip())
+        if not change.reason:
+            self.ui.report_error(InputError("no reason was given", hint="everyone who uses it sees the reason"))
+            return
+        if change.version is None or change.version != item.module.default:
+            self._show_impact(change)
+            return
+        others = [v.version for v in item.module.versions if v.state == "active" and v.version != change.version]
+        choices = [*(MenuItem(version, version) for version in others), MenuItem(_NO_DEFAULT, "no default")]
+
+        def then(default: str) -> None:
+            none = default == _NO_DEFAULT
+            self._show_impact(change._replace(default=None if none else default, clear_default=none))
+
+        self.choose(f"{change.version} is the default. Which shall it be instead?", choices, then)
+
+    def _show_impact(self, change: ModuleChange) -> None:
+        uses = self._uses()
+        self._query_registry(
+            "impact", lambda modules: impact_of_change(modules, change, uses), partial(self._confirm, change)
+        )
+
+    def _confirm(self, change: ModuleChange, impact: ChangeImpact) -> None:
+        name = plain(change.module) + (f"@{plain(change.version)}" if change.version else "")
+        if impact.idle:
+            self.ui.report(f"{name} is that already")
+            return
+        lines = consequence_lines(impact, self._unread())
+        if change.reason:
+            lines = [f"Reason: {plain(change.reason)}", "", *lines]
+        verb = _VERBS[change.kind]
+        bad = any(item.effect == "refused" for item in impact.consequences)
+        title = f"{verb}: {name}?" if change.kind == "set-default" else f"{verb} {name}?"
+        self.confirm(title, lines, partial(self._make, change, name), yes=verb.split(" ", 1)[0], danger=bad)
+
+    def _make(self, change: ModuleChange, name: str) -> None:
+        def then(done: bool) -> None:
+            self.ui.report(f"{name}: {change.kind} is recorded" if done else f"{name} was that already")
+            self.refresh_data()
+
+        self.ui.report("recording …")
+        self._query_registry("change", lambda modules: apply_change(modules, change), then, exclusive=True)
+
+    # -- publishing
+
+    def action_publish(self) -> None:
+        """Publishes a folder with a module, as it is committed."""
+
+        def then(folders: list[str]) -> None:
+            if not folders:
+                self.ui.report_error(
+                    InputError("no committed folder holds a module.yaml", hint="gitml module init DIR, commit")
+                )
+                return
+            choices = [MenuItem(folder, plain(folder)) for folder in folders]
+            self.choose("Publish which folder, as it is committed?", choices, self._show_publishing)
+
+        self._query_registry("folders", folders_with_modules, then)
+
+    def _show_publishing(self, folder: str) -> None:
+        uses = self._uses()
+        item = self.item
+        registry = item.registry if item is not None else ""
+        self._query_registry(
+            "impact",
+            lambda modules: impact_of_publishing(modules, registry, folder, uses),
+            partial(self._confirm_publishing, registry),
+        )
+
+    def _confirm_publishing(self, registry: str, found: PublishImpact) -> None:
+        name = f"{plain(found.name)}@{plain(found.version)}"
+        if found.prospect.idle:
+            self.ui.report("; ".join(plain(note) for note in found.prospect.notes))
+            return
+        lines = [
+            f"from {plain(found.folder)} as it is committed",
+            "",
+            *consequence_lines(found.prospect, self._unread()),
+        ]
+        lines += ["", "A version never changes once it is published."]
+
+        def then() -> None:
+            self.ui.report("publishing …")
+            self._query_registry(
+                "publish",
+                lambda modules: publish(modules, registry, found.folder).notes,
+                partial(self._published, registry, found),
+                exclusive=True,
+            )
+
+        self.confirm(f"Publish {name}?", lines, then, yes="Publish")
+
+    def _published(self, registry: str, found: PublishImpact, notes: Sequence[str]) -> None:
+        self._keep = f"{registry}:{found.name}@{found.version}"
+        self.ui.report("; ".join([f"published {found.name}@{found.version}", *notes]))
+        self.refresh_data()
+
+    def _uses(self) -> Sequence[ModuleUse]:
+        return self.opened.uses.uses if self.opened is not None and self.opened.uses is not None else ()
+
+    def _unread(self) -> Sequence[tuple[str, str]]:
+        return self.opened.uses.unread if self.opened is not None and self.opened.uses is not None else ()

@@ -13,7 +13,6 @@ from gitml.modules.impact import ChangeImpact, ModuleUse, UseImpact
 from gitml.modules.registry_types import Event, ModuleVersion, RegisteredModule
 from gitml.modules.service import RegistryOverview
 from gitml.tui.errors import error_message
-from gitml.tui.services import Styles
 from gitml.tui.styles import sign_legend, sign_of
 from gitml.tui.text import plain
 from gitml.tui.widgets.table import TableCell, TableColumn, TableRow
@@ -90,79 +89,72 @@ def row_of(item: ModuleItem, users: Sequence[ModuleUse]) -> TableRow:
         second = TableCell(plain(version.version), "link" if state == "active" else "dim")
         third = TableCell("default" if version.version == module.default else "", "good")
     cells = (TableCell(sign.mark, sign.style), name, second, third, TableCell(names), TableCell(plain(why), "dim"))
-    return TableRow(item.key, cells)
+    return TableRow(item.key, cells, item)
 
 
-def legend(opened: ModuleOverview, styles: Styles) -> Text:
+def legend(opened: ModuleOverview) -> Text:
     """What the signs mean, and at which commit uses were looked for."""
-    text = sign_legend(("active", "deprecated", "disabled"), styles)
+    text = sign_legend(("active", "deprecated", "disabled"))
     if opened.uses is not None:
-        text.append(f"  used at {opened.uses.commit[:8]} ", style=styles["dim"])
+        text.append(f"  used at {opened.uses.commit[:8]} ", "dim")
     return text
 
 
-def module_text(
-    module: RegisteredModule, version: ModuleVersion | None, users: Sequence[ModuleUse], styles: Styles
-) -> Text:
+def module_text(module: RegisteredModule, version: ModuleVersion | None, users: Sequence[ModuleUse]) -> Text:
     """A module, with the interface of its default (else of its highest version); or one of its versions."""
     text = Text()
-    state, reason, replacement = (
-        (version.state, version.reason, version.replacement)
-        if version is not None
-        else (module.state, module.reason, module.replacement)
-    )
-    sign = sign_of(state)
-    text.append(f"{sign.mark} {sign.word}", style=styles[sign.style])
+    described = version or module
+    sign = sign_of(described.state)
+    text.append(f"{sign.mark} {sign.word}", sign.style)
     if version is not None and version.version == module.default:
-        text.append("  the default", style=styles["good"])
+        text.append("  the default", "good")
     elif version is None:
-        text.append(f"  default {plain(module.default)}" if module.default else "  no default", style=styles["dim"])
+        text.append(f"  default {plain(module.default)}" if module.default else "  no default", "dim")
     text.append("\n")
-    if reason:
-        text.append(f"  why: {plain(reason)}\n", style=styles["held"])
-    if replacement:
-        text.append(f"  use {plain(replacement)} instead\n", style=styles["held"])
-    description = version.description if version is not None else module.description
-    if description:
-        text.append(f"\n{_lines(description)}\n", style=styles["plain"])
+    if described.reason:
+        text.append(f"  why: {plain(described.reason)}\n", "held")
+    if described.replacement:
+        text.append(f"  use {plain(described.replacement)} instead\n", "held")
+    if described.description:
+        text.append("\n" + "\n".join(map(plain, described.description.splitlines())) + "\n", "plain")
     about = [plain(module.category)] if module.category else []
     about += [f"#{plain(tag)}" for tag in module.tags]
     if about:
-        text.append("  ".join(about) + "\n", style=styles["dim"])
+        text.append("  ".join(about) + "\n", "dim")
     shown = version or next((v for v in module.versions if v.version == module.default), None)
     shown = shown or (module.versions[0] if module.versions else None)
     if shown is not None:
-        _interface(text, shown, styles, named=version is None)
-    _users(text, users, styles)
+        _interface(text, shown, named=version is None)
+    _users(text, users)
     if shown is not None:
-        text.append("\npublished ", style=styles["dim"])
-        text.append(f"{shown.published[:16].replace('T', ' ')}", style=styles["plain"])
-        text.append(f" by {plain(shown.by.partition(' <')[0])}", style=styles["dim"])
-        text.append(f"\nfrom {plain(shown.path or '.')} at {shown.commit[:12]}", style=styles["dim"])
-        text.append(f"\ncontent {shown.content[:24]}…", style=styles["dim"])
+        text.append("\npublished ", "dim")
+        text.append(f"{shown.published[:16].replace('T', ' ')}", "plain")
+        text.append(f" by {plain(shown.by.partition(' <')[0])}", "dim")
+        text.append(f"\nfrom {plain(shown.path or '.')} at {shown.commit[:12]}", "dim")
+        text.append(f"\ncontent {shown.content[:24]}…", "dim")
     return text
 
 
-def _interface(text: Text, version: ModuleVersion, styles: Styles, *, named: bool) -> None:
+def _interface(text: Text, version: ModuleVersion, *, named: bool) -> None:
     interface = version.interface
     if named:
-        text.append(f"\nthe interface of {plain(version.version)}\n", style=styles["dim"])
+        text.append(f"\nthe interface of {plain(version.version)}\n", "dim")
     for title, ports in (("inputs", interface.inputs), ("outputs", interface.outputs)):
         if ports:
-            text.append(f"\n{title}\n", style=styles["head"])
+            text.append(f"\n{title}\n", "head")
         for port in ports:
-            text.append(f"  {plain(port.name)}", style=styles["bold"])
-            text.append(f"  {port.type}" + (", optional" if port.optional else ""), style=styles["link"])
-            text.append(f"  {plain(port.help)}\n" if port.help else "\n", style=styles["dim"])
+            text.append(f"  {plain(port.name)}", "bold")
+            text.append(f"  {port.type}" + (", optional" if port.optional else ""), "link")
+            text.append(f"  {plain(port.help)}\n" if port.help else "\n", "dim")
     if interface.params:
-        text.append("\nparameters\n", style=styles["head"])
+        text.append("\nparameters\n", "head")
     for param in interface.params:
-        text.append(f"  {plain(param.name)}", style=styles["bold"])
-        text.append(f"  {param.type}", style=styles["link"])
+        text.append(f"  {plain(param.name)}", "bold")
+        text.append(f"  {param.type}", "link")
         if param.default is None:
-            text.append("  must be given", style=styles["held"])
+            text.append("  must be given", "held")
         else:
-            text.append(f" = {number(param.default)}", style=styles["held"])
+            text.append(f" = {number(param.default)}", "held")
         limits = []
         if param.min is not None or param.max is not None:
             low = "" if param.min is None else number(param.min)
@@ -170,36 +162,36 @@ def _interface(text: Text, version: ModuleVersion, styles: Styles, *, named: boo
             limits.append(f"{low} … {high}")
         if param.choices:
             limits.append(" | ".join(number(choice) for choice in param.choices))
-        text.append(f"  {'  '.join(limits)}" if limits else "", style=styles["dim"])
-        text.append(f"  {plain(param.help)}\n" if param.help else "\n", style=styles["dim"])
+        text.append(f"  {'  '.join(limits)}" if limits else "", "dim")
+        text.append(f"  {plain(param.help)}\n" if param.help else "\n", "dim")
 
 
-def _users(text: Text, users: Sequence[ModuleUse], styles: Styles) -> None:
-    text.append("\nused by\n", style=styles["head"])
+def _users(text: Text, users: Sequence[ModuleUse]) -> None:
+    text.append("\nused by\n", "head")
     if not users:
-        text.append("  no pipeline at HEAD\n", style=styles["dim"])
+        text.append("  no pipeline at HEAD\n", "dim")
     for use in users:
-        text.append(f"  {plain(use.pipeline)}", style=styles["bold"])
-        text.append(f"  {plain(use.use)}", style=styles["link"])
-        text.append(f"  locked to {plain(use.locked)}\n" if use.locked else "  not locked\n", style=styles["dim"])
+        text.append(f"  {plain(use.pipeline)}", "bold")
+        text.append(f"  {plain(use.use)}", "link")
+        text.append(f"  locked to {plain(use.locked)}\n" if use.locked else "  not locked\n", "dim")
 
 
-def history_text(events: Sequence[Event], styles: Styles) -> Text:
+def history_text(events: Sequence[Event]) -> Text:
     """Everything that happened, the newest first."""
     text = Text()
     for event in reversed(events):
-        text.append(f"{event.at[:16].replace('T', ' ')}  ", style=styles["dim"])
-        text.append(f"{event.kind:<12}", style=styles["link"])
-        text.append(f"{plain(event.version or 'the module')}", style=styles["bold"])
+        text.append(f"{event.at[:16].replace('T', ' ')}  ", "dim")
+        text.append(f"{event.kind:<12}", "link")
+        text.append(f"{plain(event.version or 'the module')}", "bold")
         if event.default:
-            text.append(f"  default: {plain(event.default)}", style=styles["good"])
+            text.append(f"  default: {plain(event.default)}", "good")
         if event.clear_default:
-            text.append("  no default", style=styles["held"])
-        text.append(f"  {plain(event.by.partition(' <')[0])}\n", style=styles["dim"])
+            text.append("  no default", "held")
+        text.append(f"  {plain(event.by.partition(' <')[0])}\n", "dim")
         if event.reason:
-            text.append(f"{' ' * 18}{plain(event.reason)}\n", style=styles["plain"])
+            text.append(f"{' ' * 18}{plain(event.reason)}\n", "plain")
         if event.replacement:
-            text.append(f"{' ' * 18}use {plain(event.replacement)} instead\n", style=styles["held"])
+            text.append(f"{' ' * 18}use {plain(event.replacement)} instead\n", "held")
     text.rstrip()
     return text
 
@@ -237,7 +229,3 @@ def _consequence_line(item: UseImpact) -> str:
         "warned": f"! {use}{locked} will keep {plain(after.version)}, with a warning",
         "no longer warned": f"✓ {use}{locked} will keep {plain(after.version)}, without a warning",
     }[item.effect]
-
-
-def _lines(text: str) -> str:
-    return "\n".join(plain(line) for line in text.splitlines())

@@ -19,16 +19,16 @@ from gitml.history.step_details import StepDetails, step_details
 from gitml.tui.actions import RunActionsPage, SelectedRun
 from gitml.tui.errors import ErrorMessage
 from gitml.tui.screens.run.log_pane import LogPane
-from gitml.tui.screens.run.queries import RunView, planned_steps, view_run
 from gitml.tui.screens.run.step_tables import StepFiles, StepMetrics
 from gitml.tui.screens.run.view import (
-    MissingOutput,
-    StepInfo,
+    RunView,
     details,
     first_step_to_show,
     headline,
     missing_output,
+    planned_steps,
     took_text,
+    view_run,
 )
 from gitml.tui.styles import sign_of
 from gitml.tui.text import plain
@@ -74,7 +74,7 @@ class RunPage(RunActionsPage):
     def body(self) -> ComposeResult:
         """The run in two lines; its graph beside what is known of the chosen step."""
         yield Static(id="head")
-        yield Notice()
+        yield Notice("#parts")
         with Horizontal(id="parts"):
             with Vertical(classes="panel", id="graph-panel") as panel:
                 panel.border_title = "Steps"
@@ -135,7 +135,6 @@ class RunPage(RunActionsPage):
         if key == "run":
             self._querying, self._queried_at = False, time.monotonic()
         if key == "run" and self.view is None:
-            self.query_one("#parts").display = False
             self.query_one(Notice).show_error(error)
         elif key == "run" and self.view is not None and self.view.target:
             self.query_one("#graph-panel").border_subtitle = Text(plain(error.message))  # it is queried again
@@ -154,7 +153,6 @@ class RunPage(RunActionsPage):
             self.query_one("#graph-panel").border_subtitle = None
         self.view = view
         self._querying, self._queried_at = False, time.monotonic()
-        self.query_one("#parts").display = True
         self.query_one(Notice).hide()
         if self.planned is None:
             run = view.run
@@ -170,7 +168,7 @@ class RunPage(RunActionsPage):
         if view is None or self.planned is None:
             return
         now = time.time()
-        head = headline(view, self.ui.text_styles, now)
+        head = headline(view, now)
         self._head = head.plain
         self.query_one("#head", Static).update(head)
         names = [item.name for item in view.steps]
@@ -191,15 +189,11 @@ class RunPage(RunActionsPage):
         )
         self._show_step()
 
-    def restyle(self) -> None:
-        """The headline and the details."""
-        self._draw()
-
     def update_ages(self, now: float) -> None:
         """How long ago the run began; of a run in progress `_tick` draws all times."""
         if self.view is None or self.view.live:
             return
-        head = headline(self.view, self.ui.text_styles, now)
+        head = headline(self.view, now)
         if head.plain != self._head:
             self._head = head.plain
             self.query_one("#head", Static).update(head)
@@ -226,9 +220,6 @@ class RunPage(RunActionsPage):
     # -- the chosen step
 
     @on(StepGraph.StepHighlighted)
-    def _step_highlighted(self) -> None:
-        self._show_step()
-
     def _show_step(self) -> None:
         """Shows the chosen step in the open section."""
         standing, view = self.step, self.view
@@ -238,9 +229,7 @@ class RunPage(RunActionsPage):
         getattr(self, f"_show_{self.section}")(view, standing)
 
     def _show_details(self, view: RunView, standing: StepProgress) -> None:
-        known = self.details.get(standing.name)
-        planned = (self.planned or {}).get(standing.name)
-        text = details(StepInfo(standing, known, planned), self.ui.text_styles, time.time())
+        text = details(standing, self.details.get(standing.name), self._planned(standing), time.time())
         self.query_one("#details-text", Static).update(text)
         self._request_detail(view, standing)
 
@@ -253,7 +242,7 @@ class RunPage(RunActionsPage):
             self.details[found.step.name] = found
             self._show_step()
 
-        planned = (self.planned or {}).get(standing.name)
+        planned = self._planned(standing)
         bindings = planned.inputs if planned is not None else None
         self.run_query("detail", lambda ws: step_details(ws, view.run, step, bindings), take)
 
@@ -265,25 +254,15 @@ class RunPage(RunActionsPage):
         self.query_one(LogPane).show(view.run.id, standing.name, standing.state)
 
     def _show_metrics(self, view: RunView, standing: StepProgress) -> None:
-        self.query_one(StepMetrics).show(
-            view.run, standing.name, view.before, self._missing_output("metrics", standing)
-        )
+        missing = missing_output("metrics", standing, self._planned(standing))
+        self.query_one(StepMetrics).show(view.run, standing.name, view.before, missing)
 
     def _show_plots(self, view: RunView, standing: StepProgress) -> None:
-        self.query_one(PlotPane).show(
-            [(view.run.id, "")],
-            standing.name,
-            finished=standing.step is not None,
-            missing=self._missing_output("plot", standing),
-        )
+        missing, finished = missing_output("plot", standing, self._planned(standing)), standing.step is not None
+        self.query_one(PlotPane).show([(view.run.id, "")], standing.name, finished=finished, missing=missing)
 
-    def _missing_output(self, kind: str, standing: StepProgress) -> MissingOutput:
-        planned = (self.planned or {}).get(standing.name)
-        return missing_output(kind, standing, planned.outputs if planned is not None else None)
-
-    @on(SectionBar.SectionSelected)
-    def _section_selected(self, event: SectionBar.SectionSelected) -> None:
-        self.action_section(event.name)
+    def _planned(self, standing: StepProgress) -> GraphStep | None:
+        return (self.planned or {}).get(standing.name)
 
     def action_section(self, name: str) -> None:
         """Opens a section; its keys work at once."""
@@ -291,15 +270,13 @@ class RunPage(RunActionsPage):
         self._show_section(name)
         self._show_step()
         if again:
-            self._focus_section(name)
+            pane = self.query_one(f"#{name}")
+            within = pane.query("*:can-focus")
+            (within.first() if within and not pane.focusable else pane).focus()
 
     def _show_section(self, name: str) -> None:
         self.query_one(SectionBar).chosen = name
         self.query_one(ContentSwitcher).current = name
-
-    def _focus_section(self, name: str) -> None:
-        pane = self.query_one(f"#{name}")
-        (pane if pane.focusable else pane.query("*:can-focus").first() if pane.query("*:can-focus") else pane).focus()
 
     # -- what can be done
 

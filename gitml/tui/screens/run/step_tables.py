@@ -38,20 +38,19 @@ class StepFiles(Vertical):
 
     def compose(self) -> ComposeResult:
         """The table."""
-        yield Notice()
+        yield Notice("LazyTable")
         yield LazyTable(_FILE_COLUMNS)
 
     def show(self, known: StepDetails | None, standing: StepProgress) -> None:
         """The files of a step."""
-        table, notice = self.query_one(LazyTable), self.query_one(Notice)
-        table.display = known is not None
+        notice = self.query_one(Notice)
         if known is None:
             notice.show_text(
                 "Not known yet" if standing.step is None else "…", "Files are recorded when the step has ended."
             )
             return
         notice.hide()
-        table.fill([*_outputs(known), *_inputs(known), *_code(known)])
+        self.query_one(LazyTable).fill([*_outputs(known), *_inputs(known), *_code(known)])
 
     @on(LazyTable.RowSelected)
     def _open(self, event: LazyTable.RowSelected) -> None:

@@ -1,56 +1,91 @@
-"""A run and its steps as text: the headline, the details of a step, and why it has no metrics or plots."""
+"""A run as it stands, and as text: the headline, the details of a step, and why it has no metrics or plots."""
 
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from gitml.core.model.action import ActionOutput
+from gitml.core.model.action import Action
 from gitml.core.model.graph import GraphStep
 from gitml.core.model.guarantees import FULL
 from gitml.core.model.resources import Resources
-from gitml.core.records.record import Attempt, StepRun
+from gitml.core.records.record import Attempt, Run, StepRun
 from gitml.core.text.format import cost, count, duration, number, safe, size
-from gitml.history.runs import RUNNING, WAITING, StepProgress
+from gitml.history.runs import RUNNING, WAITING, StepProgress, get_run, run_progress
 from gitml.history.step_details import StepDetails
+from gitml.history.submissions import target_of
 from gitml.history.time_format import ago, moment
-from gitml.tui.screens.run.queries import RunView
-from gitml.tui.services import Styles
+from gitml.store.index.runs import newest_runs
 from gitml.tui.styles import sign_of
 from gitml.tui.text import plain
+from gitml.workspace import Workspace
 
 
-def headline(view: RunView, styles: Styles, now: float) -> Text:
+class RunView(NamedTuple):
+    """A run as it stands; `before` is the one of the same pipeline that was recorded before it.
+
+    `target` is the cluster that a submitted run is on, empty once it is collected.
+    """
+
+    run: Run
+    steps: tuple[StepProgress, ...]
+    live: bool
+    before: str | None
+    target: str = ""
+
+
+def view_run(ws: Workspace, id: str) -> RunView:
+    """The run as it stands now; of one on a cluster, as the cluster reports it."""
+    target = target_of(ws, id)
+    if target:
+        from gitml.submission.collect import mirror
+
+        mirror(ws, id)
+    found = get_run(ws, id)
+    live = found.live is not None and (not target or found.run.status == "running")
+    rows = newest_runs(ws.index, pipeline=found.run.pipeline, limit=1, before=None if live else id)
+    return RunView(found.run, tuple(run_progress(found)), live, rows[0].id if rows else None, target)
+
+
+def planned_steps(ws: Workspace, run: Run) -> Mapping[str, GraphStep]:
+    """The steps as the run's pipeline has them at its commit."""
+    from gitml.engine.planning.load import load_run
+
+    return load_run(ws, run).graph.steps
+
+
+def headline(view: RunView, now: float) -> Text:
     """The run in two lines."""
     run = view.run
     sign = sign_of(run.status)
     text = Text(no_wrap=True, overflow="ellipsis")
-    text.append(f" {sign.mark} {sign.word}  ", style=styles[sign.style])
-    text.append(plain(run.pipeline), style=styles["bold"])
-    text.append(f"  {run.id}", style=styles["link"])
+    text.append(f" {sign.mark} {sign.word}  ", sign.style)
+    text.append(plain(run.pipeline), "bold")
+    text.append(f"  {run.id}", "link")
     commit = (run.base or run.commit)[:10] + ("*" if run.dirty else "")
-    text.append(f"  at {commit}", style=styles["dim"])
-    text.append(f" on {plain(run.branch)}" if run.branch else "", style=styles["dim"])
+    text.append(f"  at {commit}", "dim")
+    text.append(f" on {plain(run.branch)}" if run.branch else "", "dim")
     if view.target:
-        text.append(f"  on cluster {plain(view.target)}", style=styles["accent"])
-        text.append("" if view.live else f": gitml collect {run.id[:8]} records it here", style=styles["dim"])
+        text.append(f"  on cluster {plain(view.target)}", "accent")
+        text.append("" if view.live else f": gitml collect {run.id[:8]} records it here", "dim")
     took = duration((now if view.live else run.ended) - run.started)
-    text.append(f"\n   {ago(run.started, now)}, {'for' if view.live else 'took'} {took}", style=styles["dim"])
-    text.append(f"  {', '.join(_counted(view))}", style=styles["plain"])
+    text.append(f"\n   {ago(run.started, now)}, {'for' if view.live else 'took'} {took}", "dim")
+    text.append(f"  {', '.join(_counted(view))}", "plain")
     if run.experiment != run.pipeline:
-        text.append(f"  experiment {plain(run.experiment)}", style=styles["dim"])
+        text.append(f"  experiment {plain(run.experiment)}", "dim")
     for tag in run.tags:
-        text.append(f"  [{plain(tag)}]", style=styles["accent"])
+        text.append(f"  [{plain(tag)}]", "accent")
     if run.message:
-        text.append(f"  {plain(run.message.partition(chr(10))[0])}", style=styles["accent"])
+        text.append(f"  {plain(run.message.partition(chr(10))[0])}", "accent")
     if run.error:
-        text.append(f"  {plain(run.error)}", style=styles["bad"])
-    text.append(f"  by {plain(run.by)}", style=styles["dim"])
+        text.append(f"  {plain(run.error)}", "bad")
+    text.append(f"  by {plain(run.by)}", "dim")
     return text
 
 
@@ -65,72 +100,54 @@ def took_text(item: StepProgress, now: float) -> str:
 
 def first_step_to_show(view: RunView) -> str | None:
     """The step that one looks for first: what failed, what runs, else the first."""
-    for state in ("failed", "running"):
-        for item in view.steps:
-            if item.state == state:
-                return item.name
-    return view.steps[0].name if view.steps else None
+    of_state = {item.state: item.name for item in reversed(view.steps)}
+    return of_state.get("failed") or of_state.get("running") or (view.steps[0].name if view.steps else None)
 
 
 def _counted(view: RunView) -> list[str]:
-    states: dict[str, int] = {}
-    for item in view.steps:
-        states[item.state] = states.get(item.state, 0) + 1
-    return [f"{states[state]:,} {sign_of(state).word}" for state in states] or [count(0, "step")]
+    states = Counter(item.state for item in view.steps)
+    return [f"{many:,} {sign_of(state).word}" for state, many in states.items()] or [count(0, "step")]
 
 
 _WIDE = 13
 _PACKAGES = 12  # shown of an environment; all of them are in the file section
 
 
-class StepInfo(NamedTuple):
-    """What is known of a step: how it stands, its Action (once that is recorded), and what the pipeline says of it."""
+def details(standing: StepProgress, detail: StepDetails | None, planned: GraphStep | None, now: float) -> Group:
+    """A headline, and facts with their names before them.
 
-    standing: StepProgress
-    detail: StepDetails | None
-    planned: GraphStep | None
-
-
-def details(info: StepInfo, styles: Styles, now: float) -> Group:
-    """A headline, and facts with their names before them."""
+    `detail` has the Action of the step, once that is recorded; `planned` is what the pipeline says of the step.
+    """
     head, text = Text(), Table.grid(padding=(0, 1))
     text.add_column(width=_WIDE, no_wrap=True)
     text.add_column(overflow="fold")
-    standing, step = info.standing, info.standing.step
+    step, action = standing.step, detail.action if detail is not None else None
     sign = sign_of(standing.state)
-    head.append(f"{sign.mark} ", style=styles[sign.style])
-    head.append(f"{safe(standing.name)} ", style=styles["bold"])
-    head.append(sign.word, style=styles[sign.style])
-    head.append(f"  {_took(standing, now)}\n", style=styles["dim"])
+    head.append(f"{sign.mark} ", sign.style)
+    head.append(f"{safe(standing.name)} ", "bold")
+    head.append(sign.word, sign.style)
+    head.append(f"  {_took(standing, now)}\n", "dim")
     if standing.reason:
-        _fact(text, styles, "why", safe(standing.reason))
+        _fact(text, "why", safe(standing.reason))
     if step is not None and step.error:
-        _fact(text, styles, "error", safe(step.error), "bad")
+        _fact(text, "error", safe(step.error), style="bad")
     if step is not None and step.origin:
-        _fact(text, styles, "made in", f"run {step.origin[:8]}")
-    _command(text, styles, info)
-    params = info.detail.action.params if info.detail and info.detail.action else ()
-    if not params and info.planned is not None:
-        params = info.planned.params
-    for at, (name, value) in enumerate(params):
-        _fact(text, styles, "parameters" if at == 0 else "", f"{safe(name)} = {number(value)}")
+        _fact(text, "made in", f"run {step.origin[:8]}")
+    _command(text, action or planned)
+    params = (action.params if action is not None else ()) or (planned.params if planned is not None else ())
+    _fact(text, "parameters", *(f"{safe(name)} = {number(value)}" for name, value in params))
     if step is not None:
-        _cost(text, styles, step)
-    if info.planned is not None:
-        _fact(text, styles, "requests", _resources(info.planned))
-    _environment(text, styles, info)
-    if info.detail is not None and info.detail.action is not None:
-        for at, (name, given) in enumerate(info.detail.action.env):
-            _fact(
-                text,
-                styles,
-                "variables" if at == 0 else "",
-                f"{safe(name)} = {'(from the machine)' if given is None else safe(given)}",
-            )
-        if info.detail.action.module:
-            _fact(text, styles, "module", safe(info.detail.action.module.removeprefix("git:")[:12]))
+        _cost(text, step)
+    if planned is not None:
+        _fact(text, "requests", _resources(planned))
+    _environment(text, detail, planned)
+    if action is not None:
+        given = [(name, "(from the machine)" if value is None else safe(value)) for name, value in action.env]
+        _fact(text, "variables", *(f"{safe(name)} = {value}" for name, value in given))
+        if action.module:
+            _fact(text, "module", safe(action.module.removeprefix("git:")[:12]))
     if step is not None and step.key is not None:
-        _fact(text, styles, "action key", step.key, "dim")
+        _fact(text, "action key", step.key, style="dim")
     return Group(head, text)
 
 
@@ -146,28 +163,23 @@ def _took(standing: StepProgress, now: float) -> str:
     return f"in {duration(step.seconds)}" if step.attempts else ""
 
 
-def _command(text: Table, styles: Styles, info: StepInfo) -> None:
-    action = info.detail.action if info.detail else None
-    argv = action.argv if action is not None else info.planned.argv if info.planned is not None else ()
-    shell = action.shell if action is not None else info.planned.shell if info.planned is not None else None
-    if not argv:
+def _command(text: Table, source: Action | GraphStep | None) -> None:
+    if source is None or not source.argv:
         return
-    if shell:
-        for at, line in enumerate(argv[0].rstrip("\n").split("\n")):
-            _fact(text, styles, f"{shell}" if at == 0 else "", safe(line), "link")
+    if source.shell:
+        _fact(text, source.shell, *map(safe, source.argv[0].rstrip("\n").split("\n")), style="link")
     else:
-        _fact(text, styles, "command", safe(shlex.join(argv)), "link")
+        _fact(text, "command", safe(shlex.join(source.argv)), style="link")
 
 
-def _cost(text: Table, styles: Styles, step: StepRun) -> None:
+def _cost(text: Table, step: StepRun) -> None:
     used = step.saved if step.outcome == "reused" and step.saved is not None else step.cost
     if used.wall or used.cpu:
-        _fact(text, styles, "cost", cost(used.wall, used.cpu, used.peak_memory))
+        _fact(text, "cost", cost(used.wall, used.cpu, used.peak_memory))
     if len(step.attempts) > 1 or any(one.outcome != "done" for one in step.attempts):
-        for at, attempt in enumerate(step.attempts):
-            _fact(text, styles, "attempts" if at == 0 else "", _attempt(at + 1, attempt))
+        _fact(text, "attempts", *(_attempt(at, attempt) for at, attempt in enumerate(step.attempts, 1)))
     elif step.attempts:
-        _fact(text, styles, "started", moment(step.attempts[0].started))
+        _fact(text, "started", moment(step.attempts[0].started))
 
 
 def _attempt(at: int, attempt: Attempt) -> str:
@@ -190,25 +202,26 @@ def _resources(step: GraphStep) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def _environment(text: Table, styles: Styles, info: StepInfo) -> None:
-    described = info.detail.environment if info.detail is not None else None
+def _environment(text: Table, detail: StepDetails | None, planned: GraphStep | None) -> None:
+    described = detail.environment if detail is not None else None
     if described is None:
-        if info.planned is not None:
-            _fact(text, styles, "environment", safe(info.planned.settings.environment))
+        if planned is not None:
+            _fact(text, "environment", safe(planned.settings.environment))
         return
     python = described.get("python")
     head = ", ".join(safe(str(part)) for part in (described.get("kind"), described.get("platform"), python) if part)
-    _fact(text, styles, "environment", head)
+    _fact(text, "environment", head)
     packages: Sequence[object] = described.get("distributions") or ()
     if packages:
         shown = ", ".join(safe(str(one)) for one in packages[:_PACKAGES])
         more = f" and {len(packages) - _PACKAGES} more" if len(packages) > _PACKAGES else ""
-        _fact(text, styles, "packages", shown + more, "dim")
+        _fact(text, "packages", shown + more, style="dim")
 
 
-def _fact(table: Table, styles: Styles, name: str, value: str, style: str = "plain") -> None:
-    """A fact; what does not fit goes on below the value, not below the name."""
-    table.add_row(Text(name, style=styles["dim"]), Text(value, style=styles[style]))
+def _fact(table: Table, name: str, *values: str, style: str = "plain") -> None:
+    """A fact, its values one below the other; what does not fit goes on below the value, not below the name."""
+    for at, value in enumerate(values):
+        table.add_row(Text("" if at else name, "dim"), Text(value, style))
 
 
 _WORDS = {"metrics": "metrics", "plot": "plots"}
@@ -222,14 +235,14 @@ class MissingOutput(NamedTuple):
     text: str
 
 
-def missing_output(kind: str, standing: StepProgress, outputs: Sequence[ActionOutput] | None) -> MissingOutput:
-    """Why the step has no output of the port type `kind` to show; `outputs` are declared ones, None when they are unknown."""
+def missing_output(kind: str, standing: StepProgress, planned: GraphStep | None) -> MissingOutput:
+    """Why the step has no output of the port type `kind` to show; `planned` declares them, None when they are unknown."""
     words = _WORDS[kind]
-    if outputs is None:
+    if planned is None:
         return MissingOutput(
             f"No {words}", "The pipeline of this run can't be read, so its declared outputs are unknown."
         )
-    ports = [f"`{plain(output.name)}`" for output in outputs if output.kind == kind]
+    ports = [f"`{plain(output.name)}`" for output in planned.outputs if output.kind == kind]
     if not ports:
         return MissingOutput(
             f"No {words}", f"This step declares no output of the type {kind}. Such an output holds {_FORMS[kind]}."

@@ -88,6 +88,7 @@ def table_row(row: RunRow, metrics: Sequence[str], now: float) -> TableRow:
             TableCell(plain(row.experiment) if row.experiment != row.pipeline else _NOTHING, "dim"),
             TableCell(note),
         ),
+        row,
     )
 
 
@@ -121,10 +122,9 @@ class RunsPage(RunActionsPage):
         self.filter = ""
         self.order = RunSort()
         self.chosen: list[str] | None = None  # metrics; None: those the newest runs have
-        self.marked: dict[str, None] = {}
+        self.marked: dict[str, RunRow] = {}
         self.view: FilteredRuns | None = None
         self.shown: list[str] = []  # metrics that are columns now
-        self.rows: dict[str, RunRow] = {}  # those seen lately
         self._typing: Timer | None = None
         self.keep: str | None = None  # the run the cursor is to stay on
 
@@ -132,7 +132,7 @@ class RunsPage(RunActionsPage):
         """The filter, the table, and what to say where there is none."""
         with Vertical(classes="panel", id="runs"):
             yield Input(placeholder="words, status:failed, branch:main, since:2d, accuracy>0.9", id="filter")
-            yield Notice()
+            yield Notice("#table")
             yield LazyTable(id="table")
 
     def on_mount(self) -> None:
@@ -150,9 +150,10 @@ class RunsPage(RunActionsPage):
 
     def page_state(self) -> Mapping[str, Any]:
         """The metrics that were chosen, and the run under the cursor."""
+        current = self._current()
         return {
             "metrics": self.chosen,
-            "run": self._current_id() if self.query_one(LazyTable).cursor else None,
+            "run": current.id if current is not None and self.query_one(LazyTable).cursor else None,
         }
 
     def open_with(self, **what: Any) -> None:
@@ -165,13 +166,14 @@ class RunsPage(RunActionsPage):
     def refresh_data(self) -> None:
         """The order of all runs; the rows follow where they are seen."""
         self.busy = False
-        text, order, keep = self.filter, self.order, self.keep or self._current_id()
+        current = self._current()
+        text, order, keep = self.filter, self.order, self.keep or (current.id if current is not None else None)
         self.run_query("view", lambda ws: filter_runs(ws, text, order, keep), self._show)
 
     def query_failed(self, key: str, error: ErrorMessage) -> None:
         """In place of the table where there is none yet, else as a message beside it."""
         if key in ("view", "rows") and (self.view is None or not len(self.view)):
-            self._show_notice(lambda notice: notice.show_error(error))
+            self.query_one(Notice).show_error(error)
         elif key == "view":
             self.query_one("#runs").border_subtitle = Text(plain(error.message))
         else:
@@ -187,11 +189,12 @@ class RunsPage(RunActionsPage):
             return
         self.query_one(Notice).hide()
         table = self.query_one(LazyTable)
-        if not table.display:
-            table.display = True
-            if self.focused is None:  # a widget that is not seen loses the keys
-                table.focus()
-        self._lay_out_columns(table, found)
+        if self.focused is None:  # a widget that is not seen loses the keys
+            table.focus()
+        shown = list(found.metrics[:METRICS]) if self.chosen is None else self.chosen
+        if not table.columns or shown != self.shown:
+            self.shown = shown
+            table.set_columns(columns(shown))
         table.sorted_by = (self.order.key, self.order.descending)
         table.show(len(found))
         if found.position is not None and not followed:
@@ -205,13 +208,6 @@ class RunsPage(RunActionsPage):
         sorted_by = f" · by {plain(order)} {'▼' if self.order.descending else '▲'}" if self.order != RunSort() else ""
         self.query_one("#runs").border_subtitle = Text(f"{filtered}{sorted_by}{marked}")
 
-    def _lay_out_columns(self, table: LazyTable, found: FilteredRuns) -> None:
-        shown = list(found.metrics[:METRICS]) if self.chosen is None else self.chosen
-        if table.columns and shown == self.shown:
-            return
-        self.shown = shown
-        table.set_columns(columns(shown))
-
     @on(LazyTable.RowsRequested)
     def _rows_requested(self, event: LazyTable.RowsRequested) -> None:
         if self.view is None:
@@ -221,9 +217,6 @@ class RunsPage(RunActionsPage):
         def put(rows: list[RunRow]) -> None:
             if self.view is not listed:  # its rows are others, and are requested where they are seen
                 return
-            self.rows.update({row.id: row for row in rows})
-            if len(self.rows) > 20_000:
-                self.rows = {row.id: row for row in rows}
             now = time.time()
             self.query_one(LazyTable).put(first, [table_row(row, self.shown, now) for row in rows])
 
@@ -236,17 +229,12 @@ class RunsPage(RunActionsPage):
 
     def update_ages(self, now: float) -> None:
         """How long ago the runs began."""
-        if self.view is not None:
-            self.query_one(LazyTable).rewrite(
-                lambda row: table_row(self.rows[row.key], self.shown, now) if row.key in self.rows else row
-            )
+        self.query_one(LazyTable).rewrite(lambda row: table_row(row.value, self.shown, now))
 
     def _explain_empty(self, found: FilteredRuns) -> None:
         if found.of or self.filter:
-            self._show_notice(
-                lambda notice: notice.show_text(
-                    "No run matches", f"{found.of:,} runs are recorded.", next=(("Esc", "clear the filter"),)
-                )
+            self.query_one(Notice).show_text(
+                "No run matches", f"{found.of:,} runs are recorded.", next=(("Esc", "clear the filter"),)
             )
             return
         from gitml.engine.planning.load import list_pipelines
@@ -254,27 +242,19 @@ class RunsPage(RunActionsPage):
         self.run_query("pipelines", list_pipelines, self._show_first_steps)
 
     def _show_first_steps(self, pipelines: Sequence[str]) -> None:
+        notice = self.query_one(Notice)
         if pipelines:
-            names = ", ".join(plain(name) for name in pipelines[:6])
-            self._show_notice(
-                lambda notice: notice.show_text(
-                    "Nothing has run here yet",
-                    f"Pipelines: {names}",
-                    next=(("n", "start a run"), ("gitml run", "the same in a shell")),
-                )
+            notice.show_text(
+                "Nothing has run here yet",
+                f"Pipelines: {', '.join(plain(name) for name in pipelines[:6])}",
+                next=(("n", "start a run"), ("gitml run", "the same in a shell")),
             )
-            return
-        self._show_notice(
-            lambda notice: notice.show_text(
+        else:
+            notice.show_text(
                 "There is no pipeline here yet",
                 "A pipeline is a file pipelines/NAME.yaml.",
                 next=(("gitml init", "write a first one"), ("gitml demo", "make a small repository to explore")),
             )
-        )
-
-    def _show_notice(self, how: Any) -> None:
-        self.query_one(LazyTable).display = False
-        how(self.query_one(Notice))
 
     # -- filter and order
 
@@ -356,22 +336,21 @@ class RunsPage(RunActionsPage):
 
     def selected_run(self) -> SelectedRun | None:
         """The run under the cursor."""
-        id = self._current_id()
-        row = self.rows.get(id) if id is not None else None
+        row = self._current()
         return SelectedRun(row.id, row.pipeline, row.status == "running") if row is not None else None
 
     def action_mark(self) -> None:
         """Marks the run under the cursor to be compared, or takes the mark away; goes on to the next."""
-        table, id = self.query_one(LazyTable), self._current_id()
-        if id is None:
+        table, row = self.query_one(LazyTable), self._current()
+        if row is None:
             return
-        if id in self.marked:
-            del self.marked[id]
+        if row.id in self.marked:
+            del self.marked[row.id]
         elif len(self.marked) >= MARKED:
             self.ui.report(f"{MARKED} runs are marked already")
             return
         else:
-            self.marked[id] = None
+            self.marked[row.id] = row
         table.refresh()
         table.action_move(1)
         if self.view is not None:
@@ -379,20 +358,19 @@ class RunsPage(RunActionsPage):
 
     def action_compare(self) -> None:
         """Puts the marked runs side by side; with one marked, that and the one under the cursor."""
-        ids = dict(self.marked)
-        current = self._current_id()
-        if len(ids) < 2 and current is not None:
-            ids[current] = None
-        if len(ids) == 1 and current is not None:
+        rows = dict(self.marked)
+        current = self._current()
+        if len(rows) < 2 and current is not None:
+            rows[current.id] = current
+        if len(rows) == 1 and current is not None:
             below = self.query_one(LazyTable).row(self.query_one(LazyTable).cursor + 1)
             if below is not None:
-                ids = {below.key: None, current: None}
-        if len(ids) < 2:
+                rows = {below.key: below.value, **rows}
+        if len(rows) < 2:
             self.ui.report("mark two runs with the space bar first")
             return
-        ordered = sorted(ids, key=lambda id: self.rows[id].started if id in self.rows else 0.0)
-        self.ui.go("compare", runs=tuple(ordered))
+        self.ui.go("compare", runs=tuple(sorted(rows, key=lambda id: rows[id].started)))
 
-    def _current_id(self) -> str | None:
+    def _current(self) -> RunRow | None:
         row = self.query_one(LazyTable).current if self.is_mounted else None
-        return row.key if row is not None else None
+        return row.value if row is not None else None

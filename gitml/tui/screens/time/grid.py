@@ -18,7 +18,7 @@ from gitml.analysis.timeline import TimelineRow, steps_of
 from gitml.core.text.format import number
 from gitml.history.time_format import ago
 from gitml.tui.services import Styles, styles_of
-from gitml.tui.styles import sign_of
+from gitml.tui.styles import Sign, sign_of
 from gitml.tui.text import fitted, plain
 from gitml.tui.widgets.row_view import RowView
 
@@ -26,6 +26,7 @@ COMMIT = 8
 _WHEN, _METRIC = 10, 9
 _STEP_LEAST, _STEP_MOST = 3, 16
 _SUBJECT_MOST = 64
+_NO_SIGN = Sign(" ", "", "dim")  # of a step that a commit does not have
 
 
 class GridLayout(NamedTuple):
@@ -106,9 +107,6 @@ def _evened(widths: Sequence[int], room: int) -> int:
     return 0
 
 
-KEPT = 2000  # rows
-
-
 class GridCell(NamedTuple):
     """A cell: the number of the commit and the step."""
 
@@ -116,7 +114,7 @@ class GridCell(NamedTuple):
     step: str
 
 
-class TimeGrid(RowView):
+class TimeGrid(RowView[TimelineRow]):
     """The rows of `commits`. A page answers `RowsRequested` with `put`."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -124,6 +122,8 @@ class TimeGrid(RowView):
         Binding("right,l", "step(1)", "Step after", show=False),
         Binding("enter", "choose", "Open run", key_display="⏎"),
     ]
+
+    kept = 2000
 
     class CellHighlighted(Message):
         """The cursor stands on another cell."""
@@ -139,7 +139,6 @@ class TimeGrid(RowView):
         self.metric: str | None = None
         self.marked: GridCell | None = None
         self.now = 0.0
-        self._rows: dict[int, TimelineRow] = {}
         self._grid = GridLayout()
         self._requested: tuple[int, int] | None = None
 
@@ -175,25 +174,13 @@ class TimeGrid(RowView):
     def put(self, first: int, rows: Sequence[TimelineRow]) -> None:
         """The answer to `RowsRequested`."""
         at = self.step
-        self._rows |= dict(enumerate(rows, first))
-        if len(self._rows) > KEPT:
-            near = sorted(self._rows, key=lambda index: abs(index - self.cursor))[:KEPT]
-            self._rows = {index: self._rows[index] for index in near}
+        self.keep(first, rows)
         steps = steps_of(rows, self.steps)
         if steps != self.steps:
             self.steps = steps
             self.column = steps.index(at) if at in steps else 0
         self.lay_out()
         self.cursor_moved()
-
-    def row(self, index: int) -> TimelineRow | None:
-        """A row, None while it is not known."""
-        return self._rows.get(index)
-
-    @property
-    def current(self) -> TimelineRow | None:
-        """The row the cursor is on."""
-        return self.row(self.cursor)
 
     @property
     def step(self) -> str | None:
@@ -252,35 +239,26 @@ class TimeGrid(RowView):
 
     def header_line(self, y: int) -> Strip:
         """The titles of the columns; above those of combinations the name that they share."""
-        width, ground = self.size.width, self.rich_style
-        return self._head(y, styles_of(self), ground).extend_cell_length(width, ground).crop(0, width)
-
-    def _head(self, y: int, styles: Styles, ground: Style) -> Strip:
-        style = ground + styles["head"]
-        layout = self._grid
+        styles, width, ground, layout = styles_of(self), self.size.width, self.rich_style, self._grid
         last = y == self.header_height - 1
-        texts = [
-            "  ",
-            fitted("COMMIT" if last else "", COMMIT),
-            "  ",
-            fitted("SUBJECT" if last else "", layout.subject),
+        titles = (
+            ("COMMIT", COMMIT),
+            ("SUBJECT", layout.subject),
+            ("WHEN", layout.when),
+            (plain(self.metric or "").rpartition(".")[2], layout.metric),
+        )
+        left = "  ".join(
+            fitted(title if last else "", room, right=at == 3) for at, (title, room) in enumerate(titles) if room
+        )
+        segments = [Segment(f"  {left}  ", ground + styles["head"])]
+        if last:  # cut without a sign for it: of so few columns each letter counts
+            names = [(title_of(step), room, "link" if step == self.step else "head") for step, _, room in layout.steps]
+        else:
+            names = [(base, room - 1, "head") for base, room in grouped(layout.steps)]
+        segments += [
+            Segment(set_cell_size(plain(name), room) + " ", ground + styles[style]) for name, room, style in names
         ]
-        if layout.when:
-            texts += ["  ", fitted("WHEN" if last else "", layout.when)]
-        if layout.metric:
-            texts += [
-                "  ",
-                fitted(plain(self.metric or "").rpartition(".")[2] if last else "", layout.metric, right=True),
-            ]
-        segments = [Segment("".join(texts) + "  ", style)]
-        if last:
-            for step, _, room in layout.steps:  # cut without a sign for it: of so few columns each letter counts
-                name = "link" if step == self.step else "head"
-                segments.append(Segment(set_cell_size(plain(title_of(step)), room) + " ", ground + styles[name]))
-            return Strip(segments)
-        for base, room in grouped(layout.steps):
-            segments.append(Segment(set_cell_size(plain(base), room - 1) + " ", style))
-        return Strip(segments)
+        return Strip(segments).extend_cell_length(width, ground).crop(0, width)
 
     def _left(self, index: int, row: TimelineRow | None, base: Style, styles: Styles) -> list[Segment]:
         layout = self._grid
@@ -313,15 +291,12 @@ class TimeGrid(RowView):
             return [*segments, Segment(f"! {plain(row.problem)}", base + styles["held"])]
         for step, _, room in self._grid.steps:
             cell = row.cells.get(step)
-            sign = sign_of(cell.state) if cell is not None else None
+            sign = sign_of(cell.state) if cell is not None else _NO_SIGN
             here = index == self.cursor and step == self.step
             ground = styles["cursor" if self.has_focus else "cursor-blurred"] if here else base
-            mark = sign.mark if sign is not None else " "
             marked = self.marked == (index, step)
-            text = f"◆{mark}◆" if marked else f"[{mark}]" if here else f" {mark} "
-            style = ground + styles[sign.style if sign is not None else "dim"]
-            segments.append(Segment(fitted(text, room), style))
-            segments.append(Segment(" ", base))
+            text = f"◆{sign.mark}◆" if marked else f"[{sign.mark}]" if here else f" {sign.mark} "
+            segments += [Segment(fitted(text, room), ground + styles[sign.style]), Segment(" ", base)]
         return segments
 
     # -- where things are
@@ -346,4 +321,4 @@ class TimeGrid(RowView):
             first, end = unknown[0], unknown[-1] + 1
         if (first, end) != self._requested:
             self._requested = (first, end)
-            self.post_message(self.RowsRequested(self, first, end - first))
+            self.post_message(self.RowsRequested(first, end - first))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, ClassVar, NamedTuple
 
 from textual import on
@@ -21,7 +20,7 @@ from gitml.store.index.runs import metric_names, newest_runs
 from gitml.tui.actions import RunActionsPage, SelectedRun
 from gitml.tui.errors import ErrorMessage
 from gitml.tui.screens.time.grid import TimeGrid
-from gitml.tui.screens.time.view import ChartPanel, MarkedCell, cell_text, legend, running_lines
+from gitml.tui.screens.time.view import ChartPanel, cell_text, legend, running_lines
 from gitml.tui.text import plain
 from gitml.tui.widgets.dialogs import MenuItem
 from gitml.tui.widgets.notice import Notice
@@ -65,6 +64,7 @@ class TimePage(RunActionsPage):
     """The history of a branch as a grid."""
 
     route = "time"
+    main_query = "open"
     CSS_PATH = "time.tcss"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("r", "run_here", "Run here"),
@@ -90,7 +90,7 @@ class TimePage(RunActionsPage):
 
     def body(self) -> ComposeResult:
         """The grid, what its cell says, the metric as a line."""
-        yield Notice()
+        yield Notice("#time")
         with Vertical(id="time"):
             with Vertical(id="time-history", classes="panel"):
                 yield TimeGrid(id="time-grid")
@@ -129,14 +129,10 @@ class TimePage(RunActionsPage):
         self.refresh_data()
 
     def query_failed(self, key: str, error: ErrorMessage) -> None:
-        """In place of the grid when there is none."""
+        """Without a history there is no grid."""
         if key == "open":
             self._opened = None
-            self.query_one("#time").display = False
-            self.query_one(Notice).show_error(error)
-            self.query_one(Notice).focus()
-        else:
-            super().query_failed(key, error)
+        super().query_failed(key, error)
 
     def _look(self) -> None:
         opened, rev = self._opened, self._query.rev
@@ -164,13 +160,12 @@ class TimePage(RunActionsPage):
             opened = opened._replace(timeline=before.timeline)  # with all it remembers
         self._opened = opened
         self.query_one(Notice).hide()
-        self.query_one("#time").display = True
         if self._metric not in opened.metrics:
             self._metric = opened.metrics[0] if opened.metrics else None
         grid = self.query_one(TimeGrid)
         grid.metric = self._metric
         grid.show(opened.timeline.commits, opened.now)
-        self._head()
+        self.draw_frame()
         if self.focused is None:
             grid.focus()
         self._draw()
@@ -199,7 +194,7 @@ class TimePage(RunActionsPage):
 
     # -- what is shown
 
-    def _head(self) -> None:
+    def draw_frame(self) -> None:
         """What the grid is of, and what its signs mean, in its frame."""
         opened = self._opened
         if opened is None:
@@ -208,12 +203,7 @@ class TimePage(RunActionsPage):
         merged = ", with merged ones" if self._query.merged else ""
         commits = f"{count(len(opened.timeline.commits), 'commit')}{merged}"
         panel.border_title = f"{plain(opened.timeline.pipeline)} on {plain(opened.branch)}  {commits}"
-        panel.border_subtitle = legend(self.ui.text_styles, short=self.size.width < 110)
-
-    def restyle(self) -> None:
-        """The legend and the cell."""
-        self._head()
-        self._cell_highlighted()
+        panel.border_subtitle = legend(short=self.size.width < 110)
 
     @on(TimeGrid.CellHighlighted)
     def _cell_highlighted(self) -> None:
@@ -223,17 +213,17 @@ class TimePage(RunActionsPage):
         if row is not None:
             names = f" {', '.join(map(plain, row.names))}" if row.names else ""
             cell.border_title = f"{row.commit[:12]}{names}"
-        cell.update(cell_text(row, grid.step, self._marked_elsewhere(), self.ui.text_styles), layout=False)
+        cell.update(cell_text(row, grid.step, self._marked_elsewhere()), layout=False)
         if self._chart:
             self.query_one(ChartPanel).place(grid.cursor)
 
-    def _marked_elsewhere(self) -> MarkedCell | None:
-        """The cell that is marked, when the cursor is on another."""
+    def _marked_elsewhere(self) -> str:
+        """The step and the commit of the cell that is marked, when the cursor is on another."""
         grid = self.query_one(TimeGrid)
         if grid.marked is None or grid.marked == (grid.cursor, grid.step):
-            return None
+            return ""
         row = grid.row(grid.marked.row)
-        return MarkedCell(row.commit, grid.marked.step) if row is not None else None
+        return f"{plain(grid.marked.step)} at {row.commit[:12]}" if row is not None else ""
 
     # -- the chart
 
@@ -264,9 +254,6 @@ class TimePage(RunActionsPage):
     # -- what can be done
 
     @on(TimeGrid.CellSelected)
-    def _cell_selected(self) -> None:
-        self.action_open_run()
-
     def action_open_run(self) -> None:
         """The run behind the cell, else the newest of the commit."""
         run = self._run_of_cell()
@@ -283,14 +270,12 @@ class TimePage(RunActionsPage):
         if row.problem:
             self.ui.report_error(InputError(row.problem, hint=row.hint))
             return
-        pipeline = opened.timeline.pipeline
-        lines = running_lines(pipeline, row)
-        self.confirm("Run the pipeline at this commit?", lines, partial(self._run, pipeline, row.commit), yes="Run")
-
-    def _run(self, pipeline: str, commit: str) -> None:
         from gitml.engine.detached import run_arguments
 
-        self.start_run(run_arguments(pipeline, rev=commit))
+        pipeline = opened.timeline.pipeline
+        words = run_arguments(pipeline, rev=row.commit)
+        lines = running_lines(pipeline, row)
+        self.confirm("Run the pipeline at this commit?", lines, lambda: self.start_run(words), yes="Run")
 
     def action_mark(self) -> None:
         """Marks the cell, to be compared with another."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from rich.text import Text
 from textual.containers import Vertical
@@ -11,7 +11,6 @@ from textual.containers import Vertical
 from gitml.analysis.timeline import FAILED, RUNNING, TimelineCell, TimelineRow
 from gitml.core.text.format import count
 from gitml.history.time_format import moment
-from gitml.tui.services import Styles
 from gitml.tui.styles import sign_legend, sign_of
 from gitml.tui.text import plain
 
@@ -22,59 +21,52 @@ if TYPE_CHECKING:
 _LEGEND = ("cached", "would run", "never", "failed", "can't run", "running")
 
 
-class MarkedCell(NamedTuple):
-    """A cell that is marked."""
-
-    commit: str
-    step: str
-
-
-def legend(styles: Styles, *, short: bool) -> Text:
+def legend(*, short: bool) -> Text:
     """What the signs mean; `short`: of those that are seen most."""
-    return sign_legend(_LEGEND[:4] if short else _LEGEND, styles)
+    return sign_legend(_LEGEND[:4] if short else _LEGEND)
 
 
-def cell_text(row: TimelineRow | None, step: str | None, marked: MarkedCell | None, styles: Styles) -> Text:
-    """A commit and what became of a step there; of the cell that is marked, where another is, what can be explained."""
+def cell_text(row: TimelineRow | None, step: str | None, marked: str) -> Text:
+    """A commit and what became of a step there; where another cell is `marked` (its name), what can be explained."""
     text = Text(no_wrap=True, overflow="ellipsis")
     if row is None:
         return text
-    text.append(plain(row.info.subject), style=styles["bold"])
-    text.append(f"  {moment(row.info.time)}  {plain(row.info.author.partition(' <')[0])}", style=styles["dim"])
+    text.append(plain(row.info.subject), "bold")
+    text.append(f"  {moment(row.info.time)}  {plain(row.info.author.partition(' <')[0])}", "dim")
     if row.problem:
-        text.append(f"\n! {plain(row.problem)}", style=styles["held"])
-        text.append(f"  {plain(row.hint or '')}", style=styles["dim"])
+        text.append(f"\n! {plain(row.problem)}", "held")
+        text.append(f"  {plain(row.hint or '')}", "dim")
     cell = row.cells.get(step or "")
     if step is not None and cell is not None:
         sign = sign_of(cell.state)
-        text.append(f"\n{plain(step)} ", style=styles["bold"])
-        text.append(f"{sign.mark} {sign.word}", style=styles[sign.style])
-        text.append(f": {plain(cell.reason)}", style=styles["plain"])
+        text.append(f"\n{plain(step)} ", "bold")
+        text.append(f"{sign.mark} {sign.word}", sign.style)
+        text.append(f": {plain(cell.reason)}", "plain")
     elif step is not None and not row.problem:
-        text.append(f"\n{plain(step)} is not a step of the pipeline here", style=styles["dim"])
+        text.append(f"\n{plain(step)} is not a step of the pipeline here", "dim")
     text.append("\n")
-    text.append_text(_runs_text(row, cell, styles))
-    if marked is not None:
-        text.append(f"\n◆ {plain(marked.step)} at {marked.commit[:12]} is marked: ", style=styles["accent"])
-        text.append("e explains the change between the two", style=styles["dim"])
+    text.append_text(_runs_text(row, cell))
+    if marked:
+        text.append(f"\n◆ {marked} is marked: ", "accent")
+        text.append("e explains the change between the two", "dim")
     return text
 
 
-def _runs_text(row: TimelineRow, cell: TimelineCell | None, styles: Styles) -> Text:
+def _runs_text(row: TimelineRow, cell: TimelineCell | None) -> Text:
     text = Text()
     if cell is not None and cell.run is not None:
         does = {FAILED: "failed in", RUNNING: "runs in"}.get(cell.state, "from")
-        text.append(f"{does} run ", style=styles["dim"])
-        text.append(cell.run[:8], style=styles["link"])
+        text.append(f"{does} run ", "dim")
+        text.append(cell.run[:8], "link")
         text.append("   ")
     if not row.runs:
-        text.append("the commit itself was not run: r runs it", style=styles["dim"])
+        text.append("the commit itself was not run: r runs it", "dim")
         return text
-    text.append(f"{count(len(row.runs), 'run')} of this commit: ", style=styles["dim"])
+    text.append(f"{count(len(row.runs), 'run')} of this commit: ", "dim")
     for run in row.runs[:3]:
         sign = sign_of(run.status)
-        text.append(f"{sign.mark} ", style=styles[sign.style])
-        text.append(f"{run.id[:8]}  ", style=styles["plain"])
+        text.append(f"{sign.mark} ", sign.style)
+        text.append(f"{run.id[:8]}  ", "plain")
     return text
 
 
