@@ -16,7 +16,7 @@ class PersistentProcess:
     """One git process, started at the first request and again after it ended. Hold `lock` around a request and its answer.
 
     With `local` it gets none of the user's variables that may be secret, as for `popen`.
-    A caller that can't read an answer to its end calls `stop`: the next request then starts a fresh process.
+    A caller that can't read an answer to its end calls `close`: the next request then starts a fresh process.
     """
 
     def __init__(self, location: Location, *args: str, local: bool = False) -> None:
@@ -33,7 +33,7 @@ class PersistentProcess:
         if self._process is not None:
             if self._process.poll() is None:
                 return
-            self.stop()
+            self.close()
         self._errors = stderr_file()
         self._process = popen(self._location, *self._args, stderr=self._errors.fileno(), local=self._local)
         assert self._process.stdout is not None
@@ -77,10 +77,10 @@ class PersistentProcess:
         code = self._process.wait()
         self._errors.seek(0)
         error = translate(self._location.folder, self._args, code, self._errors.read())
-        self.stop()
+        self.close()
         return error
 
-    def stop(self) -> None:
+    def close(self) -> None:
         """Ends the process, whatever it is doing."""
         process, out, errors = self._process, self._out, self._errors
         self._process = self._out = self._errors = None

@@ -11,7 +11,7 @@ from gitml.core.model.result import OutputRef
 from gitml.core.model.stop_signal import StopSignal
 from gitml.errors import IntegrityError, RemoteError
 from gitml.store.index.artifacts import Artifact
-from gitml.store.remote.transfer.download import Downloader, DownloadProblem, DownloadResult
+from gitml.store.remote.transfer.download import DownloadProblem, DownloadResult, download_roots
 from gitml.store.remote.transfer.progress import TransferRoot
 from gitml.transfer.availability import Availability
 from gitml.transfer.lfs_inputs import POINTED
@@ -39,7 +39,7 @@ def download(ws: Workspace, choice: RunSelection, emit: Emit, stop: StopSignal) 
     try:
         sources = [source for _, source in remotes.usable(specs)] if absent else []
         with using_store(ws):
-            result = Downloader(ws.store, sources, remotes.indexes).download(absent, emit, lambda: stop.level > 0)
+            result = download_roots(ws.store, sources, remotes.indexes, absent, emit, lambda: stop.level > 0)
     finally:
         remotes.close()
     failures = tuple(DownloadProblem(failure.remote, None, failure.error.message) for failure in remotes.failures)
@@ -65,7 +65,7 @@ def fetch_outputs(ws: Workspace, outputs: Iterable[OutputRef], emit: Emit, stop:
         with using_store(ws):
             for roots, specs in ((made, remotes.specs if made else ()), (pointed, remotes.lfs if pointed else ())):
                 sources = [source for _, source in remotes.usable(specs)] if roots else []
-                one = Downloader(ws.store, sources, remotes.indexes).download(roots, emit, lambda: stop.level > 0)
+                one = download_roots(ws.store, sources, remotes.indexes, roots, emit, lambda: stop.level > 0)
                 result = DownloadResult(*[ours + theirs for ours, theirs in zip(result, one, strict=True)])  # type: ignore[operator]
     finally:
         remotes.close()

@@ -28,7 +28,7 @@ from gitml.store.remote.backends.object_storage import ObjectStorageRemote
 from gitml.store.remote.backends.partial_upload import PIECE, AzureUpload, S3Upload
 from gitml.store.remote.cache import PackIndexes, RemoteCache, RemoteSource
 from gitml.store.remote.layout import key_of
-from gitml.store.remote.transfer.download import Downloader, DownloadResult
+from gitml.store.remote.transfer.download import DownloadResult, download_roots
 from gitml.store.remote.transfer.progress import TransferRoot
 from gitml.store.remote.transfer.upload import Uploader
 from tests.kit.disks.small_disk import small_disk_at
@@ -85,9 +85,8 @@ def send(store: LocalStore, remote: RemoteStore, *roots: TransferRoot) -> None:
 
 
 def fetch(store: LocalStore, remote: RemoteStore, *roots: TransferRoot) -> DownloadResult:
-    return Downloader(
-        store, [RemoteSource(remote, RemoteCache(Facts(), remote.identity))], PackIndexes(store.root)
-    ).download(roots)
+    known = RemoteCache(Facts(), remote.identity)
+    return download_roots(store, [RemoteSource(remote, known)], PackIndexes(store.root), roots)
 
 
 def content(store: LocalStore, path: Path, length: int = SIZE) -> list[TransferRoot]:

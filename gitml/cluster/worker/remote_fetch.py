@@ -22,7 +22,7 @@ from gitml.errors import GitmlError, RemoteError
 from gitml.store.local.store import LocalStore
 from gitml.store.remote.backends.kinds import open_remote
 from gitml.store.remote.cache import PackIndexes, RemoteCache, RemoteSource
-from gitml.store.remote.transfer.download import Downloader
+from gitml.store.remote.transfer.download import download_roots
 from gitml.store.remote.transfer.progress import TransferRoot, TransferStoppedError
 from gitml.workspace import KnownFacts
 
@@ -121,8 +121,8 @@ def fetch_outputs(
     watch = _StallWatch(stopped)
     roots = [TransferRoot(output.digest, output.size, output.is_tree, output.name) for output in outputs]
     try:
-        done = Downloader(LocalStore(root, durable=False), sources, PackIndexes(root)).download(
-            roots, watch.progress, watch.stopped
+        done = download_roots(
+            LocalStore(root, durable=False), sources, PackIndexes(root), roots, watch.progress, watch.stopped
         )
     except TransferStoppedError:
         if not stopped():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, closing
 from itertools import islice
 from types import TracebackType
 from typing import NamedTuple
@@ -63,7 +63,7 @@ class Objects:
         """Ends the processes; a later request starts them again."""
         for process in (self._contents, self._headers):
             with process.lock:
-                process.stop()
+                process.close()
 
     def kill(self) -> None:
         """Ends the processes at once, whatever other threads do; nothing may be asked afterwards."""
@@ -133,7 +133,7 @@ class Objects:
                     write(chunk)
                 self._contents.exactly(1)
             except BaseException:
-                self._contents.stop()
+                self._contents.close()
                 raise
             return header.size
 
@@ -171,14 +171,9 @@ class Objects:
                     raise self._missing(oid)
                 yield header
 
-    @contextmanager
-    def _process(self, *args: str) -> Iterator[PersistentProcess]:
+    def _process(self, *args: str) -> AbstractContextManager[PersistentProcess]:
         """A process for one series of requests."""
-        process = PersistentProcess(self.location, *args, local=True)
-        try:
-            yield process
-        finally:
-            process.stop()
+        return closing(PersistentProcess(self.location, *args, local=True))
 
     def tree(self, oid: str) -> Mapping[str, Entry]:
         """What is directly in the tree `oid`, by name, remembered."""

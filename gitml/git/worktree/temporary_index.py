@@ -146,7 +146,7 @@ class Hasher:
     def close(self) -> None:
         """Ends its process."""
         with self._process.lock:
-            self._process.stop()
+            self._process.close()
 
     def _executables(self) -> bool:
         """Whether the repository distinguishes executable files."""

@@ -162,11 +162,26 @@ def is_at(path: str, fd: int) -> bool:
 
 
 def reopen(path: str) -> int | None:
-    """Opens for reading and writing what an earlier try may have left at `path`, made when missing.
+    """Opens for reading and writing, and locks, what an earlier try may have left at `path`, made when missing.
 
-    What is complete is read-only already while it waits for its name. Its writer holds a flock on it: None while that lives,
-    else it is made writable again. PermissionError for another user's file, and where this user may not write at all.
+    None while another process or thread has it, or when it just got its name. What is complete is read-only already while it
+    waits for that: it is made writable again. PermissionError for another user's file, and where this user may not write at all.
     """
+    fd = _reopened(path)
+    is_mine = False
+    try:
+        if fd is not None:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_mine = is_at(path, fd)
+    except BlockingIOError:
+        pass
+    finally:
+        if fd is not None and not is_mine:
+            os.close(fd)
+    return fd if is_mine else None
+
+
+def _reopened(path: str) -> int | None:
     flags = os.O_CLOEXEC | os.O_NOFOLLOW
     try:
         return os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o600)

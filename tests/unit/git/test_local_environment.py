@@ -72,5 +72,5 @@ def test_a_lasting_git_of_a_whole_clone_gets_none_and_of_a_partial_one_what_it_f
         assert lasting._process is not None
         shown = Path(f"/proc/{lasting._process.pid}/environ").read_bytes()
     finally:
-        lasting.stop()
+        lasting.close()
     assert (b"secret" in shown) == partial

@@ -17,7 +17,7 @@ from gitml.core.model.protocols import Download
 from gitml.errors import Guard, IntegrityError, RemoteError, how_to_mend
 from gitml.files import closing_fd, opened, write_all
 from gitml.store.local import disk
-from gitml.store.remote.backends.partial_upload import KEPT, kept_name, lock_alone
+from gitml.store.remote.backends.partial_upload import KEPT, kept_name
 from gitml.store.remote.layout import OBJECTS, KeyedRemote, damaged_object, key_of, missing_object
 from gitml.store.remote.transfer.file_copy import copy_hashed
 
@@ -204,13 +204,9 @@ class FolderRemote(KeyedRemote):
 def _left(path: str) -> int | None:
     """Opens what an upload left; None when another process or another user is at it: then this one begins its own."""
     try:
-        fd = disk.reopen(path)
-    except PermissionError:
+        return disk.reopen(path)
+    except OSError:  # or where nothing can be locked
         return None
-    if fd is None or (lock_alone(fd) and disk.is_at(path, fd)):
-        return fd
-    os.close(fd)
-    return None
 
 
 def _copied(source: int, target: int, moved: Callable[[int], None]) -> str:

@@ -6,7 +6,6 @@ upload is remembered here: the services list what was begun, so another process 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import platform
@@ -249,12 +248,3 @@ def kept_name(digest: Digest, source: str) -> str:
     found = os.stat(source)
     whose = f"{platform.node()} {os.path.realpath(source)} {found.st_dev} {found.st_ino}"
     return f".{hex_of(digest)[:12]}-{hashlib.sha256(os.fsencode(whose)).hexdigest()[:12]}.tmp"
-
-
-def lock_alone(fd: int) -> bool:
-    """Locks an open file until it is closed; False when another process has it, or nothing can be locked there."""
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import shlex
@@ -12,7 +13,7 @@ from typing import Any
 from gitml.core.config.remotes import StoredObject
 from gitml.core.model.digest import hex_of
 from gitml.errors import Guard, IntegrityError
-from gitml.store.remote.backends.partial_upload import KEPT, PIECE, fresh_name, kept_name, lock_alone
+from gitml.store.remote.backends.partial_upload import KEPT, PIECE, fresh_name, kept_name
 from gitml.store.remote.layout import damaged_object
 
 _HASHING = 600.0  # seconds that the host may take to hash what lies there
@@ -23,7 +24,7 @@ def upload_over_sftp(fs: Any, source: str, path: str, item: StoredObject, moved:
     folder = path.rpartition("/")[0]
     with Guard(source):
         reading = os.open(source, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        kept = item.size >= KEPT and lock_alone(reading)  # one process at a time goes on with it
+        kept = item.size >= KEPT and _is_alone(reading)  # one process at a time goes on with it
         fresh = f"{folder}/{kept_name(item.digest, source) if kept else fresh_name(item.digest)}"
     try:
         fs.makedirs(folder, exist_ok=True)
@@ -87,6 +88,15 @@ def _begun(fs: Any, fresh: str, reading: int) -> tuple[int, Any]:
     for at in range(0, begun, PIECE):
         state.update(os.pread(reading, PIECE, at))
     return (begun, state) if str(answer.stdout).partition(" ")[0] == state.hexdigest() else nothing
+
+
+def _is_alone(fd: int) -> bool:
+    """Locks an open file until it is closed; False when another process has it, or nothing can be locked there."""
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
 
 
 def _is_refused(error: BaseException) -> bool:

@@ -39,43 +39,37 @@ class DownloadResult(NamedTuple):
     bytes: int
 
 
-class Downloader:
-    """Downloads into the Store of this machine, from the first remote that has what is requested."""
+def download_roots(
+    store: LocalStore,
+    sources: Sequence[RemoteSource],
+    indexes: PackIndexes,
+    roots: Iterable[TransferRoot],
+    emit: Callable[[Transferring], None] = lambda _: None,
+    stopped: Callable[[], bool] = lambda: False,
+) -> DownloadResult:
+    """Downloads what is not here. What one remote lacks or has wrong is requested from the next; the result names the rest.
 
-    def __init__(self, store: LocalStore, sources: Sequence[RemoteSource], indexes: PackIndexes) -> None:
-        self.store = store
-        self.sources = sources
-        self.indexes = indexes
-
-    def download(
-        self,
-        roots: Iterable[TransferRoot],
-        emit: Callable[[Transferring], None] = lambda _: None,
-        stopped: Callable[[], bool] = lambda: False,
-    ) -> DownloadResult:
-        """Downloads what is not here. What one remote lacks or has wrong is requested from the next; the result names the rest.
-
-        MachineError when this machine can't take it, TransferStoppedError when stopped; what has arrived stays.
-        """
-        wanted = list({root.digest: root for root in roots}.values())
-        left = [root for root in wanted if not self.store.has(root.digest, root.size, tree=root.tree)]
-        problems: list[DownloadProblem] = []
-        moved = 0
-        for source in self.sources:
-            if not left:
-                break
-            meter = TransferMeter("download", source.remote.name, emit, stopped)
-            one = _Fetching(self, source, meter)
-            try:
-                one.run(left)
-            except (RemoteError, TrustError) as error:
-                problems.append(DownloadProblem(source.remote.name, None, error.message))
-            problems += one.problems
-            moved += meter.done
-            left = [root for root in left if root.digest not in one.here]
-        lost = {root.digest for root in left}
-        here = tuple(root for root in wanted if root.digest not in lost)
-        return DownloadResult(here, tuple(left), tuple(problems), moved)
+    MachineError when this machine can't take it, TransferStoppedError when stopped; what has arrived stays.
+    """
+    wanted = list({root.digest: root for root in roots}.values())
+    left = [root for root in wanted if not store.has(root.digest, root.size, tree=root.tree)]
+    problems: list[DownloadProblem] = []
+    moved = 0
+    for source in sources:
+        if not left:
+            break
+        meter = TransferMeter("download", source.remote.name, emit, stopped)
+        one = _Fetching(store, indexes, source, meter)
+        try:
+            one.run(left)
+        except (RemoteError, TrustError) as error:
+            problems.append(DownloadProblem(source.remote.name, None, error.message))
+        problems += one.problems
+        moved += meter.done
+        left = [root for root in left if root.digest not in one.here]
+    lost = {root.digest for root in left}
+    here = tuple(root for root in wanted if root.digest not in lost)
+    return DownloadResult(here, tuple(left), tuple(problems), moved)
 
 
 class _Tree(NamedTuple):
@@ -89,9 +83,9 @@ class _Tree(NamedTuple):
 class _Fetching:
     """A download from one remote under way."""
 
-    def __init__(self, fetcher: Downloader, source: RemoteSource, meter: TransferMeter) -> None:
-        self.store = fetcher.store
-        self.indexes = fetcher.indexes
+    def __init__(self, store: LocalStore, indexes: PackIndexes, source: RemoteSource, meter: TransferMeter) -> None:
+        self.store = store
+        self.indexes = indexes
         self.remote, self.known = source
         self.meter = meter
         self.here: set[Digest] = set()

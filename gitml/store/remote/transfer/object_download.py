@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
+from typing import NamedTuple
 
 from gitml.core.config.remotes import StoredObject
 from gitml.core.model.digest import PREFIX, Digest, hex_of
@@ -37,18 +37,22 @@ def download_object(store: LocalStore, remote: RemoteStore, item: StoredObject, 
 
     Several processes and threads may request one object: one downloads it, the others find it.
     """
-    with _Part(store, item, meter) as part:
+    with _part(store, item, meter) as part:
         if store.is_intact(item.digest, item.size):
-            part.drop()
+            with Guard(part.path):
+                os.unlink(part.path)
             meter.moved(item.size)
             return
-        begun = part.size()
+        begun = os.fstat(part.fd).st_size
         found = with_retries(lambda moved: _receive(remote, item, part, moved), meter)
         if found != item.digest and begun:
-            part.clear()  # what lay here before may be the bad part
+            with Guard(part.path):
+                os.ftruncate(part.fd, 0)  # what lay here before may be the bad part
             found = with_retries(lambda moved: _receive(remote, item, part, moved), meter)
         if found != item.digest:
-            part.set_aside(f"from remote {remote.name}, its content is {found}")
+            # Under a name of its own: the object of this machine was not bad.
+            aside = f"{hex_of(item.digest)}.remote"
+            store.set_aside(part.path, aside, f"from remote {remote.name}, its content is {found}")
             raise WrongBytesError(item, remote, f"its content is {found[:19]}…")
         with Guard(part.path):
             disk.make_canonical(part.fd)
@@ -57,11 +61,38 @@ def download_object(store: LocalStore, remote: RemoteStore, item: StoredObject, 
         store.publish([PendingObject(item.digest, part.path, written.st_ino, disk.changed_if_large(written))])
 
 
+class _Part(NamedTuple):
+    """The temporary of one object, and its open file."""
+
+    path: str
+    fd: int
+
+
+@contextmanager
+def _part(store: LocalStore, item: StoredObject, meter: TransferMeter) -> Iterator[_Part]:
+    """The temporary of one object, held by one thread of one process at a time."""
+    store.new_temporary()  # makes the folder
+    path = f"{store.temporaries}/part-{hex_of(item.digest)}"
+    while True:
+        with Guard(path):
+            try:
+                fd = disk.reopen(path)
+            except PermissionError:
+                # another user's, who may be at work on it or gone: this one begins its own
+                path = f"{path}-{os.geteuid()}"
+                fd = disk.reopen(path)
+        if fd is not None:
+            break
+        meter.check_stopped()
+        time.sleep(0.1)
+    with closing_fd(fd):
+        yield _Part(path, fd)
+
+
 def _receive(remote: RemoteStore, item: StoredObject, part: _Part, moved: Callable[[int], None]) -> Digest:
     """Writes what the part lacks; the Digest of all of it. Remotes raise when they are cut off: a plain end is the end."""
-    at = part.size()
+    at = os.fstat(part.fd).st_size
     if at > item.size:
-        part.clear()
         at = 0
     download = remote.get(item, at)
     with Guard(part.path), closing(GrowingFileHash(part.fd)) as hashing:
@@ -96,76 +127,6 @@ def _receive(remote: RemoteStore, item: StoredObject, part: _Part, moved: Callab
 
 def _wrong_length(size: int, wanted: int) -> str:
     return f"it is {'longer' if size > wanted else 'shorter'} than it should be"
-
-
-class _Part:
-    """The temporary of one object, held by one thread of one process at a time."""
-
-    def __init__(self, store: LocalStore, item: StoredObject, meter: TransferMeter) -> None:
-        self.store = store
-        self.item = item
-        self.meter = meter
-        self.path = f"{store.temporaries}/part-{hex_of(item.digest)}"
-        self.fd = -1
-
-    def __enter__(self) -> _Part:
-        self.store.new_temporary()  # makes the folder
-        while True:
-            with Guard(self.path):
-                fd = self._opened()
-                if fd is None:
-                    self._wait()
-                    continue
-                try:
-                    self._lock(fd)
-                    if disk.is_at(self.path, fd):
-                        self.fd = fd
-                        return self
-                except BaseException:
-                    os.close(fd)
-                    raise
-                os.close(fd)  # another finished it meanwhile
-
-    def _opened(self) -> int | None:
-        try:
-            return disk.reopen(self.path)
-        except PermissionError:
-            # another user's, who may be at work on it or gone: this one begins its own
-            self.path = f"{self.path}-{os.geteuid()}"
-            return disk.reopen(self.path)
-
-    def _lock(self, fd: int) -> None:
-        while True:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                self._wait()
-
-    def _wait(self) -> None:
-        self.meter.check_stopped()
-        time.sleep(0.1)
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self.fd)
-
-    def size(self) -> int:
-        """Bytes that are here already."""
-        return os.fstat(self.fd).st_size
-
-    def clear(self) -> None:
-        """Empties it."""
-        with Guard(self.path):
-            os.ftruncate(self.fd, 0)
-
-    def drop(self) -> None:
-        """Removes it."""
-        with Guard(self.path):
-            os.unlink(self.path)
-
-    def set_aside(self, why: str) -> None:
-        """Moves it to the quarantine, under a name of its own: the object of this machine was not bad."""
-        self.store.set_aside(self.path, f"{hex_of(self.item.digest)}.remote", why)
 
 
 def download_pack(remote: RemoteStore, item: StoredObject, meter: TransferMeter) -> bytearray:

@@ -12,7 +12,7 @@ from gitml.core.config.remotes import RemoteSpec
 from gitml.store.local.store import LocalStore
 from gitml.store.remote.backends.folder import FolderRemote
 from gitml.store.remote.cache import PackIndexes, RemoteCache, RemoteSource
-from gitml.store.remote.transfer.download import Downloader, DownloadResult
+from gitml.store.remote.transfer.download import DownloadResult, download_roots
 from gitml.store.remote.transfer.progress import TransferRoot, UploadResult
 from gitml.store.remote.transfer.upload import Uploader
 from gitml.store.remote.transfer.upload_plan import UploadPlan
@@ -54,7 +54,7 @@ class Side:
 
     def fetch(self, remotes: list[FolderRemote], *roots: TransferRoot) -> DownloadResult:
         sources = [RemoteSource(remote, self.known(remote)) for remote in remotes]
-        return Downloader(self.store, sources, self.indexes).download(roots)
+        return download_roots(self.store, sources, self.indexes, roots)
 
     def has(self, root: TransferRoot) -> bool:
         return LocalStore(self.store.root).has(root.digest, root.size, tree=root.tree)

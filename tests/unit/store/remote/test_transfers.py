@@ -19,7 +19,7 @@ from gitml.store.local import disk
 from gitml.store.remote.backends.folder import FolderRemote
 from gitml.store.remote.backends.partial_upload import KEPT, kept_name
 from gitml.store.remote.cache import RemoteSource
-from gitml.store.remote.transfer.download import Downloader
+from gitml.store.remote.transfer.download import download_roots
 from gitml.store.remote.transfer.progress import TransferRoot, TransferStoppedError
 from gitml.store.remote.transfer.upload import Uploader
 from tests.unit.store.remote.conftest import Side
@@ -355,9 +355,8 @@ def test_a_folder_that_is_not_mounted_is_unreachable_not_empty(one: Side, tmp_pa
     blob = one.blob(b"small")
     with pytest.raises(RemoteError, match="no such folder"):
         one.send(remote, blob)
-    brought = Downloader(Side(tmp_path / "x").store, [RemoteSource(remote, one.known(remote))], one.indexes).download(
-        [blob]
-    )
+    sources = [RemoteSource(remote, one.known(remote))]
+    brought = download_roots(Side(tmp_path / "x").store, sources, one.indexes, [blob])
     assert brought.lost == (blob,)
     assert "no such folder" in brought.problems[0].what
 
