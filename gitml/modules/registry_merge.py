@@ -75,8 +75,8 @@ def merge_registry(location: Location, objects: Objects, remote: str, theirs: st
         journal.close()
 
 
-def events_between(location: Location, known: str | None, tip: str) -> int:
+def events_between(objects: Objects, known: str | None, tip: str) -> int:
     """How many events the registry at `tip` has beyond `known`."""
     from gitml.git.log.diff import changes_between
 
-    return len(changes_between(location, known, tip, FOLDER).added)
+    return len(changes_between(objects, known, tip, FOLDER).added)

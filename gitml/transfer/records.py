@@ -227,5 +227,5 @@ def _count(ws: Workspace, log: str, known: str | None, tip: str | None) -> int:
     if log == REGISTRY:
         from gitml.modules.registry_merge import events_between
 
-        return events_between(ws.location, known, tip)
+        return events_between(ws.objects, known, tip)
     return sum(item.path.endswith("/run.json") for item in ws.records.difference(known, tip).added())

@@ -23,24 +23,16 @@ class Changes(NamedTuple):
     removed: list[str]
 
 
-def changes_between(location: Location, known: str | None, tip: str, below: str) -> Changes:
+def changes_between(objects: Objects, known: str | None, tip: str, below: str) -> Changes:
     """How the files in the folder `below` differ between two records; against nothing when `known` is None."""
-    added: list[tuple[str, str]] = []
-    removed: list[str] = []
-    if known is None:
-        for line in os.fsdecode(git(location, "ls-tree", "-r", "-z", "--full-tree", tip, "--", below)).split("\0")[:-1]:
-            meta, _, path = line.partition("\t")
-            added.append((path, meta.split(" ")[2]))
-        return Changes(added, removed)
-    answer = git(location, "diff-tree", "-r", "-z", "--no-renames", "--no-abbrev", known, tip, "--", below)
-    fields = os.fsdecode(answer).split("\0")[:-1]
-    for meta, path in zip(fields[::2], fields[1::2], strict=True):
-        _, _, _, oid, status = meta.split(" ")
-        if status != "A":
-            removed.append(path)
-        if status != "D":
-            added.append((path, oid))
-    return Changes(added, removed)
+    found = Changes([], [])
+    for path, ours, theirs in tree_changes(objects, known, tip):
+        if path.startswith(f"{below}/"):
+            if ours is not None:
+                found.removed.append(path)
+            if theirs is not None:
+                found.added.append((path, theirs.oid))
+    return found
 
 
 class AddedFile(NamedTuple):

@@ -185,7 +185,7 @@ class GitRecordLog:
         """What the folder `below` has at the record `tip` and not at the record `known`, and the other way round."""
         from gitml.git.log.diff import changes_between
 
-        return changes_between(self._location, known, tip, below)
+        return changes_between(self._objects, known, tip, below)
 
     def read(self, oid: str) -> bytes:
         """A blob of the log."""

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from gitml.core.kinds.port_kinds import is_directory
 from gitml.core.model.digest import Digest
-from gitml.store.index.index import Index
+from gitml.store.index.index import Index, escaped
 
 
 class ContentMaker(NamedTuple):
@@ -240,5 +240,4 @@ def _matching(words: Sequence[str]) -> tuple[str, list[str]]:
         return "", []
     text = " || ' ' || ".join(("step || '.' || port", "pipeline", "kind", "run", "place", "digest"))
     term = f"{text} LIKE ? ESCAPE '\\'"
-    escaped = [word.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") for word in words]
-    return f"WHERE {' AND '.join([term] * len(words))}", [f"%{word}%" for word in escaped]
+    return f"WHERE {' AND '.join([term] * len(words))}", [f"%{escaped(word)}%" for word in words]

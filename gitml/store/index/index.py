@@ -5,11 +5,12 @@ An SQLite file, opened in about a millisecond, set aside and rebuilt when it can
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 from gitml.core.model.action import Action, decode_action
@@ -62,7 +63,6 @@ CREATE INDEX used_path ON used (path);
 """
 
 BUSY_SECONDS = 60.0
-_PARTS = ("", "-wal", "-shm")
 
 
 class Index:
@@ -86,7 +86,12 @@ class Index:
         self.aside: str | None = None  # where one went that was damaged or of another version
         self._lost = False
         self._unwritten: dict[tuple[str, str], str] | None = None  # facts remembered within `snapshot`
-        self._db = self._opened()
+        try:
+            self._db = self._opened()
+        except MachineError:
+            if not read_only:
+                raise
+            self.detach()
 
     def detach(self) -> None:
         """Continues with a private copy of the file's content, kept in memory while it is small."""
@@ -131,17 +136,15 @@ class Index:
         try:
             return self._db.execute(sql, _bindable(values))
         except sqlite3.Error as error:
-            if not self.read_only or self.detached or within or not _denies(error):
+            if not self.read_only or self.detached or within or _code_of(error) not in _DENIALS:
                 raise self._refused(error) from error
         self.detach()
         return self.execute(sql, values)
 
     def rows(self, sql: str, values: Iterable[Any] = ()) -> list[Any]:
         """All rows of a query."""
-        try:
+        with self._answering():
             return self._db.execute(sql, _bindable(values)).fetchall()
-        except sqlite3.Error as error:
-            raise self._refused(error) from error
 
     def row(self, sql: str, values: Iterable[Any] = ()) -> Any | None:
         """The first row of a query, None when there is none."""
@@ -155,13 +158,19 @@ class Index:
 
     def execute_many(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
         """Runs a statement for each row of values."""
-        try:
+        with self._answering():
             self._db.executemany(sql, map(_bindable, rows))
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        """SQLite's refusal is raised as what it means to a user."""
+        try:
+            yield
         except sqlite3.Error as error:
             raise self._refused(error) from error
 
     def _refused(self, error: sqlite3.Error) -> GitmlError:
-        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+        code = _code_of(error)
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             return BusyError(
                 "another process is writing to the index", where=self.path, hint="try again when it has ended"
@@ -183,15 +192,6 @@ class Index:
         raise error  # a mistake of ours in SQL
 
     def _opened(self) -> sqlite3.Connection:
-        if not self.read_only:
-            return self._opened_to_write()
-        try:
-            return self._opened_to_write()
-        except MachineError:
-            self.detach()
-            return self._db
-
-    def _opened_to_write(self) -> sqlite3.Connection:
         db = self._connected()
         if db is not None:
             return db
@@ -219,10 +219,8 @@ class Index:
         """The database if it is one of ours and, as far as opening it shows, whole."""
         if not os.path.exists(self.path):
             return None
-        try:
+        with self._answering():
             db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None)
-        except sqlite3.Error as error:
-            raise self._refused(error) from error
         try:
             if db.execute("PRAGMA user_version").fetchone()[0] == VERSION:
                 db.execute("PRAGMA synchronous = NORMAL")
@@ -230,8 +228,7 @@ class Index:
                 return db
         except sqlite3.Error as error:
             db.close()
-            code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-            if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):
+            if _code_of(error) in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR):
                 return None
             raise self._refused(error) from error
         db.close()
@@ -241,23 +238,16 @@ class Index:
         db = self._connected()
         if db is None:
             return False
-        try:
+        with closing(db), suppress(sqlite3.Error):
             return bool(db.execute("PRAGMA quick_check(1)").fetchone()[0] == "ok")
-        except sqlite3.Error:
-            return False
-        finally:
-            db.close()
+        return False
 
     def _set_aside(self) -> None:
-        n = 1
-        while os.path.lexists(f"{self.path}.bad-{n}"):
-            n += 1
-        for part in _PARTS:
-            try:
-                os.rename(self.path + part, f"{self.path}.bad-{n}{part}")
-                self.aside = self.aside or f"{self.path}.bad-{n}"
-            except FileNotFoundError:
-                continue
+        aside = next(name for n in itertools.count(1) if not os.path.lexists(name := f"{self.path}.bad-{n}"))
+        for part in ("", "-wal", "-shm"):
+            with suppress(FileNotFoundError):
+                os.rename(self.path + part, aside + part)
+                self.aside = self.aside or aside
 
     # Facts, and what else has one key
 
@@ -381,7 +371,7 @@ def decoded(text: str) -> ActionResult | None:
         return None
 
 
-_DENIALS = (
+_DENIALS = (  # the file can't be written, or the disk is full
     sqlite3.SQLITE_READONLY,
     sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_PERM,
@@ -390,9 +380,9 @@ _DENIALS = (
 )
 
 
-def _denies(error: sqlite3.Error) -> bool:
-    """Whether the error means that the file can't be written, or the disk is full."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _DENIALS
+def _code_of(error: sqlite3.Error) -> int:
+    """The primary result code of SQLite."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF
 
 
 def _copied(path: str, copy: sqlite3.Connection) -> bool:
@@ -400,17 +390,12 @@ def _copied(path: str, copy: sqlite3.Connection) -> bool:
     from urllib.parse import quote
 
     for how in ("mode=ro", "mode=ro&immutable=1"):
-        try:
-            source = sqlite3.connect(f"file:{quote(os.path.abspath(path))}?{how}", uri=True)
-            try:
+        with suppress(sqlite3.Error):
+            with closing(sqlite3.connect(f"file:{quote(os.path.abspath(path))}?{how}", uri=True)) as source:
                 source.backup(copy)
-            finally:
-                source.close()
             if copy.execute("PRAGMA user_version").fetchone()[0] == VERSION:
                 copy.execute("SELECT value FROM meta WHERE name = ''")
                 return True
-        except sqlite3.Error:
-            continue
     return False
 
 
@@ -424,6 +409,11 @@ def _bindable(values: Iterable[Any]) -> tuple[Any, ...]:
             for value in values
         ]
     )
+
+
+def escaped(text: str) -> str:
+    """A text as it stands in a pattern of ``LIKE … ESCAPE '\\'``."""
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
 
 
 @contextmanager

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any, Literal, NamedTuple
 
 from gitml.core.model.digest import Digest
 from gitml.core.model.result import ActionResult
 from gitml.core.records.record import Run, StepRun, metrics_as_json
 from gitml.core.text.format import NUMBER_WORDS
-from gitml.store.index.index import Index
+from gitml.store.index.index import Index, escaped
 from gitml.store.index.results import Preimage, StepResult, put_actions, put_results, settle_runs
 
 _COLUMNS = (
@@ -190,37 +192,24 @@ def newest_runs(
 
     `commit` is the beginning of the commit that was run, `on` of that or of the one the uncommitted work lay on.
     """
-    terms: list[str] = []
-    values: list[Any] = []
-    for column, value in (
-        ("pipeline", pipeline),
-        ("experiment", experiment),
-        ("status", status),
-        ("branch", branch),
-    ):
-        if value is not None:
-            terms.append(f"{column} = ?")
-            values.append(value)
-    if commit is not None:
-        terms.append('"commit" >= ? AND "commit" < ?')
-        values += [commit, commit + _LAST]
-    if on is not None:
-        terms.append('("commit" >= ? AND "commit" < ? OR base >= ? AND base < ?)')
-        values += [on, on + _LAST] * 2
     # The primary key of tags is in the order of the list: with a tag, page by it.
     table, at, name = ("runs", "runs.started", "runs.id")
     if tag is not None:
         table, at, name = ("tags CROSS JOIN runs ON runs.id = tags.run", "tags.started", "tags.run")
-        terms.append("tag = ?")
-        values.append(tag)
-    if since is not None:
-        terms.append(f"{at} >= ?")
-        values.append(since)
-    if before is not None:
-        terms.append(f"({at}, {name}) < (SELECT started, id FROM runs WHERE id = ?)")  # noqa: S608 - ours
-        values.append(before)
-    where = f"WHERE {' AND '.join(terms)}" if terms else ""
-    values.append(-1 if limit is None else limit)
+    wanted: tuple[tuple[str, str | float | None, Sequence[Any]], ...] = (
+        ("pipeline = ?", pipeline, [pipeline]),
+        ("experiment = ?", experiment, [experiment]),
+        ("status = ?", status, [status]),
+        ("branch = ?", branch, [branch]),
+        ('"commit" >= ? AND "commit" < ?', commit, [commit, f"{commit}{_LAST}"]),
+        ('("commit" >= ? AND "commit" < ? OR base >= ? AND base < ?)', on, [on, f"{on}{_LAST}"] * 2),
+        ("tag = ?", tag, [tag]),
+        (f"{at} >= ?", since, [since]),
+        (f"({at}, {name}) < (SELECT started, id FROM runs WHERE id = ?)", before, [before]),  # noqa: S608 - ours
+    )
+    given = [(term, values) for term, value, values in wanted if value is not None]
+    where = f"WHERE {' AND '.join(term for term, _ in given)}" if given else ""
+    values = [*chain.from_iterable(values for _, values in given), -1 if limit is None else limit]
     sql = f"SELECT {_COLUMNS} FROM {table} {where} ORDER BY {at} DESC, {name} DESC LIMIT ?"  # noqa: S608 - no value in it
     return [_decoded(row) for row in index.rows(sql, values)]
 
@@ -335,11 +324,11 @@ def metric_by_commit(index: Index, pipeline: str, metric: str) -> dict[str, floa
 def _term(condition: RunCondition) -> tuple[str, list[Any]]:
     value = condition.value
     if condition.kind == "text":
-        return f"{_TEXTS} LIKE ? ESCAPE '\\'", [f"%{_escaped(str(value))}%"]
+        return f"{_TEXTS} LIKE ? ESCAPE '\\'", [f"%{escaped(str(value))}%"]
     if condition.kind == "field":
         return f"{_SORTS[condition.name]} = ?", [value]
     if condition.kind == "prefix":
-        like = f"{_escaped(str(value))}%"
+        like = f"{escaped(str(value))}%"
         return "(\"commit\" LIKE ? ESCAPE '\\' OR base LIKE ? ESCAPE '\\')", [like, like]
     if condition.kind == "tag":
         return "id IN (SELECT run FROM tags WHERE tag = ?)", [value]
@@ -351,11 +340,7 @@ def _term(condition: RunCondition) -> tuple[str, list[Any]]:
         f"type != 'text' AND value {condition.sign} ?"  # NaN and infinities, which are kept as text, meet no condition
     )
     sql = f"EXISTS (SELECT 1 FROM json_each(metrics) WHERE {named} AND {compared})"  # noqa: S608 - _SIGNS
-    return sql, [condition.name, f"%.{_escaped(condition.name)}", value]
-
-
-def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return sql, [condition.name, f"%.{escaped(condition.name)}", value]
 
 
 def _json_path(name: str) -> str:
@@ -364,9 +349,6 @@ def _json_path(name: str) -> str:
 
 def row_of(run: Run, record_commit: str = "") -> RunRow:
     """The RunRow of a Run."""
-    counts: dict[str, int] = {}
-    for step in run.steps:
-        counts[step.outcome] = counts.get(step.outcome, 0) + 1
     return RunRow(
         run.id,
         run.started,
@@ -380,7 +362,7 @@ def row_of(run: Run, record_commit: str = "") -> RunRow:
         run.dirty,
         run.message,
         run.tags,
-        counts,
+        dict(Counter(step.outcome for step in run.steps)),
         run.metrics(),
         record_commit,
     )
