@@ -204,7 +204,9 @@ class WorkerAttempt:
             return None
         from gitml.execute.sandbox.isolation import Isolation
 
-        roots = (*realized.read_roots, *_own_roots(program))
+        # a program outside the system's folders may be run, wherever PATH has it
+        own = (program, os.path.realpath(program)) if program.startswith("/") else ()
+        roots = (*realized.read_roots, *own)
         named = () if realized.redirect is None else _imported(task.environment, realized.redirect.tops)
         return Isolation(task.strict, task.network, roots, sandbox.seen, sandbox.root, named).enter
 
@@ -335,11 +337,6 @@ def _cannot_start(argv: tuple[str, ...], error: OSError | ValueError) -> InputEr
     if isinstance(error, PermissionError):
         return InputError(f"not executable: {name}", hint=f"git update-index --chmod=+x {name}")
     return InputError(f"can't run {name}: {error.strerror}")
-
-
-def _own_roots(program: str) -> tuple[str, ...]:
-    """A program outside the system's folders may be run, wherever PATH has it."""
-    return (program, os.path.realpath(program)) if program.startswith("/") else ()
 
 
 def duration(seconds: float) -> str:

@@ -11,6 +11,7 @@ import select
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import NamedTuple
 
 from gitml.execute.log_text import last_line
@@ -56,16 +57,11 @@ def free_ports(count: int, address: str = "") -> list[int]:
     """Ports that nobody uses just now."""
     import socket
 
-    held = []
-    try:
-        for _ in range(count):
-            probe = socket.socket()
-            held.append(probe)
+    with ExitStack() as held:
+        probes = [held.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
             probe.bind((address, 0))
-        return [int(probe.getsockname()[1]) for probe in held]
-    finally:
-        for probe in held:
-            probe.close()
+        return [int(probe.getsockname()[1]) for probe in probes]
 
 
 def variables(rendezvous: Rendezvous, environ: Mapping[str, str]) -> list[tuple[int, dict[str, str]]]:

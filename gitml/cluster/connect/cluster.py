@@ -164,7 +164,8 @@ class Cluster:
 
         client = self.connection.client
         address = self.address
-        if not client and not self._is_part():
+        # a driver needs a machine of the cluster under it
+        if not client and not any(_is_here(machine.address) for machine in self.machines()):
             if not from_outside:
                 raise self._no_part()
             client, address = True, f"{self.address.rpartition(':')[0]}:{CLIENT_PORT}"
@@ -187,11 +188,6 @@ class Cluster:
         if terminated is not None and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, terminated)  # Ray has put its own in its place, which ends the process
         self.joined = True
-
-    def _is_part(self) -> bool:
-        """A driver needs a machine of the cluster under it."""
-        assert self.head is not None
-        return any(_is_here(machine.address) for machine in self.head.machines())
 
     def _no_part(self) -> RemoteError:
         client = f"ray://{self.address.rpartition(':')[0]}:{CLIENT_PORT}"

@@ -113,7 +113,8 @@ class FolderGarbageCollector:
             pinned = self._pinned()
             self._clear_up()
             objects = self._objects()
-            limit = self.limit if self.limit is not None else _half_of_disk(self.root)
+            disk = os.statvfs(self.root)
+            limit = self.limit if self.limit is not None else disk.f_blocks * disk.f_frsize // 2
             if sum(size for _, size, _ in objects.values()) <= limit:
                 return 0
             return self._evict(objects, self._kept(pinned, int(KEEP * limit)))
@@ -214,8 +215,3 @@ class FolderGarbageCollector:
         with open(mark, "wb"):
             os.utime(mark)
         return freed
-
-
-def _half_of_disk(path: str) -> int:
-    disk = os.statvfs(path)
-    return disk.f_blocks * disk.f_frsize // 2

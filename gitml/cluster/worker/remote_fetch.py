@@ -77,33 +77,29 @@ class StoreBackoff:
                 self._until[problem.store.identity] = time.monotonic() + BACKOFF
 
 
-class RemoteFetch:
-    """Fetches `outputs` in a thread; `problems` are complete when it has ended."""
+class RemoteFetch(threading.Thread):
+    """Fetches `outputs` in a thread; `problems` are complete when it has ended. After `stopping` it ends; what has come stays."""
 
     def __init__(self, place: FolderSpec, outputs: Sequence[OutputRef], stores: Sequence[RemoteSpec]) -> None:
+        super().__init__(name="gitml-fetch", daemon=True)
         self.problems: list[FetchProblem] = []
+        self.stopping = threading.Event()
         self._place, self._outputs, self._stores = place, outputs, stores
-        self._stop = threading.Event()
-        self._ended = threading.Event()
-        threading.Thread(target=self._work, name="gitml-fetch", daemon=True).start()
+        self.start()
 
     def ended(self, seconds: float) -> bool:
         """Whether it is over, waiting so long for it."""
-        return self._ended.wait(seconds)
+        self.join(seconds)
+        return not self.is_alive()
 
-    def stop(self) -> None:
-        """Asks it to end; what has come stays."""
-        self._stop.set()
-
-    def _work(self) -> None:
+    def run(self) -> None:
+        """What the thread does."""
         try:
             folder = self._place.open(os.environ)  # a Store belongs to a thread
-            self.problems = fetch_outputs(folder.root, self._outputs, self._stores, self._stop.is_set)
+            self.problems = fetch_outputs(folder.root, self._outputs, self._stores, self.stopping.is_set)
             folder.gc.note_added(roots_of_outputs(self._outputs), sum(output.size for output in self._outputs))
         except (GitmlError, OSError) as error:
             self.problems = [FetchProblem(None, str(error))]
-        finally:
-            self._ended.set()
 
 
 def fetch_outputs(

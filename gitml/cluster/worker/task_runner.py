@@ -159,10 +159,10 @@ class TaskRunner:
             try:
                 while not fetch.ended(TICK):
                     if self.urgency:
-                        fetch.stop()
+                        fetch.stopping.set()
                     self._exchange()
             finally:
-                fetch.stop()
+                fetch.stopping.set()
             self.state.stores.back_off(fetch.problems)
             host = self.state.host
             self.notes = tuple(

@@ -85,8 +85,8 @@ def _index(ws: Workspace, run: Run, commit: str, known: str | None, inline: _Inl
     """Level with our own record, unless another process recorded too: then the next look reads both from the log."""
     with ws.index.batch():
         put_run(ws.index, run, commit)
-        for digest, content in inline.by_digest.items():
-            ws.index.put_contents([(digest, _blob_id(content, ws.location.object_format))])
+        kind = ws.location.object_format
+        ws.index.put_contents([(digest, _blob_id(content, kind)) for digest, content in inline.by_digest.items()])
         before = commit_info(ws.objects, commit).parents[0]
         if before == known or (known is None and not commit_info(ws.objects, before).parents):  # the root of every log
             ws.index.set_meta(TIP, commit)
@@ -185,7 +185,8 @@ def record_files(run: Run) -> dict[str, bytes]:
     files of its metrics too, are all there.
     """
     files = encode_record(run)
-    if _fit(files):
+    held = [len(content) for content in files.values()]
+    if sum(held) <= LARGEST_DESCRIPTION and max(held) <= LARGEST:
         return files
     sizes = sorted(
         ((len(encode_run(run._replace(steps=(step,)))), n) for n, step in enumerate(run.steps)), reverse=True
@@ -197,10 +198,6 @@ def record_files(run: Run) -> dict[str, bytes]:
             steps[number] = _cut(steps[number])
             excess -= size
     return encode_record(run._replace(steps=tuple(steps)))
-
-
-def _fit(files: Mapping[str, bytes]) -> bool:
-    return sum(map(len, files.values())) <= LARGEST_DESCRIPTION and max(map(len, files.values())) <= LARGEST
 
 
 def _cut(step: StepRun) -> StepRun:

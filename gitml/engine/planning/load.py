@@ -139,7 +139,9 @@ def load(
     kept = ws.index.fact(graph_kind, graph_memo) if parsed is None else None
     if kept is None:
         parsed = parsed or _parse(source, entry, path, config)
-        graph = _with_experiment(graph_of(ws, parsed, params, contents), config)
+        graph = graph_of(ws, parsed, params, contents)
+        if config.experiment and graph.experiment == graph.pipeline:
+            graph = Graph(graph.pipeline, graph.path, config.experiment, graph.params, graph.steps)
         ws.index.remember(graph_kind, graph_memo, graph_as_json(graph))
     else:
         graph = graph_from_json(kept)
@@ -314,12 +316,6 @@ def every_pipeline(source: ListableSource) -> dict[str, str]:
     return {name: path for project in marked_projects(source) for name, path in pipelines_in(source, project).items()}
 
 
-def _with_experiment(graph: Graph, config: Config) -> Graph:
-    if config.experiment and graph.experiment == graph.pipeline:
-        return Graph(graph.pipeline, graph.path, config.experiment, graph.params, graph.steps)
-    return graph
-
-
 def _find(source: CommitSource | WorkTree, pipeline: str | None, config: Config, here: str = "") -> tuple[str, Entry]:
     name = config.pipeline if pipeline is None else pipeline
     if name is None:
@@ -362,8 +358,8 @@ def _candidates(name: str, here: str) -> list[str]:
 
 
 def _why_unseen(source: Source, candidates: Sequence[str]) -> str | None:
-    if isinstance(source, WorkTree) and any(source.ignored(path) for path in candidates):
+    if not isinstance(source, WorkTree):
+        return None
+    if any(source.ignored(path) for path in candidates):
         return "the file is there but Git ignores it: fix .gitignore"
-    if isinstance(source, WorkTree):
-        return next(filter(None, map(source.how_to_restore, candidates)), None)
-    return None
+    return next(filter(None, map(source.how_to_restore, candidates)), None)

@@ -226,17 +226,13 @@ def _mapped(path: str, owner: str) -> list[EditableInstall]:
         return []
     found = []
     for node in tree.body:
-        target = (
-            node.target
-            if isinstance(node, ast.AnnAssign)
-            else node.targets[0]
-            if isinstance(node, ast.Assign)
-            else None
-        )
-        if not isinstance(target, ast.Name) or target.id not in ("MAPPING", "NAMESPACES") or node.value is None:  # type: ignore[attr-defined]
+        if not isinstance(node, ast.Assign | ast.AnnAssign) or node.value is None:
+            continue
+        target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+        if not isinstance(target, ast.Name) or target.id not in ("MAPPING", "NAMESPACES"):
             continue
         try:
-            value = ast.literal_eval(node.value)  # type: ignore[attr-defined]
+            value = ast.literal_eval(node.value)
         except ValueError:
             continue
         for name, places in value.items():

@@ -54,16 +54,16 @@ class Isolation(NamedTuple):
         """Cuts this process off, which must be the step's own; its working folder stays. NotConfinedError when it can't be."""
         refused = platform.namespace_refusal()
         if refused:
-            raise NotConfinedError(errno.ENOSYS, f"{self._asked()} can't be kept here: {refused}")
+            asked = "sandbox: strict" if self.strict else f"network: {self.network}"
+            raise NotConfinedError(errno.ENOSYS, f"{asked} can't be kept here: {refused}")
         cut = kernel.NEWNET if self.network != FULL else 0
         private = self.strict
         try:
             _new_namespaces(cut | (kernel.NEWNS | kernel.NEWIPC if private else 0))
         except OSError as error:
             if cut:
-                raise NotConfinedError(
-                    error.errno, f"network: {self.network} can't be kept here: {_why(error)}"
-                ) from None
+                why = f"network: {self.network} can't be kept here: {_why(error)}"
+                raise NotConfinedError(error.errno, why) from None
             private = False
         if self.network == LOOPBACK:
             _bring_up_loopback()
@@ -72,9 +72,6 @@ class Isolation(NamedTuple):
         else:
             kernel.keep_capabilities(_KEPT)
             kernel.deny_privileges()
-
-    def _asked(self) -> str:
-        return "sandbox: strict" if self.strict else f"network: {self.network}"
 
     def _confine(self, *, private: bool) -> None:
         from gitml.platform.landlock import Confinement, machine_roots
