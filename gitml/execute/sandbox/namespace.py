@@ -17,29 +17,8 @@ import stat
 from collections.abc import Collection
 from typing import NoReturn
 
+from gitml.platform import kernel
 from gitml.platform.current import platform
-from gitml.platform.kernel import (
-    BIND,
-    NET_ADMIN,
-    NEWNS,
-    NEWUSER,
-    NODEV,
-    NOSUID,
-    RDONLY,
-    REC,
-    REMOUNT,
-    SLAVE,
-    SYS_ADMIN,
-    answered_apart,
-    keep_capabilities,
-    map_own_ids,
-    mount,
-    pivot_root,
-    set_dumpable,
-    setns,
-    umount,
-    unshare,
-)
 from gitml.platform.linux import MOUNTED
 
 _SHOWN_FILES = (".dockerenv", ".containerenv")  # how programs know that they run in a container
@@ -86,18 +65,18 @@ def enter(needed: str, hidden: Collection[str]) -> str:
 
 def leave_shared() -> None:
     """Gives this process, a worker within the supervisor's view, mounts of its own. OSError when the kernel refuses."""
-    unshare(NEWNS)
+    kernel.unshare(kernel.NEWNS)
 
 
 def mount_sandbox(folder: str) -> None:
     """Shows `folder` at the fixed path, in place of what was there before."""
-    umount(MOUNTED)  # none is there before the first
-    mount(folder, MOUNTED, None, BIND)
+    kernel.umount(MOUNTED)  # none is there before the first
+    kernel.mount(folder, MOUNTED, None, kernel.BIND)
 
 
 def available() -> tuple[bool, str]:
     """Whether sandboxes get a view of their own here, and if not, why. It is tried in a process of its own."""
-    why = answered_apart(lambda: enter("/usr", ()))
+    why = kernel.answered_apart(lambda: enter("/usr", ()))
     return not why, why
 
 
@@ -122,31 +101,31 @@ def _build(built: int, joined: int, needed: str, hidden: Collection[str]) -> NoR
 
 def _unshare() -> None:
     uid, gid = os.geteuid(), os.getegid()
-    set_dumpable(dumpable=True)  # else its own files in /proc are root's, and the supervisor may not join it
+    kernel.set_dumpable(dumpable=True)  # else its own files in /proc are root's, and the supervisor may not join it
     if uid == 0:
-        unshare(NEWNS)
+        kernel.unshare(kernel.NEWNS)
         return
-    unshare(NEWUSER | NEWNS)
-    map_own_ids(uid, gid)
+    kernel.unshare(kernel.NEWUSER | kernel.NEWNS)
+    kernel.map_own_ids(uid, gid)
 
 
 def _new_root(hidden: Collection[str]) -> None:
     """Makes the root a file system of its own with every folder of the old one in it that is not `hidden`."""
-    mount(None, "/", None, REC | SLAVE)
+    kernel.mount(None, "/", None, kernel.REC | kernel.SLAVE)
     stage = next(folder for folder in ("/tmp", "/proc", "/dev") if os.path.isdir(folder))  # noqa: S108  covered, then moved
-    mount("gitml", stage, "tmpfs", NOSUID | NODEV, "mode=755,size=1m")
+    kernel.mount("gitml", stage, "tmpfs", kernel.NOSUID | kernel.NODEV, "mode=755,size=1m")
     old = f"{stage}/.old"
     os.mkdir(old)
-    pivot_root(stage, old)
+    kernel.pivot_root(stage, old)
     os.chdir("/")
     with os.scandir("/.old") as entries:
         for entry in entries:
             if entry.name not in hidden:
                 _show(entry)
     os.mkdir(MOUNTED)
-    umount("/.old")
+    kernel.umount("/.old")
     os.rmdir("/.old")
-    mount(None, "/", None, REMOUNT | BIND | RDONLY | NOSUID | NODEV)
+    kernel.mount(None, "/", None, kernel.REMOUNT | kernel.BIND | kernel.RDONLY | kernel.NOSUID | kernel.NODEV)
 
 
 def _show(entry: os.DirEntry[str]) -> None:
@@ -155,7 +134,7 @@ def _show(entry: os.DirEntry[str]) -> None:
         os.symlink(os.readlink(entry.path), path)
     elif entry.is_dir(follow_symlinks=False):
         os.mkdir(path)
-        mount(entry.path, path, None, BIND | REC)
+        kernel.mount(entry.path, path, None, kernel.BIND | kernel.REC)
     elif entry.name in _SHOWN_FILES and stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
 
@@ -166,14 +145,14 @@ def _join(pid: int) -> None:
     fds = [os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in ("ns/user", "ns/mnt", "root")]
     try:
         if is_new:
-            setns(fds[0], NEWUSER)
-        setns(fds[1], NEWNS)
+            kernel.setns(fds[0], kernel.NEWUSER)
+        kernel.setns(fds[1], kernel.NEWNS)
         # the namespace's own root is another one where this machine is a chroot
         os.fchdir(fds[2])
         os.chroot(".")
         os.chdir("/")
         if is_new:
-            keep_capabilities((SYS_ADMIN, NET_ADMIN))
+            kernel.keep_capabilities((kernel.SYS_ADMIN, kernel.NET_ADMIN))
     finally:
         for fd in fds:
             os.close(fd)
