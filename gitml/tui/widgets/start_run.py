@@ -130,20 +130,17 @@ class StartRunDialog(ModalScreen[list[str]]):
             if param.secret:
                 about_it = f"secret: from {layout.SECRET_PREFIX}{param.name.upper()}"
             else:
-                text, needed = ("", "needed") if param.default is None else (_written(param.default), "")
-                parts.append(Input(text, name=param.name, placeholder=needed))
+                needed = "needed" if param.default is None else ""
+                parts.append(Input(_written(param.default), name=param.name, placeholder=needed))
             box.mount(Horizontal(*parts, Label(Text(about_it), classes="field-help"), classes="field"))
         self._show_command()
 
     def _given(self) -> list[tuple[str, str]]:
         """What differs from the defaults, as written."""
         params = self.offers[self.pipeline].head.params
-        given = []
-        for field in self.query("#fields Input").results(Input):
-            param = params.get(field.name or "")
-            if param is not None and not (param.default is not None and field.value == _written(param.default)):
-                given.append((param.name, field.value))
-        return [(name, value) for name, value in given if value or params[name].default is not None]
+        fields = self.query("#fields Input").results(Input)
+        given = [(params.get(field.name or ""), field.value) for field in fields]
+        return [(param.name, value) for param, value in given if param is not None and value != _written(param.default)]
 
     def _problem(self) -> str | None:
         offer = self.offers[self.pipeline]
@@ -170,8 +167,8 @@ class StartRunDialog(ModalScreen[list[str]]):
         line.update(Text(f"✗ {plain(problem)}" if problem else f"$ gitml run {plain(shlex.join(words))}"))
 
 
-def _written(value: Scalar) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _written(value: Scalar | None) -> str:
+    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _about(param: Param) -> str:

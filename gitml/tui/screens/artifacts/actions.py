@@ -50,19 +50,19 @@ class ArtifactActionsPage(Page):
         """Those that are marked, else the one under the cursor."""
         return list(self.marked.values()) or [artifact for artifact in [self.current] if artifact is not None]
 
-    def contents_of(self, artifact: Artifact | None) -> ArtifactContents | None:
-        """What was found in an artifact, when that is what was looked into last."""
-        contents = self._contents
-        if contents is None or artifact is None or contents.details.artifact.digest != artifact.digest:
-            return None
-        return contents
+    @property
+    def contents(self) -> ArtifactContents | None:
+        """What was found in it, when that is what was looked into last."""
+        contents, artifact = self._contents, self.current
+        known = contents is not None and artifact is not None and contents.details.artifact.digest == artifact.digest
+        return contents if known else None
 
     def action_write(self) -> None:
         """Writes the artifact into a folder as a copy of one's own."""
         artifact = self.current
         if artifact is None:
             return
-        contents = self.contents_of(artifact)
+        contents = self.contents
         name = contents.details.file_name if contents is not None else artifact.port
         self.prompt(
             f"Write {plain(artifact.name)} where?",

@@ -13,7 +13,6 @@ from textual.containers import Horizontal, Vertical
 from textual.timer import Timer
 from textual.widgets import Input, Static
 
-from gitml.history.files.preview import TABLE
 from gitml.store.index.artifacts import COLUMNS, Artifact, ArtifactQuery
 from gitml.tui.screens.artifacts.actions import ArtifactActionsPage
 from gitml.tui.screens.artifacts.view import (
@@ -69,7 +68,6 @@ class ArtifactsPage(ArtifactActionsPage):
         self.list_query = ArtifactQuery()
         self._listing: ArtifactListing | None = None
         self._inspection: Timer | None = None
-        self._drawn = False  # whether the table of the preview is drawn as curves
 
     def body(self) -> ComposeResult:
         """The filter and the table; beside them what the artifact is and what is in it."""
@@ -186,10 +184,9 @@ class ArtifactsPage(ArtifactActionsPage):
             if listing is not self._listing or list_query != self.list_query:
                 return
             self.query_one(LazyTable).put(event.first, [row_of(artifact, listing.now) for artifact in found])
-            current = self.current
-            contents = self.contents_of(current)
-            if contents is None or contents.details.artifact != current:
-                self._schedule_inspection(current)  # it is new, or was fetched, freed or found meanwhile
+            contents = self.contents
+            if contents is None or contents.details.artifact != self.current:
+                self._schedule_inspection(self.current)  # it is new, or was fetched, freed or found meanwhile
 
         self.run_query(
             f"page {event.first}", lambda ws: listing.listing.page(list_query, event.first, event.count), then
@@ -211,7 +208,6 @@ class ArtifactsPage(ArtifactActionsPage):
             self._inspection = self.set_timer(_INSPECTION_DELAY, partial(self._inspect, artifact))
 
     def _inspect(self, artifact: Artifact) -> None:
-        self._drawn = False
         # A lane for each artifact: one may take its time.
         self.run_query("inspect", lambda ws: inspect_artifact(ws, artifact), self._show_contents, lane=artifact.digest)
 
@@ -228,7 +224,7 @@ class ArtifactsPage(ArtifactActionsPage):
             pane.show_text(contents.error.title, contents.error.text, "bad")
         elif contents.preview is None:
             pane.show_text(*missing_text(artifact))
-        elif not self._drawn:
+        else:
             pane.show(contents.preview, contents.image, contents.note)
 
     # -- what is listed
@@ -307,10 +303,7 @@ class ArtifactsPage(ArtifactActionsPage):
         if contents is None or contents.preview is None:
             return
         pane = self.query_one(PreviewPane)
-        if self._drawn:
-            self._drawn = False
+        if pane.drawn:
             pane.show(contents.preview, contents.image, contents.note)
-        elif contents.preview.kind == TABLE and pane.plot(contents.preview):
-            self._drawn = True
-        else:
+        elif not pane.plot(contents.preview):
             self.ui.report("there are no columns of numbers in it")

@@ -206,6 +206,8 @@ CURVES = 6
 class PreviewPane(ScrollableContainer, can_focus=True):
     """Shows one preview at a time."""
 
+    drawn = False  # whether it shows the curves of a table
+
     def compose(self) -> ComposeResult:
         """What text is written into; pictures and curves come and go beside it."""
         yield Static(id="preview-text")
@@ -238,6 +240,7 @@ class PreviewPane(ScrollableContainer, can_focus=True):
         chart = Chart()
         self._put(chart)
         chart.draw("", [("", found)])
+        self.drawn = True
         return True
 
     def _write(self, text: Text, *, wide: bool = False) -> None:
@@ -255,6 +258,7 @@ class PreviewPane(ScrollableContainer, can_focus=True):
         self.mount(widget)
 
     def _drop(self) -> None:
+        self.drawn = False
         self.scroll_home(animate=False)
         for widget in list(self.children):
             if widget.id != "preview-text":

@@ -168,9 +168,7 @@ class RunPage(RunActionsPage):
         if view is None or self.planned is None:
             return
         now = time.time()
-        head = headline(view, now)
-        self._head = head.plain
-        self.query_one("#head", Static).update(head)
+        self._draw_head(view, now)
         names = [item.name for item in view.steps]
         known = set(names)
         parents = {
@@ -191,9 +189,11 @@ class RunPage(RunActionsPage):
 
     def update_ages(self, now: float) -> None:
         """How long ago the run began; of a run in progress `_tick` draws all times."""
-        if self.view is None or self.view.live:
-            return
-        head = headline(self.view, now)
+        if self.view is not None and not self.view.live:
+            self._draw_head(self.view, now)
+
+    def _draw_head(self, view: RunView, now: float) -> None:
+        head = headline(view, now)
         if head.plain != self._head:
             self._head = head.plain
             self.query_one("#head", Static).update(head)
