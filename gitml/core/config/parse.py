@@ -23,6 +23,7 @@ from gitml.core.language.keys import (
     WORD,
     Key,
     Pairs,
+    at_least,
     by_name,
     document,
     keys_of,
@@ -82,6 +83,7 @@ _RECORD_KEYS = keys_of(
     Key("inline_file", "outputs up to this size are kept in the run's record, in Git", SIZE, read=Fields.bytes),
     Key("inline_run", "and all those of one run up to this size", SIZE, read=Fields.bytes),
 )
+_HAS_KEYS = {**MACHINE_KEYS, "cpus": MACHINE_KEYS["cpus"]._replace(read=at_least(1))}
 _REQUEST_KEYS = keys_of(*(MACHINE_KEYS[name] for name in ("memory", "labels", "custom")))
 _CLUSTER_KEYS = keys_of(
     Key("ray", "host:port, ray://host:port, auto or local", TEXT),
@@ -187,7 +189,7 @@ def _targets(fields: Fields, node: Node) -> dict[str, Any]:
     parsers = {"ray": ray_target, **TARGET_PARSERS}
     for name, (key, value) in fields.named(node, "targets").items():
         if name == LOCAL:
-            given["local"] = fields.amounts(fields.mapping(value, "target 'local'", MACHINE_KEYS), least_cpus=1)
+            given["local"] = values_in(fields, fields.mapping(value, "target 'local'", _HAS_KEYS), _HAS_KEYS.values())
         elif value.is_mapping and (kind := next((kind for kind in parsers if kind in value.value), None)):
             pairs = fields.mapping(value, f"target {name!r}")
             options = parsers[kind](fields, name, pairs)
@@ -217,12 +219,11 @@ def ray_target(fields: Fields, name: str, pairs: Pairs) -> RayTarget:
             fields.report(key, f"{word} is for ray: local; {where}")
         else:
             fields.report(key, f"unknown key {word!r} in target {name!r}{nearest(word, sorted(known))}")
-    has = {word: pair for word, pair in pairs.items() if word in MACHINE_KEYS} if own else {}
     return RayTarget(
         name,
         address,
         **values_in(fields, pairs, _CLUSTER_KEYS.values()),
-        has=fields.amounts(has, least_cpus=1),
+        has=values_in(fields, pairs, _HAS_KEYS.values()) if own else {},
     )
 
 
@@ -245,7 +246,7 @@ def _requests(fields: Fields, name: str, node: Node) -> Resources:
             fields.report(
                 key, f"unknown key {word!r} in resources of target {name!r}{nearest(word, sorted(_REQUEST_KEYS))}"
             )
-    said = fields.amounts({word: pair for word, pair in pairs.items() if word in _REQUEST_KEYS})
+    said = values_in(fields, pairs, _REQUEST_KEYS.values())
     return Resources(memory=said.get("memory") or 0, labels=said.get("labels", {}), custom=said.get("custom", {}))
 
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from gitml.core.kinds.environment_kinds import parse_environment
 from gitml.core.language.diagnostics import Diagnostic, nearest
 from gitml.core.language.expression import NAME, ExpressionError, Template, parse_template
 from gitml.core.language.yaml_document import Node
 from gitml.core.model.guarantees import NETWORKS, Network, network_of
-from gitml.core.model.resources import Resources
 from gitml.core.model.step_settings import HOST
 
 DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|min|h|d)?\Z")
@@ -190,35 +189,6 @@ class Fields:
         if text and not NAME.match(text):
             self.report(node, f"{what} must be the name of a target, not {text[:60]!r}")
         return text
-
-    def resources(self, node: Node, what: str, keys: Collection[str]) -> Resources:
-        """What a step asks of its machine."""
-        given = self.amounts(self.mapping(node, what, keys))
-        return Resources(
-            float(given.get("cpus", 1.0) or 0),
-            float(given.get("gpus") or 0),
-            given.get("memory") or 0,
-            {name: label or "" for name, label in given.get("labels", {}).items()},
-            {name: count or 0.0 for name, count in given.get("custom", {}).items()},
-        )
-
-    def amounts(self, pairs: Mapping[str, tuple[Node, Node]], least_cpus: float = 0) -> dict[str, Any]:
-        """The resources that a mapping has, by their keys; None for what is a mistake, which is noted."""
-        given: dict[str, Any] = {}
-        for name, (_, value) in pairs.items():
-            if name in ("cpus", "gpus"):
-                given[name] = self.number(value, name, least=least_cpus if name == "cpus" else 0)
-            elif name == "memory":
-                given[name] = self.bytes(value, name)
-            elif name == "labels":
-                found = self.mapping(value, name).items()
-                given[name] = {key: self.text_of(label, f"label {key!r}") for key, (_, label) in found}
-            elif name == "custom":
-                found = self.mapping(value, name).items()
-                given[name] = {
-                    key: self.number(count, f"custom resource {key!r}", least=0) for key, (_, count) in found
-                }
-        return given
 
     def template(self, node: Node, text: str) -> Template:
         """`text` with its expressions; mistakes, and what can only be another tool's expression, are reported at their place."""

@@ -17,6 +17,7 @@ from gitml.core.language.fields import Fields
 from gitml.core.language.params import TYPES
 from gitml.core.language.yaml_document import Node
 from gitml.core.model.guarantees import NETWORKS
+from gitml.core.model.resources import Resources
 from gitml.core.model.step_settings import USUAL, StepSettings
 
 Schema = Mapping[str, Any]
@@ -120,13 +121,37 @@ def document(title: str, schema: Schema) -> dict[str, Any]:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **schema}
 
 
+def at_least(least: float) -> Callable[[Fields, Node, str], float | None]:
+    """Reads a number that is no less."""
+    return lambda fields, node, what: fields.number(node, what, least=least)
+
+
+def _labels(fields: Fields, node: Node, what: str) -> dict[str, str]:
+    found = fields.mapping(node, what).items()
+    return {key: fields.text_of(label, f"label {key!r}") or "" for key, (_, label) in found}
+
+
+def _custom(fields: Fields, node: Node, what: str) -> dict[str, float]:
+    found = fields.mapping(node, what).items()
+    return {key: fields.number(count, f"custom resource {key!r}", least=0) or 0.0 for key, (_, count) in found}
+
+
+_AMOUNT = number(least=0)
 MACHINE_KEYS = keys_of(
-    Key("cpus", "how many processors, fractions allowed; 1 by default", number(least=0)),
-    Key("gpus", "how many GPUs; the step sees only those it was given", number(least=0)),
-    Key("memory", "how much memory: `512MiB`, `8GiB`, `8GB`", SIZE),
-    Key("labels", "what the machine must be, by name and value", by_text(TEXT)),
-    Key("custom", "counts of anything else that is limited: licences, connections", by_text(number(least=0))),
+    Key("cpus", "how many processors, fractions allowed; 1 by default", _AMOUNT, read=at_least(0)),
+    Key("gpus", "how many GPUs; the step sees only those it was given", _AMOUNT, read=at_least(0)),
+    Key("memory", "how much memory: `512MiB`, `8GiB`, `8GB`", SIZE, read=Fields.bytes),
+    Key("labels", "what the machine must be, by name and value", by_text(TEXT), read=_labels),
+    Key("custom", "counts of anything else that is limited: licences, connections", by_text(_AMOUNT), read=_custom),
 )
+
+
+def _resources(fields: Fields, node: Node, what: str) -> Resources:
+    given = values_in(fields, fields.mapping(node, what, MACHINE_KEYS), MACHINE_KEYS.values())
+    cpus, gpus = (float(given.get(name, usual) or 0) for name, usual in (("cpus", 1), ("gpus", 0)))
+    return Resources(cpus, gpus, given.get("memory") or 0, given.get("labels", {}), given.get("custom", {}))
+
+
 PARAM_KEYS = keys_of(
     Key("default", "the value when none is given; without it one must be given", SCALAR),
     Key("type", "`str`, `int`, `float` or `bool`; else the type of the default, else `str`", one_of(TYPES)),
@@ -182,13 +207,7 @@ SANDBOX = Key(
 )
 NETWORK = Key("network", "`full`, `loopback` or `none`", one_of(NETWORKS), _INHERITED, Fields.network)
 TARGET = Key("target", "where it runs", TEXT, _INHERITED, Fields.target)
-RESOURCES = Key(
-    "resources",
-    "what the step needs of the machine",
-    mapping(MACHINE_KEYS),
-    "one CPU",
-    lambda fields, node, what: fields.resources(node, what, MACHINE_KEYS),
-)
+RESOURCES = Key("resources", "what the step needs of the machine", mapping(MACHINE_KEYS), "one CPU", _resources)
 COMMAND_KEYS = keys_of(
     Key("run", "the command", {"anyOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1}]}, "required"),
     OUTPUTS,
