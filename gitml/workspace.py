@@ -94,10 +94,6 @@ class Workspace:
         self.secrets: dict[str, str] = {}  # values of secret parameters by their seals, in memory only
         self.leaving: list[Callable[[], None]] = []  # what else is to be ended
 
-    def on_repair(self, call: Callable[[str], None]) -> None:
-        """Has `call` called with each repair that is made on the way, in words."""
-        repairs.listen(call)
-
     @cached_property
     def objects(self) -> Objects:
         """The objects of the repository."""
@@ -128,7 +124,11 @@ class Workspace:
     @cached_property
     def records(self) -> GitRecordLog:
         """The log of runs."""
-        return GitRecordLog(self.location, self.objects, layout.RUNS_REF, self._records_lock)
+
+        def lock() -> AbstractContextManager[None]:
+            return self.locks.holding(Locks.RECORDS, 90.0, what="the log of runs")
+
+        return GitRecordLog(self.location, self.objects, layout.RUNS_REF, lock)
 
     @cached_property
     def index(self) -> Index:
@@ -172,7 +172,9 @@ class Workspace:
         tip = self._tip()
         if tip is None or tip != index.meta(TIP):
             if not self.frozen:
-                self._heal_records(index.meta(TIP))
+                healed = self.records.recover_ref(index.meta(TIP), "runs")
+                if healed is not None:
+                    repairs.announce(healed.words())
             self._sync(index)
         fetched = tracked(self.location, RUNS)
         seen = " ".join(sorted(fetched.values()))
@@ -228,12 +230,6 @@ class Workspace:
             return self.records.tip()
         except GitmlError:  # git can't read its refs: it is seen next whether that is for one of ours
             return None
-
-    def _heal_records(self, known: str | None) -> None:
-        """Restores the ref of the log of runs where it is damaged or gone; `known` is where the log ended."""
-        healed = self.records.recover_ref(known, "runs")
-        if healed is not None:
-            repairs.announce(healed.words())
 
     @cached_property
     def machine_facts(self) -> KnownFacts:
@@ -331,9 +327,6 @@ class Workspace:
             path = os.path.join(self.root, layout.INDEX + suffix)
             if os.path.exists(path):
                 os.unlink(path)
-
-    def _records_lock(self) -> AbstractContextManager[None]:
-        return self.locks.holding(Locks.RECORDS, 90.0, what="the log of runs")
 
 
 def _can_be_changed(location: Location) -> bool:

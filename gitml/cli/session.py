@@ -71,9 +71,11 @@ class Session:
 
     def adopt(self, workspace: Workspace) -> None:
         """Makes this workspace that of the session: its notices are printed here, and it is closed at the end."""
+        from gitml.git.integrity import repairs
+
         workspace.on_many_records = self._on_many_records
         workspace.on_refused = self._tell_of_refused
-        workspace.on_repair(lambda text: self.warn(safe(text)))
+        repairs.listen(lambda text: self.warn(safe(text)))
         self.prepare(workspace.consent)
         self._workspace = workspace
 

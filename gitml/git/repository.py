@@ -34,7 +34,7 @@ def discover(start: str, environ: Mapping[str, str]) -> Location:
             return _ask_git(start, environ)
         parent = os.path.dirname(folder)
         if parent == folder:
-            raise _not_a_repository(start)
+            raise InputError("not a Git repository, nor is any folder above it", where=start, hint="git init")
         folder = parent
 
 
@@ -105,10 +105,6 @@ def _ask_git(start: str, environ: Mapping[str, str]) -> Location:
 def _read(path: str) -> str:
     with open(path, encoding="utf-8", errors="surrogateescape") as file:
         return file.read(1 << 20)
-
-
-def _not_a_repository(start: str) -> InputError:
-    return InputError("not a Git repository, nor is any folder above it", where=start, hint="git init")
 
 
 _SETTING = "core.sharedRepository"

@@ -106,15 +106,11 @@ class IdentQuery:
         """``Name <email>``; to be asked for once."""
         with self._process as process:
             out, _ = process.communicate()
-        return _ident(out)
-
-
-def _ident(answer: bytes) -> str:
-    ident = answer.decode("utf-8", "replace").strip().rpartition(">")[0]
-    if ident:
-        return ident + ">"
-    login = os.environ.get("USER") or os.environ.get("LOGNAME") or str(os.getuid())
-    return f"{login} <{login}@{os.uname().nodename}>"
+        ident = out.decode("utf-8", "replace").strip().rpartition(">")[0]
+        if ident:
+            return ident + ">"
+        login = os.environ.get("USER") or os.environ.get("LOGNAME") or str(os.getuid())
+        return f"{login} <{login}@{os.uname().nodename}>"
 
 
 def _ask_git(objects: Objects, location: Location, rev: str) -> str:

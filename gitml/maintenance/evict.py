@@ -10,7 +10,7 @@ from gitml.engine.journal.recovery import recover
 from gitml.errors import BusyError, InputError
 from gitml.maintenance.gc import PIN, named_commits
 from gitml.records.references import RunHead, referenced_contents
-from gitml.store.index.results import output_digests, output_trees
+from gitml.store.index.results import every_output, output_trees
 from gitml.store.local.gc import delete, reachable
 from gitml.store.local.locks import Locks
 from gitml.transfer.availability import Availability
@@ -58,7 +58,7 @@ def plan_eviction(ws: Workspace, digests: Collection[Digest]) -> EvictionPlan:
     """What freeing these artifacts would do; nothing is changed. Reads all records: seconds for 100,000 runs."""
     asked = frozenset(digests)
     look = _look(ws, asked)
-    trees, records = {digest for digest, _ in output_trees(ws.index)}, Availability(ws)
+    trees, records = set(output_trees(ws.index)), Availability(ws)
     inline = sum(1 for digest in asked if records.in_records(digest, tree=digest in trees))
     gone, stay = (sum(ws.store.size_of(digest) or 0 for digest in some) for some in (look.going, look.shared))
     return EvictionPlan(tuple(asked), len(look.going), gone, stay, look.retaining_runs, inline)
@@ -99,7 +99,8 @@ def _look(ws: Workspace, asked: Set[Digest]) -> _Look:
             retaining_runs.append(RetainingRun(run.id, what, run.pipeline, run.started, _rule(run, commits)))
         elif digest in here:
             others.add(digest)
-    others.update(digest for digest in output_digests(ws.index) if digest in here and digest not in asked)
+    made = (output.digest for output in every_output(ws.index))
+    others.update(digest for digest in made if digest in here and digest not in asked)
     ours = {digest for digest in reachable(ws.store, asked) if ws.store.size_of(digest) is not None}
     held = reachable(ws.store, others)
     return _Look(ours - held, ours & held, tuple(sorted(retaining_runs, key=lambda one: (not one.why, -one.started))))

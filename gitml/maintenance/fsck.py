@@ -32,7 +32,7 @@ from gitml.records.lfs_pointers import parse_pointer
 from gitml.records.runs import read_run
 from gitml.records.validation import is_extension
 from gitml.store.index.artifacts import makers_of
-from gitml.store.index.results import output_file_size, output_trees, runs_of_results, unrecorded_runs
+from gitml.store.index.results import every_output, every_result, output_trees, unrecorded_runs
 from gitml.store.index.runs import all_runs, count_runs, has_run, run_ids_between
 from gitml.store.local import fsck
 from gitml.store.local.locks import Locks
@@ -107,9 +107,9 @@ def _is_digest(name: str) -> bool:
 
 def _trees(ws: Workspace) -> Iterator[fsck.StoreFault]:
     """Faults of Trees that known results name and whose listing is here; one that is gone as a whole was collected."""
-    for digest, size in output_trees(ws.index):
-        if ws.store.check(digest) != "missing":
-            yield from fsck.check_tree(ws.store, digest, size)
+    for output in every_output(ws.index):
+        if output.is_tree and ws.store.check(output.digest) != "missing":
+            yield from fsck.check_tree(ws.store, output.digest, output.size)
 
 
 class _Listed:
@@ -270,16 +270,16 @@ def _unrecorded(ws: Workspace) -> Iterator[str]:
 def _without_record(ws: Workspace) -> Iterator[str]:
     """The runs that known results are of and that are neither in the index nor going on."""
     seen = unrecorded_runs(ws.index)
-    for run in runs_of_results(ws.index):
-        if run not in seen:
-            seen.add(run)
-            if not has_run(ws.index, run):
-                yield run
+    for result in every_result(ws.index):
+        if result.run not in seen:
+            seen.add(result.run)
+            if not has_run(ws.index, result.run):
+                yield result.run
 
 
 def _holders(ws: Workspace, part: Digest) -> list[Digest]:
     """The directory outputs that hold `part`, as far as their listings can be read."""
-    return [whole for whole in dict(output_trees(ws.index)) if part in _below(ws, whole)]
+    return [whole for whole in output_trees(ws.index) if part in _below(ws, whole)]
 
 
 def _below(ws: Workspace, tree: Digest) -> set[Digest]:
@@ -299,8 +299,9 @@ def _below(ws: Workspace, tree: Digest) -> set[Digest]:
 
 def _fetched(ws: Workspace, digest: Digest) -> str | None:
     """Fetches `digest`, itself or as a part of a directory; from where it came, None when from nowhere."""
-    size = output_file_size(ws.index, digest)
-    trees = dict(output_trees(ws.index))
+    files = (output for output in every_output(ws.index) if not output.is_tree)
+    size = next((output.size for output in files if output.digest == digest), None)
+    trees = output_trees(ws.index)
     wholes = [digest] if digest in trees else [] if size is not None else _holders(ws, digest)
     outputs = [OutputRef("", "directory", whole, trees[whole]) for whole in wholes]
     if size is not None:

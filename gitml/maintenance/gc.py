@@ -15,7 +15,7 @@ from gitml.execute.sandbox.location import remove_abandoned as remove_abandoned_
 from gitml.git.command import git
 from gitml.git.integrity.packs import remove_stale_files
 from gitml.records.references import RunHead, Wants, referenced_contents
-from gitml.store.index.results import output_digests
+from gitml.store.index.results import every_output
 from gitml.store.index.runs import nth_newest_by_pipeline
 from gitml.store.local.gc import SweepResult, sweep
 from gitml.store.local.locks import Locks
@@ -70,7 +70,8 @@ def kept_by(ws: Workspace, policy: KeepPolicy, among: Set[Digest] | None = None)
         if among is None or one.digest in among:
             keep.add(one.digest)
     if policy.keeps_everything:
-        keep.update(digest for digest in output_digests(ws.index) if among is None or digest in among)
+        made = (output.digest for output in every_output(ws.index))
+        keep.update(digest for digest in made if among is None or digest in among)
     return keep
 
 

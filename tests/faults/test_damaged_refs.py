@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gitml.git.integrity import repairs
 from gitml.maintenance.fsck import check
 from gitml.store.index.runs import newest_runs
 from gitml.transfer.records import fetch, push
@@ -147,7 +148,7 @@ def test_the_next_command_restores_the_log_and_says_so(path: Path, damage: Calla
     project = Project(path)
     told: list[str] = []
     with project.workspace() as ws:
-        ws.on_repair(told.append)
+        repairs.listen(told.append)
         assert len(newest_runs(ws.index, limit=None)) == 2
         assert ws.records.tip() == before
         assert list(check(ws)) == []
@@ -179,7 +180,7 @@ def test_without_an_index_the_newest_record_among_the_objects_counts(
 def test_where_there_never_was_a_run_nothing_is_restored(tmp_path: Path) -> None:
     told: list[str] = []
     with Project(tmp_path / "r", {"pipelines/p.yaml": PIPELINE}).workspace() as ws:
-        ws.on_repair(told.append)
+        repairs.listen(told.append)
         assert newest_runs(ws.index, limit=None) == []
     assert told == []
 
@@ -188,7 +189,7 @@ def test_what_others_recorded_meanwhile_is_no_damage(path: Path) -> None:
     project = Project(path)
     told: list[str] = []
     with project.workspace() as ws:
-        ws.on_repair(told.append)
+        repairs.listen(told.append)
         ws.index  # noqa: B018 - it is open while another process records
         project.run(given=[("n", "3")])
         ws.catch_up()
@@ -274,7 +275,7 @@ def test_a_remote_that_lost_runs_is_said_and_gets_them_again(path: Path, tmp_pat
     git("push", "-q", "--force", "origin", f"{first}:refs/gitml/runs")
     told: list[str] = []
     with project.workspace() as ws:
-        ws.on_repair(told.append)
+        repairs.listen(told.append)
         fetch(ws)
         assert len(newest_runs(ws.index, limit=None)) == 2
         assert oid_of(path) == before

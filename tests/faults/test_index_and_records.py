@@ -15,6 +15,7 @@ import pytest
 
 from gitml.core.records.record import Run
 from gitml.engine.journal.recovery import recover
+from gitml.git.integrity import repairs
 from gitml.git.log.record_log import GitRecordLog
 from gitml.maintenance.fsck import check
 from gitml.store.index.results import put_result, put_unrecorded, unrecorded_runs
@@ -63,7 +64,7 @@ def all_is_recorded(project: Project, *runs: Run) -> list[str]:
     """What was said on the way; every origin is a recorded run, and fsck has nothing to name."""
     told: list[str] = []
     with project.workspace() as ws:
-        ws.on_repair(told.append)
+        repairs.listen(told.append)
         listed = {row.id for row in newest_runs(ws.index, limit=None)}
         assert {step.origin for run in runs for step in run.steps if step.origin is not None} <= listed
         assert {run.id for run in runs} <= listed

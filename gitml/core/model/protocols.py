@@ -119,7 +119,7 @@ class RemoteObject(NamedTuple):
     written: float
 
 
-class RemoteStore(Protocol):
+class RemoteContents(Protocol):
     """Digest -> content on shared storage. What lies under a name is whole: a write that is cut off leaves nothing there.
 
     Every method may be called from several threads at once, and raises RemoteError when the remote can't be reached or
@@ -160,6 +160,13 @@ class RemoteStore(Protocol):
     def get(self, item: StoredObject, start: int = 0) -> Download:
         """The object's bytes, from `start` on if it can. IntegrityError when it is not there. The caller verifies them."""
 
+    def close(self) -> None:
+        """Ends connections; no method may be called afterwards."""
+
+
+class RemoteStore(RemoteContents, Protocol):
+    """One that has manifests and notes, too."""
+
     def with_manifest(self, trees: Sequence[Digest]) -> set[Digest]:
         """Which of these Trees have a manifest there."""
 
@@ -174,9 +181,6 @@ class RemoteStore(Protocol):
 
     def set_note(self, content: bytes) -> None:
         """Keeps notes of gc, in the place of those before; nothing happens where a remote can't keep any."""
-
-    def close(self) -> None:
-        """Ends connections; no method may be called afterwards."""
 
 
 class SweptRemote(RemoteStore, Protocol):

@@ -7,13 +7,14 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from io import BytesIO, FileIO
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 from gitml.core.config.remotes import RemoteSpec, StoredObject
 from gitml.core.model.digest import Digest, from_hex, hex_of
 from gitml.core.model.protocols import Download
-from gitml.errors import GitmlError, IntegrityError, MachineError, RemoteError, TrustError, machine_error
+from gitml.errors import GitmlError, Guard, IntegrityError, RemoteError, TrustError
 from gitml.git.command import Location
 from gitml.git.lfs.endpoint import Endpoint, authenticate
 from gitml.git.lfs.http import CHUNK, Http, drop
@@ -277,14 +278,8 @@ class LfsClient:
 def _checked(item: StoredObject, source: str | bytes) -> tuple[int, ...]:
     """Hashes what is to be sent; IntegrityError when it is not what its name says. Returns what shows a later change."""
     before = _moment(source)
-    if isinstance(source, bytes):
-        found = hashlib.sha256(source).hexdigest()
-    else:
-        try:
-            with open(source, "rb", buffering=0) as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-        except OSError as error:
-            raise _unreadable(source, error) from error
+    with Guard(source if isinstance(source, str) else item.digest, _UNREADABLE), _reading(source) as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
     if found != hex_of(item.digest):
         raise IntegrityError(
             f"{item.digest[:19]}… is damaged: its content is sha256:{found}", hint="gitml fsck --repair"
@@ -295,26 +290,24 @@ def _checked(item: StoredObject, source: str | bytes) -> tuple[int, ...]:
 def _moment(source: str | bytes) -> tuple[int, ...]:
     if isinstance(source, bytes):
         return ()
-    try:
-        found = os.stat(source)
-    except FileNotFoundError as error:
-        raise IntegrityError("an object is gone from this machine", where=source, hint="gitml fsck --repair") from error
-    except OSError as error:
-        raise _unreadable(source, error) from error
+    with Guard(source, _UNREADABLE):
+        try:
+            found = os.stat(source)
+        except FileNotFoundError as error:
+            what = "an object is gone from this machine"
+            raise IntegrityError(what, where=source, hint="gitml fsck --repair") from error
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _body(source: str | bytes, moved: Callable[[int], None]) -> Iterator[bytes]:
-    if isinstance(source, bytes):
-        for begin in range(0, len(source), CHUNK):
-            yield source[begin : begin + CHUNK]
-            moved(min(CHUNK, len(source) - begin))
-        return
-    with open(source, "rb", buffering=0) as file:
+    with _reading(source) as file:
         while chunk := file.read(CHUNK):
             yield chunk
             moved(len(chunk))
 
 
-def _unreadable(path: str, error: OSError) -> MachineError:
-    return machine_error(error, path, "an object can't be read")
+def _reading(source: str | bytes) -> BytesIO | FileIO:
+    return BytesIO(source) if isinstance(source, bytes) else FileIO(source)
+
+
+_UNREADABLE = "an object can't be read"

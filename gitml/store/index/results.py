@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from gitml.core.model.action import Action, decode_action
 from gitml.core.model.digest import Digest
-from gitml.core.model.result import ActionResult, encode_result
+from gitml.core.model.result import ActionResult, OutputRef, encode_result
 from gitml.core.records.record import Run
 from gitml.store.index.index import Index, decoded
 
@@ -151,41 +151,23 @@ def expected_seconds(index: Index, pipeline: str) -> dict[str, float]:
     return {step: result.cost.wall for step, _, text in rows if (result := decoded(text)) is not None}
 
 
-def output_digests(index: Index) -> Iterator[Digest]:
-    """The Digest of every output of every known result; one may come several times."""
-    for result in _every_result(index):
-        for output in result.outputs:
-            yield output.digest
-
-
-def output_trees(index: Index) -> Iterator[tuple[Digest, int]]:
-    """The Digest and size of every directory output of every known result; one may come several times."""
-    for result in _every_result(index):
-        for output in result.outputs:
-            if output.is_tree:
-                yield output.digest, output.size
-
-
-def output_file_size(index: Index, digest: Digest) -> int | None:
-    """The size of a file output of a known result; None when it is none."""
-    for result in _every_result(index):
-        for output in result.outputs:
-            if output.digest == digest and not output.is_tree:
-                return output.size
-    return None
-
-
-def runs_of_results(index: Index) -> Iterator[str]:
-    """The run that gave each known result; one may come several times."""
-    for result in _every_result(index):
-        yield result.run
-
-
-def _every_result(index: Index) -> Iterator[ActionResult]:
+def every_result(index: Index) -> Iterator[ActionResult]:
+    """Every known result that can be read."""
     for (text,) in index.execute("SELECT result FROM results"):
         result = decoded(text)
         if result is not None:
             yield result
+
+
+def every_output(index: Index) -> Iterator[OutputRef]:
+    """Every output of these; a content may come several times."""
+    for result in every_result(index):
+        yield from result.outputs
+
+
+def output_trees(index: Index) -> dict[Digest, int]:
+    """The size of every directory among them."""
+    return {output.digest: output.size for output in every_output(index) if output.is_tree}
 
 
 # Runs in progress

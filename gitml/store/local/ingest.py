@@ -194,7 +194,7 @@ class _Intake:
             if found.st_mode & stat.S_IRWXU != stat.S_IRWXU:
                 os.fchmod(fd, 0o755)  # its files must be moved out
             with os.scandir(fd) as scanned:
-                items = sorted(scanned, key=_bytes_of)
+                items = sorted(scanned, key=lambda item: os.fsencode(item.name))
             is_large = not self.shared and len(items) > 1 and can_fork() and _has_files(place, items, _MANY)
         entries = self._by_two(items, fd, shown, depth) if is_large else self._entries(items, fd, shown, depth)
         listing = encode_tree(entries)
@@ -325,10 +325,6 @@ class _Intake:
             disk.make_canonical(target)
             copied = os.fstat(target)
             return PendingObject(digest, temporary, copied.st_ino, disk.changed_if_large(copied))
-
-
-def _bytes_of(item: os.DirEntry[str]) -> bytes:
-    return os.fsencode(item.name)
 
 
 def _has_files(path: str, items: Sequence[os.DirEntry[str]], many: int) -> bool:

@@ -156,19 +156,20 @@ def _opened(path: str, sharing: SharedMode) -> _File:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666))
             sharing.open_up(path)
             found = os.stat(path)
-        place = (found.st_dev, found.st_ino)
-        if place not in _files:
-            _files[place] = _File(os.open(path, os.O_RDWR | os.O_CLOEXEC))
-    return _files[place]
+        return _file_of(found, path, shares_only=False)
 
 
 def _opened_to_look(path: str) -> _File:
     """A lock file that can't be written, whose slots can be shared all the same; with no file there is nobody to share with."""
     try:
-        found = os.stat(path)
-        place = (found.st_dev, found.st_ino)
-        if place not in _files:
-            _files[place] = _File(os.open(path, os.O_RDONLY | os.O_CLOEXEC), True)
+        return _file_of(os.stat(path), path, shares_only=True)
     except OSError:
         return _File(-1, True)
+
+
+def _file_of(found: os.stat_result, path: str, *, shares_only: bool) -> _File:
+    place = (found.st_dev, found.st_ino)
+    if place not in _files:
+        flags = os.O_RDONLY if shares_only else os.O_RDWR
+        _files[place] = _File(os.open(path, flags | os.O_CLOEXEC), shares_only)
     return _files[place]

@@ -6,28 +6,12 @@ with the records of runs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from gitml.core.config.remotes import MANIFEST_LARGEST, StoredObject
 from gitml.core.model.digest import Digest, digest_of
-from gitml.core.model.protocols import Download
-
-
-class DigestOnlyObjects(Protocol):
-    """What a RemoteStore does with objects, without manifests."""
-
-    name: str
-    place: str
-    identity: str
-    parallel: int
-
-    def present(self, wanted: Sequence[StoredObject]) -> set[Digest]: ...
-    def lacking(self, wanted: Sequence[StoredObject]) -> set[Digest]: ...
-    def expect(self, wanted: Sequence[StoredObject]) -> None: ...
-    def put(self, item: StoredObject, source: str | bytes, moved: Callable[[int], None]) -> None: ...
-    def get(self, item: StoredObject, start: int = 0) -> Download: ...
-    def close(self) -> None: ...
+from gitml.core.model.protocols import RemoteContents
 
 
 class ManifestPointers(Protocol):
@@ -43,7 +27,7 @@ class ManifestPointers(Protocol):
 class DigestOnlyRemote:
     """A RemoteStore made of Objects and Pointers."""
 
-    def __init__(self, objects: DigestOnlyObjects, pointers: ManifestPointers) -> None:
+    def __init__(self, objects: RemoteContents, pointers: ManifestPointers) -> None:
         self.name = objects.name
         self.place = objects.place
         self.identity = objects.identity
