@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from gitml.engine.planning.preflight import Preflight
 
 T = TypeVar("T")
+FoundEnvironment = Environment | PartProblem | Unconfirmed
+FoundCode = tuple[CodeFile, ...] | PartProblem
 
 
 class ActionBuilder:
@@ -40,7 +42,7 @@ class ActionBuilder:
         self.code = CodeFinder(loaded.files, ws.index)
         self.targets = targets or RunTargets(ws, loaded.config)
         self.modules = {module["content"]: module for module in loaded.modules.values()}
-        self.environments: dict[Any, Environment | PartProblem | Unconfirmed] = {}
+        self.environments: dict[Any, FoundEnvironment] = {}
         self.paths: dict[str, tuple[str, str, str, tuple[CodeFile, ...]] | PartProblem] = {}
         self.by_digest: dict[str, Environment] = {}
         self.imports: dict[str, Imports | PartProblem] = {}
@@ -90,7 +92,7 @@ class ActionBuilder:
     def _files(self, module: str | None) -> Source:
         return self.source if module is None else TreeSource(self.ws.objects, module)
 
-    def environment(self, step: GraphStep) -> Environment | PartProblem | Unconfirmed:
+    def environment(self, step: GraphStep) -> FoundEnvironment:
         """The Environment a step's programs come from.
 
         A program that a file of the repository names by a whole path is neither read nor started before its steps may run.
@@ -106,7 +108,7 @@ class ActionBuilder:
         question = (step.module, step.settings.environment, programs, path)
         known = (question, session.environment_scope(target, request))
         if known not in self.environments:
-            answer: Environment | PartProblem | Unconfirmed
+            answer: FoundEnvironment
             try:
                 if program.startswith("/") and not self.ws.consent.may_run():  # a cluster may well be this machine
                     raise NotInspectedError(
@@ -119,7 +121,7 @@ class ActionBuilder:
             except NotInspectedError as error:
                 answer = Unconfirmed(error.message, error.hint)
             self.environments[known] = answer
-            if not isinstance(answer, (PartProblem, Unconfirmed)):
+            if isinstance(answer, Environment):
                 self.by_digest[answer.digest] = answer
         return self.environments[known]
 
@@ -136,12 +138,8 @@ class ActionBuilder:
             source = EnvironmentSource(name, self.source.read(entry.oid))
         return EnvironmentQuery(source, programs, python_path)
 
-    def _code(
-        self, step: GraphStep, environment: Environment | PartProblem | Unconfirmed
-    ) -> tuple[CodeFile, ...] | PartProblem:
-        repository = (
-            None if isinstance(environment, (PartProblem, Unconfirmed)) else environment.description.get("repository")
-        )
+    def _code(self, step: GraphStep, environment: FoundEnvironment) -> FoundCode:
+        repository = environment.description.get("repository") if isinstance(environment, Environment) else None
         if repository is None or step.module is not None:
             return self._problem_or(lambda: self.code.find(step))
         imports = self._imports_of(repository)
@@ -161,21 +159,15 @@ class ActionBuilder:
         """What an environment imports from the repository; a Problem for what no commit can hold."""
         key = repr(repository)
         if key not in self.imports:
-            ignored = [
-                path
-                for _, path in repository["imports"]
-                if path != "."
-                and self.source.lookup(path) is None
-                and isinstance(self.source, (WorkTree, WorkTreeFolder))
-                and self.source.ignored(path)
-            ]
+            absent = [path for _, path in repository["imports"] if path != "." and self.source.lookup(path) is None]
+            ignored = next(filter(self._is_ignored, absent), None)
             self.imports[key] = (
-                PartProblem(
-                    f"a package is installed editable from {ignored[0]}, which Git ignores: no commit holds its code",
+                imports_from(repository)
+                if ignored is None
+                else PartProblem(
+                    f"a package is installed editable from {ignored}, which Git ignores: no commit holds its code",
                     "install it without -e, or fix .gitignore",
                 )
-                if ignored
-                else imports_from(repository)
             )
         return self.imports[key]
 
@@ -190,9 +182,7 @@ class ActionBuilder:
             return PartProblem(f"input {binding.name!r} must be a {binding.kind}; {path} is a {kind}")
         return ActionInput(binding.name, mount if binding.mount == path else binding.mount, kind, content)
 
-    def _with_links(
-        self, step: GraphStep, code: tuple[CodeFile, ...] | PartProblem
-    ) -> tuple[CodeFile, ...] | PartProblem:
+    def _with_links(self, step: GraphStep, code: FoundCode) -> FoundCode:
         """The code of a step, and the links to folders through which its inputs are named."""
         crossed: dict[str, CodeFile] = {}
         for binding in step.inputs:
@@ -242,12 +232,15 @@ class ActionBuilder:
         return place.entry
 
     def _why_missing(self, path: str) -> str:
-        if isinstance(self.source, (WorkTree, WorkTreeFolder)) and self.source.ignored(path):
+        if self._is_ignored(path):
             return "it is there but Git ignores it, so no commit can hold it: fix .gitignore or git add -f it"
         restore = self.source.how_to_restore(path) if isinstance(self.source, (WorkTree, WorkTreeFolder)) else None
         if restore:
             return restore
         return "commit it, or fix the path"
+
+    def _is_ignored(self, path: str) -> bool:
+        return isinstance(self.source, (WorkTree, WorkTreeFolder)) and self.source.ignored(path)
 
     def _problem_or(self, resolve_path: Callable[[], T]) -> T | PartProblem:
         try:
