@@ -18,7 +18,6 @@ from gitml.core.model.resources import Resources
 from gitml.core.model.result import OutputRef
 from gitml.core.planner.plan import REUSE, Plan
 from gitml.core.text.format import size as size_text
-from gitml.engine.execution.executor_kind import EnvironmentQuery
 from gitml.engine.execution.executor_kinds import EXECUTOR_KINDS, RunTargets, targets_of
 from gitml.engine.execution.ray_kind import RaySession, connect_to
 from gitml.engine.planning.load import Loaded
@@ -26,6 +25,7 @@ from gitml.engine.planning.planner import Planner, policy_for
 from gitml.engine.planning.request import Origin, RunRequest
 from gitml.engine.run import consented, head_of, refuse_blocked
 from gitml.errors import InputError, RemoteError
+from gitml.execute.environments.environments import EnvironmentQuery
 from gitml.git.revisions import IdentQuery
 from gitml.history.submissions import Submission, forget_submission, note_submission
 from gitml.submission.bundle import (

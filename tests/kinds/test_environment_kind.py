@@ -12,10 +12,10 @@ import pytest
 from gitml.core.kinds import environment_kinds
 from gitml.core.kinds.environment_kinds import EnvironmentKind
 from gitml.core.language.diagnostics import SpecError
-from gitml.core.model.environment import Environment, EnvironmentSource, environment_of
+from gitml.core.model.environment import Environment, environment_of
 from gitml.errors import InputError
 from gitml.execute.environments import environments
-from gitml.execute.environments.environments import Environments, RealizedEnvironment
+from gitml.execute.environments.environments import EnvironmentQuery, Environments, RealizedEnvironment
 from gitml.execute.process import StopRequests
 from tests.kit.projects.project import Project, outcomes, reasons
 
@@ -39,9 +39,8 @@ class ToyProvider:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def identify(
-        self, here: Environments, source: EnvironmentSource, programs: tuple[str, ...], path: str
-    ) -> Environment:
+    def identify(self, here: Environments, query: EnvironmentQuery) -> Environment:
+        source = query.source
         content = source.content or b""
         if not content.startswith(b"#!"):
             raise InputError("a toy is a script", where=source.name)

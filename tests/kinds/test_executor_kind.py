@@ -21,9 +21,10 @@ from gitml.core.model.events import StepStarted
 from gitml.core.model.protocols import Capabilities, Executor, Task, TaskEvent, TaskFinished, TaskStarted
 from gitml.core.model.resources import Resources
 from gitml.core.model.result import Cost, OutputRef
-from gitml.engine.execution.executor_kind import EnvironmentQuery, ExecutorKind, TargetSession
+from gitml.engine.execution.executor_kind import ExecutorKind, TargetSession
 from gitml.engine.execution.executor_kinds import EXECUTOR_KINDS, register, target_states
 from gitml.engine.planning.load import load
+from gitml.execute.environments.environments import EnvironmentQuery
 from gitml.workspace import Workspace
 from tests.kit.projects.project import Project
 

@@ -8,27 +8,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gitml.core.config.places import Place
 from gitml.core.config.project import Target
-from gitml.core.model.environment import Environment, EnvironmentSource
+from gitml.core.model.environment import Environment
 from gitml.core.model.graph import GraphStep
 from gitml.core.model.protocols import Executor
 from gitml.core.model.resources import Machine, Resources
 from gitml.core.planner.plan import PartProblem
 from gitml.errors import GitmlError, InputError
+from gitml.execute.environments.environments import EnvironmentQuery
 from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
     from gitml.core.language.fields import Fields
 
 NodeRequest = tuple[Resources, int]  # what a step requests of a machine, and of how many machines
-
-
-class EnvironmentQuery(NamedTuple):
-    """Which environment of a target is asked for: its `source`, the `programs` that the step starts, and the PYTHONPATH that is
-    passed on to it."""
-
-    source: EnvironmentSource
-    programs: tuple[str, ...]
-    python_path: str
 
 
 class TargetState(NamedTuple):

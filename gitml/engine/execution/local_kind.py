@@ -12,8 +12,8 @@ from gitml.core.model.environment import Environment
 from gitml.core.model.graph import GraphStep
 from gitml.core.model.resources import Machine, Resources
 from gitml.core.planner.plan import PartProblem
-from gitml.engine.execution.executor_kind import EnvironmentQuery, ExecutorKind, TargetSession, TargetState
-from gitml.execute.environments.environments import Environments
+from gitml.engine.execution.executor_kind import ExecutorKind, TargetSession, TargetState
+from gitml.execute.environments.environments import EnvironmentQuery, Environments
 from gitml.git.objects.reader import Objects
 from gitml.store.local.store import LocalStore
 from gitml.workspace import KnownFacts, Workspace, open_workspace
@@ -60,7 +60,7 @@ class LocalSession(TargetSession):
 
     def environment(self, target: Target, request: Resources, query: EnvironmentQuery) -> Environment:
         """What is installed here."""
-        return self._ws.environments.identify(query.source, query.programs, query.python_path)
+        return self._ws.environments.identify(*query)
 
     def problem(
         self, target: Target, step: GraphStep, preflight: Callable[[], PartProblem | None], *, remembered: bool

@@ -20,14 +20,13 @@ from gitml.core.model.guarantees import FULL
 from gitml.core.model.resources import Resources
 from gitml.core.planner.plan import PartProblem
 from gitml.engine.execution.executor_kind import (
-    EnvironmentQuery,
     ExecutorKind,
     NodeRequest,
     TargetSession,
     TargetState,
 )
 from gitml.errors import GitmlError, InputError, RemoteError, TrustError
-from gitml.execute.environments.environments import NotInspectedError
+from gitml.execute.environments.environments import EnvironmentQuery, NotInspectedError
 from gitml.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -16,11 +16,10 @@ from gitml.core.model.protocols import Entry, Source
 from gitml.core.model.result import ActionResult
 from gitml.core.planner.code import CodeFinder, Imports, imports_from
 from gitml.core.planner.plan import ActionParts, PartProblem, PendingInput, Unconfirmed
-from gitml.engine.execution.executor_kind import EnvironmentQuery
 from gitml.engine.execution.executor_kinds import RunTargets
 from gitml.engine.planning.load import Loaded
 from gitml.errors import InputError
-from gitml.execute.environments.environments import NotInspectedError
+from gitml.execute.environments.environments import EnvironmentQuery, NotInspectedError
 from gitml.git.objects.source import TreeSource
 from gitml.git.worktree.snapshot import WorkTree, WorkTreeFolder
 from gitml.workspace import Workspace

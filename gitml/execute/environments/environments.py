@@ -37,6 +37,14 @@ class NotInspectedError(InputError):
     """What must be asked of a place, or looked at on this machine, is not known, and this command does not ask or look."""
 
 
+class EnvironmentQuery(NamedTuple):
+    """Which environment is asked for: its `source`, the `programs` that a step starts, and the PYTHONPATH it is passed."""
+
+    source: EnvironmentSource
+    programs: tuple[str, ...] = ()
+    python_path: str = ""
+
+
 class RealizedEnvironment(NamedTuple):
     """An environment on this machine: folders to put first on PATH, folders a strict step may read, its Python.
 
@@ -73,23 +81,22 @@ class Environments:
         self._is_strange = is_strange
         self._tops = tuple(dict.fromkeys([os.path.realpath(top) for top in tops]))
         self._packages: dict[tuple[PythonInterpreter, str], Packages] = {}
-        self._identified: dict[tuple[EnvironmentSource, tuple[str, ...], str], Environment] = {}
+        self._identified: dict[EnvironmentQuery, Environment] = {}
         self._realized: dict[Digest, RealizedEnvironment] = {}
 
     def identify(self, source: EnvironmentSource, programs: tuple[str, ...] = (), path: str = "") -> Environment:
-        """The Environment that `source` means here, for steps that start `programs` (argv[0] of a step).
+        """The Environment that an EnvironmentQuery with these fields means here.
 
-        A program with a relative path is the commit's own and is left out. `path` is the PYTHONPATH of a step that is passed the
-        machine's. InputError for a program that is not found and for a source that can't be used, NotInspectedError for a
-        Python that is not to be started.
+        A program with a relative path is the commit's own and is left out. InputError for a program that is not found and for a
+        source that can't be used, NotInspectedError for a Python that is not to be started.
         """
-        key = (source, programs, path)
-        known = self._identified.get(key)
+        query = EnvironmentQuery(source, programs, path)
+        known = self._identified.get(query)
         if known is None:
             from gitml.core.kinds.environment_kinds import environment_kind  # what only lists does without
 
             provider = ENVIRONMENT_PROVIDERS[environment_kind(source.name)]
-            known = self._identified[key] = provider.identify(self, source, programs, path)
+            known = self._identified[query] = provider.identify(self, query)
         return known
 
     def path_of(self, environment: Environment) -> str | None:
@@ -203,9 +210,7 @@ class Environments:
 class EnvironmentProvider(Protocol):
     """Identifies and realizes the environments of one kind; `here` is the machine."""
 
-    def identify(
-        self, here: Environments, source: EnvironmentSource, programs: tuple[str, ...], path: str
-    ) -> Environment:
+    def identify(self, here: Environments, query: EnvironmentQuery) -> Environment:
         """See `Environments.identify`: all that can decide of a result must be in the description, by content."""
 
     def path_folders(self, here: Environments, environment: Environment) -> tuple[str, ...] | None:
@@ -220,12 +225,10 @@ class EnvironmentProvider(Protocol):
 class HostProvider(EnvironmentProvider):
     """What the machine has installed: the Python first on PATH with its distributions, and each program."""
 
-    def identify(
-        self, here: Environments, source: EnvironmentSource, programs: tuple[str, ...], path: str
-    ) -> Environment:
+    def identify(self, here: Environments, query: EnvironmentQuery) -> Environment:
         python = here.default_python
         described: dict[str, Any] = {}
-        for program in programs:
+        for program in query.programs:
             if _is_relative(program):
                 continue
             found = find_program(program, here.host_path())
@@ -236,17 +239,17 @@ class HostProvider(EnvironmentProvider):
                 continue
             other = here.interpreter_at(found)
             if python is None or (other.prefix, other.version) != (python.prefix, python.version):
-                described[program] = {"python": other.name, **here.described(other, path)}
+                described[program] = {"python": other.name, **here.described(other, query.python_path)}
         return environment_of(
             {
                 "kind": HOST,
                 "format": FORMAT,
                 "platform": _platform(),
                 "python": python.name if python else None,
-                **(here.described(python, path) if python else {"distributions": ()}),
+                **(here.described(python, query.python_path) if python else {"distributions": ()}),
                 "programs": described,
             },
-            source,
+            query.source,
         )
 
     def path_folders(self, here: Environments, environment: Environment) -> tuple[str, ...] | None:
@@ -268,13 +271,11 @@ class HostProvider(EnvironmentProvider):
 class RequirementsProvider(EnvironmentProvider):
     """An isolated environment with what a locked requirements file names, and of the programs those of the machine."""
 
-    def identify(
-        self, here: Environments, source: EnvironmentSource, programs: tuple[str, ...], path: str
-    ) -> Environment:
+    def identify(self, here: Environments, query: EnvironmentQuery) -> Environment:
         """InputError with its line for a file that is not locked."""
         from gitml.execute.environments.requirements import parse_requirements
 
-        locked = parse_requirements(source.name, source.content or b"")
+        locked = parse_requirements(query.source.name, query.source.content or b"")
         python = here.python_to_build_with()
         description: dict[str, Any] = {
             "kind": REQUIREMENTS,
@@ -284,13 +285,13 @@ class RequirementsProvider(EnvironmentProvider):
             "requirements": digest_of("\n".join(locked.lines).encode("utf-8")),
         }
         hashes = {}
-        for program in programs:
+        for program in query.programs:
             found = find_program(program, here.host_path()) if not _is_relative(program) else None
             if found is not None and not is_python(program):
                 hashes[program] = here.hash_of(found)
         if hashes:
             description["programs"] = hashes
-        return environment_of(description, source, locked.packages())
+        return environment_of(description, query.source, locked.packages())
 
     def path_folders(self, here: Environments, environment: Environment) -> tuple[str, ...] | None:
         from gitml.execute.environments.venvs import built_at
