@@ -65,11 +65,9 @@ def path_in(location: Location, directory: str) -> str:
     """`directory` as a path from the root of the repository, empty for the root itself; InputError when it lies outside."""
     if location.worktree is None:
         path = os.path.normpath(directory)
-        outside = os.path.isabs(path) or path.split(os.sep)[0] == ".."
     else:
         path = os.path.relpath(os.path.realpath(directory), os.path.realpath(location.worktree))
-        outside = path.split(os.sep)[0] == ".."
-    if outside:
+    if os.path.isabs(path) or path.split(os.sep)[0] == "..":
         raise InputError("not within this repository", where=directory, hint=f"the repository is {location.folder}")
     return "" if path == "." else path
 

@@ -19,10 +19,10 @@ from gitml.core.language.keys import (
     TEXT,
     Key,
     document,
-    input_ports,
     keys_of,
     listed,
     mapping,
+    ports,
     settings_in,
 )
 from gitml.core.language.parse import PipelineReader
@@ -46,7 +46,7 @@ _KEYS = keys_of(
     Key("description", "what it does", TEXT),
     Key("category", "what it is found under", TEXT),
     Key("tags", "words that it is found by", listed(TEXT)),
-    Key("inputs", "its input ports, by name", input_ports),
+    Key("inputs", "its input ports, by name", lambda: ports(INPUT_PORT_KEYS)),
     Key("params", "its parameters, by name", PARAMS),
     *COMMAND_KEYS.values(),
     RESOURCES,
@@ -170,9 +170,9 @@ class _ModuleReader(PipelineReader):
                     self.report(given[key], NOT_IN_PATHS.format(ref=ref))
         if self.diagnostics or spec.shell:
             return  # a script may use the variables GITML_INPUT_… and GITML_OUTPUT_…
-        for space, ports in (("inputs", spec.inputs), ("outputs", outputs)):
-            for name in ports:
-                if (space, name) not in used and not getattr(ports[name], "path", ()):
+        for space, declared in (("inputs", spec.inputs), ("outputs", outputs)):
+            for name, port in declared.items():
+                if (space, name) not in used and not getattr(port, "path", ()):
                     self.report(given[space], f"the command never names {space}.{name}, so nothing would use it")
 
     def check_ref(self, ref: Ref, node: Node, spaces: Mapping[str, Mapping[str, object]]) -> None:

@@ -162,19 +162,19 @@ def parse_config(data: bytes, path: str = PATH) -> Config:
     root, text = read_yaml(data, path)
     fields = Fields(path, text)
     top = fields.mapping(root, "gitml.yaml", _KEYS)
-    given: dict[str, Any] = {}
-    if "defaults" in top:
-        pairs = fields.mapping(top["defaults"][1], "defaults", _DEFAULT_KEYS)
-        given.update(values_in(fields, pairs, _DEFAULT_NAMES.values()))
-        given["defaults"] = settings_in(fields, pairs, (ENVIRONMENT, SANDBOX, NETWORK))
+
+    def section(name: str, keys: Mapping[str, Key]) -> Pairs:
+        return fields.mapping(top[name][1], name, keys) if name in top else {}
+
+    defaults = section("defaults", _DEFAULT_KEYS)
+    given: dict[str, Any] = {
+        "defaults": settings_in(fields, defaults, (ENVIRONMENT, SANDBOX, NETWORK)),
+        "hooks": Hooks(**values_in(fields, section("hooks", _HOOK_KEYS), _HOOK_KEYS.values())),
+        **values_in(fields, defaults, _DEFAULT_NAMES.values()),
+        **values_in(fields, section("records", _RECORD_KEYS), _RECORD_KEYS.values()),
+    }
     if "targets" in top:
         given.update(_targets(fields, top["targets"][1]))
-    if "records" in top:
-        pairs = fields.mapping(top["records"][1], "records", _RECORD_KEYS)
-        given.update(values_in(fields, pairs, _RECORD_KEYS.values()))
-    if "hooks" in top:
-        pairs = fields.mapping(top["hooks"][1], "hooks", _HOOK_KEYS)
-        given["hooks"] = Hooks(**values_in(fields, pairs, _HOOK_KEYS.values()))
     if "remotes" in top:
         given["remotes"] = _remotes(fields, top["remotes"][1])
     if fields.diagnostics:

@@ -178,14 +178,9 @@ INPUT_PORT_KEYS = keys_of(
 )
 
 
-def ports() -> Schema:
-    """Output ports by name."""
-    return by_name({"anyOf": [_kind(), mapping(PORT_KEYS, "type")]})
-
-
-def input_ports() -> Schema:
-    """The input ports of a module by name."""
-    return by_name({"anyOf": [_kind(), mapping(INPUT_PORT_KEYS, "type")]})
+def ports(keys: Mapping[str, Key]) -> Schema:
+    """Ports by name, each as its kind alone or with these keys."""
+    return by_name({"anyOf": [_kind(), mapping(keys, "type")]})
 
 
 def _count(fields: Fields, node: Node, what: str) -> int | None:
@@ -200,7 +195,7 @@ _INHERITED = "that of the pipeline"
 
 # Keys that more than one file has
 HELP = Key("help", "a sentence for people", TEXT)
-OUTPUTS = Key("outputs", "what the step makes, by name", ports, "nothing")
+OUTPUTS = Key("outputs", "what the step makes, by name", lambda: ports(PORT_KEYS), "nothing")
 ENVIRONMENT = Key("environment", "`host` or a requirements file", TEXT, _INHERITED, Fields.environment)
 SANDBOX = Key(
     "sandbox", "`strict` or `normal`", one_of(("strict", "normal")), _INHERITED, Fields.sandbox, setting="strict"
