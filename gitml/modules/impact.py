@@ -112,16 +112,9 @@ def apply_change(modules: ModuleService, change: ModuleChange) -> bool:
     """Makes a change; False when it was so already."""
     if change.kind == SET_DEFAULT and change.version is None:
         raise InputError("no version named", where=change.module)
-    event = modules.registry(change.registry or None).change(
-        change.kind,
-        change.module,
-        change.version,
-        reason=change.reason,
-        replacement=change.replacement,
-        default=change.default,
-        clear_default=change.clear_default,
-    )
-    return event is not None
+    given = change._asdict()
+    registry, name = given.pop("registry"), given.pop("module")
+    return modules.registry(registry).change(name=name, **given) is not None
 
 
 def impact_of_publishing(
