@@ -160,6 +160,7 @@ def test_a_folder_of_the_users_choice_holds_the_sandboxes(tmp_path: Path) -> Non
     assert os.listdir(scratch) == []
 
 
+@pytest.mark.needs_linux("what a crash of gitml left running is found")
 def test_what_a_killed_executor_left_is_removed_by_others_and_what_is_used_is_not(tmp_path: Path) -> None:
     machine = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache")}
     dead, used = (sandbox_roots(str(tmp_path / name), machine).apart for name in ("dead", "used"))
@@ -183,6 +184,7 @@ def test_what_a_killed_executor_left_is_removed_by_others_and_what_is_used_is_no
     assert not os.path.exists(used)
 
 
+@pytest.mark.needs_linux("what a crash of gitml left running is found")
 @needs_mounts
 def test_a_stray_that_hides_is_known_by_the_sandbox_that_it_sees(tmp_path: Path) -> None:
     attempt = tmp_path / "live/a1"

@@ -29,7 +29,7 @@ _STRING = re.compile(r'"((?:\\x[0-9a-f]{2})*)"(\.\.\.)?')
 
 
 class Op(NamedTuple):
-    """`kind` is make, trunc, write, copy, size, read, lseek, look, move, link, symlink, drop, folder, unfolder, sync, or syncall.
+    """`kind` is make, append, trunc, write, copy, size, read, lseek, look, move, link, symlink, drop, folder, unfolder, sync, or syncall.
 
     A syncall counts for what was done when it was asked for: that is `syncing`, with the same `other`, where others went on meanwhile.
     """
@@ -94,7 +94,7 @@ def _parsed(log: Path, watched: str, cwd: str) -> list[Op]:
         if call in ("open", "openat", "creat"):
             path = full(names[0], (starts() or [here])[0] or here)
             if "O_CREAT" in args or "O_TRUNC" in args or call == "creat":
-                new = [Op("trunc" if "O_TRUNC" in args else "make", path)]
+                new = [Op("trunc" if "O_TRUNC" in args else "append" if "O_APPEND" in args else "make", path)]
             elif "/live/" in path:  # what a step left where nobody watched is looked at once the step has ended
                 new = [Op("look", path)]
         elif call in ("write", "writev", "pwrite64") and descriptors:
@@ -125,7 +125,7 @@ def _parsed(log: Path, watched: str, cwd: str) -> list[Op]:
             new = [Op("sync", descriptors[0])]
         elif call in ("syncfs", "sync"):
             new = [Op("syncall", watched, pid)]
-        elif call in ("copy_file_range", "sendfile") and len(descriptors) > 1:
+        elif call in ("copy_file_range", "sendfile") and len(descriptors) > 1 and result > 0:
             new = [Op("copy", descriptors[1] if call == "copy_file_range" else descriptors[0], descriptors[0])]
         elif call == "chdir":
             folders[pid] = full(names[0])
@@ -133,6 +133,7 @@ def _parsed(log: Path, watched: str, cwd: str) -> list[Op]:
             op
             for op in new
             if op.path.startswith(watched + "/")
+            or op.path == watched
             or op.other.startswith(watched + "/")
             or op.kind in ("syncall", "syncing")
         ]
@@ -186,19 +187,21 @@ class Disk:
 
     def apply(self, op: Op) -> None:
         names = self.names
-        if op.kind in ("make", "trunc"):
+        if op.kind in ("make", "append", "trunc"):
             if not isinstance(names.get(op.path), _File):
                 self._name("add", op.path, "", _File())
             elif op.kind == "trunc":
                 names[op.path].data = b""  # type: ignore[union-attr]
             if isinstance(found := names.get(op.path), _File):
-                found.cursor = 0
+                found.cursor = len(found.data) if op.kind == "append" else 0
         elif op.kind in ("write", "size", "copy") and isinstance(file := names.get(op.path), _File):
             if op.kind == "size":
                 file.data = file.data[: op.at].ljust(op.at, b"\0")
             elif op.kind == "copy":
                 source = names.get(op.other)
-                file.data = source.data if isinstance(source, _File) else file.data
+                if isinstance(source, _File):
+                    file.data = file.data[: file.cursor] + source.data
+                    file.cursor = len(file.data)
             else:
                 at = op.at if op.at >= 0 else len(file.data) if file.cursor == 0 and file.durable else file.cursor
                 file.data = file.data[:at].ljust(at, b"\0") + op.data + file.data[at + len(op.data) :]

@@ -178,6 +178,7 @@ def test_what_this_machine_is_not_said_to_have_is_refused_and_no_ray_is_started(
 @pytest.mark.skipif(
     refusal(CUT) != "" or platform.confinement_refusal() != "", reason="this machine can't confine steps"
 )
+@pytest.mark.needs_linux("namespaces of networks")
 def test_steps_on_ray_are_cut_off_as_they_ask_and_their_records_say_so(project: Project) -> None:
     run = project.run("confined", "--on", "own")
     steps = {step["name"]: step for step in run["steps"]}
@@ -194,6 +195,7 @@ def test_steps_on_ray_are_cut_off_as_they_ask_and_their_records_say_so(project: 
     assert "its nodes are on several machines, which network: loopback keeps apart" in told
 
 
+@pytest.mark.needs_linux("namespaces of networks")
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare")
 def test_a_machine_of_a_cluster_that_can_not_cut_a_step_off_fails_it_and_says_why(project: Project) -> None:
     """A user namespace in which no network namespace may be made stands for it."""

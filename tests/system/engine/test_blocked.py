@@ -43,6 +43,7 @@ BLOCKED: dict[str, tuple[str, str]] = {
 }
 
 
+@pytest.mark.needs_linux("namespaces of networks")
 @pytest.mark.skipif(shutil.which("unshare") is None, reason="needs unshare")
 @pytest.mark.parametrize("network", ["none", "loopback"])
 def test_a_network_that_this_machine_can_not_keep_blocks_the_run_with_a_hint(tmp_path: Path, network: str) -> None:

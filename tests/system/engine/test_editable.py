@@ -202,6 +202,7 @@ def test_another_repository_within_the_work_tree_counts_as_what_is_installed(mac
     assert (k(changed), reasons(changed)) == (9, {"t": "package project (editable): 1 file changed"})
 
 
+@pytest.mark.needs_linux("sandbox: strict")
 def test_a_strict_step_and_a_sitecustomize_of_the_environment(machine):
     by_path(machine)
     (machine.site / "sitecustomize.py").write_text("import builtins\nbuiltins.CUSTOM = 6\n")

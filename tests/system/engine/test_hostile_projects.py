@@ -122,6 +122,7 @@ steps:
     assert project.content(again, "make", "o") == b"good\n"
 
 
+@pytest.mark.needs_linux("a process that leaves the process group of its step is ended with it")
 def test_a_daemon_left_behind_is_ended_with_its_step(tmp_path: Path) -> None:
     marker = f"gitml-test-daemon-{os.getpid()}"
     spec = f"""
