@@ -192,6 +192,7 @@ def test_a_file_that_another_process_found_damaged_is_lacking_in_a_tree_known_to
     assert place.missing([root]) == [stored_name(bad, tree=False)]
 
 
+@pytest.mark.needs_linux("the time since a machine of a cluster was started has a name")
 def test_after_the_machine_was_started_anew_large_contents_are_hashed_before_use(tmp_path: Path) -> None:
     place = folder(tmp_path)
     content = os.urandom(2_000_000)

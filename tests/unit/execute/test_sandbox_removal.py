@@ -34,6 +34,7 @@ def test_what_is_not_there_is_removed_already(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.needs_linux("removal by two processes: whether a process has one thread is known")
 @pytest.mark.parametrize("killed", [False, True], ids=["by two", "whose child is killed"])
 def test_thousands_of_files_are_removed_by_two_processes(tmp_path: Path, killed: bool) -> None:
     code = """
