@@ -26,12 +26,11 @@ class Changes(NamedTuple):
 def changes_between(objects: Objects, known: str | None, tip: str, below: str) -> Changes:
     """How the files in the folder `below` differ between two records; against nothing when `known` is None."""
     found = Changes([], [])
-    for path, ours, theirs in tree_changes(objects, known, tip):
-        if path.startswith(f"{below}/"):
-            if ours is not None:
-                found.removed.append(path)
-            if theirs is not None:
-                found.added.append((path, theirs.oid))
+    for path, ours, theirs in tree_changes(objects, known, tip, below):
+        if ours is not None:
+            found.removed.append(path)
+        if theirs is not None:
+            found.added.append((path, theirs.oid))
     return found
 
 
@@ -102,13 +101,17 @@ class _Page(NamedTuple):
     theirs: str
 
 
-def tree_changes(objects: Objects, ours: str | None, theirs: str) -> Iterator[TreeChange]:
-    """The files that differ between two commits, in Git's order of path; `ours` None is a commit without files."""
+def tree_changes(objects: Objects, ours: str | None, theirs: str, below: str = "") -> Iterator[TreeChange]:
+    """The files that differ between two commits, in Git's order of path; `ours` None is a commit without files.
+
+    With `below` those in that folder of the top.
+    """
     size = len(theirs)
-    before = "" if ours is None else _tree_of(objects, ours)
+    before = "" if ours is None else _tree_of(objects, ours, below)
     found: list[_Page | TreeChange] = []
     pages = 0
-    for item in _compared(objects, "", before, _tree_of(objects, theirs), 0):
+    prefix, depth = (f"{below}/", 1) if below else ("", 0)
+    for item in _compared(objects, prefix, before, _tree_of(objects, theirs, below), depth):
         found.append(item)
         pages += isinstance(item, _Page)
         if pages >= _PAGES:
@@ -117,11 +120,11 @@ def tree_changes(objects: Objects, ours: str | None, theirs: str) -> Iterator[Tr
     yield from _expanded(objects, found, size)
 
 
-def _tree_of(objects: Objects, commit: str) -> str:
+def _tree_of(objects: Objects, commit: str, below: str) -> str:
     tree = objects.resolve(f"{commit}^{{tree}}")
     if tree is None:
         raise IntegrityError(f"Git object {commit} is missing", where=objects.location.git_dir, hint="git fsck")
-    return tree
+    return objects.resolve(f"{commit}:{below}") or "" if below else tree
 
 
 def _entries(objects: Objects, oid: str) -> dict[bytes, Entry]:
