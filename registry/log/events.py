@@ -25,6 +25,7 @@ MAX_TEXT = 4000
 
 _AT = re.compile(r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9]\.[0-9]{6}Z\Z")
 _ID = re.compile(r"[0-9a-f]{16}\Z")
+_TEXTS = "id at by kind module reason content description category commit path".split()
 _OID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
 
 
@@ -94,17 +95,7 @@ def _event(data: bytes, path: str) -> Event:
     raw["kind"] = raw.pop("event")
     raw["tags"] = tuple(raw.get("tags", ()))
     event = Event(**raw)
-    texts = [
-        event.id,
-        event.at,
-        event.by,
-        event.kind,
-        event.module,
-        event.reason,
-        event.replacement or "",
-        event.content,
-    ]
-    texts += [event.description, event.category, event.commit, event.path, *event.tags]
+    texts = [*(getattr(event, name) for name in _TEXTS), event.replacement or "", *event.tags]
     if not all(isinstance(text, str) and len(text) <= MAX_TEXT for text in texts):
         raise ValueError("a text in it is none, or too long")
     if not isinstance(event.clear_default, bool) or not isinstance(event.breaking, bool):

@@ -27,11 +27,16 @@ class Resources(NamedTuple):
 
     def minus(self, taken: Resources) -> Resources:
         """What is left when `taken` is in use."""
-        return self._combined(taken, -1)
+        return self.plus(taken.times(-1))
 
     def plus(self, freed: Resources) -> Resources:
         """What there is when `freed` comes back."""
-        return self._combined(freed, 1)
+        custom = {
+            name: self.custom.get(name, 0.0) + freed.custom.get(name, 0.0) for name in {*self.custom, *freed.custom}
+        }
+        return Resources(
+            self.cpus + freed.cpus, self.gpus + freed.gpus, self.memory + freed.memory, self.labels, custom
+        )
 
     def times(self, count: int) -> Resources:
         """What so many that ask for this ask for together."""
@@ -39,19 +44,6 @@ class Resources(NamedTuple):
             return self
         custom = {name: count * each for name, each in self.custom.items()}
         return Resources(count * self.cpus, count * self.gpus, count * self.memory, self.labels, custom)
-
-    def _combined(self, other: Resources, sign: int) -> Resources:
-        custom = {
-            name: self.custom.get(name, 0.0) + sign * other.custom.get(name, 0.0)
-            for name in {*self.custom, *other.custom}
-        }
-        return Resources(
-            self.cpus + sign * other.cpus,
-            self.gpus + sign * other.gpus,
-            self.memory + sign * other.memory,
-            self.labels,
-            custom,
-        )
 
     def missing_from(self, whole: Resources) -> str | None:
         """What `whole` can never give, as words; None when it can give all."""
