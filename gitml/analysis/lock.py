@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection
+from contextlib import closing
 from typing import NamedTuple
 
 from gitml.core.language.diagnostics import nearest
@@ -52,11 +53,8 @@ def resolve_lock(
         if name not in names.values():
             raise InputError(f"no pipeline uses the module {name!r}{nearest(name, names.values())}")
     kept = {key: had[key] for key in names if key in had and upgrade is not None and names[key] not in upgrade}
-    modules = open_modules(ws, source)
-    try:
+    with closing(open_modules(ws, source)) as modules:
         found = {key: _resolved(modules, key, kept, had if lenient else {}) for key in names}
-    finally:
-        modules.close()
     entries = {key: kept.get(key) or item.entry for key, item in found.items()}
     warnings = tuple(warning for item in found.values() for warning in item.warnings)
     return LockUpdate(entries, tuple(_changes(had, entries)), warnings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -35,8 +36,6 @@ def pipeline_statuses(ws: Workspace, rev: str, hook: str) -> Iterator[PipelineSt
         except GitmlError:
             yield PipelineStatus(name, wrong=True)
             continue
-        counts: dict[str, int] = {}
-        for decision in plan.decisions.values():
-            counts[decision.kind] = counts.get(decision.kind, 0) + 1
+        counts = Counter(decision.kind for decision in plan.decisions.values())
         cached = counts.pop(REUSE, 0)
         yield PipelineStatus(name, cached, tuple(counts.items()))

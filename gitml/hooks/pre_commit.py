@@ -6,6 +6,7 @@ import os
 import posixpath
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import closing
 from itertools import groupby
 from typing import NamedTuple
 
@@ -47,12 +48,7 @@ class CommitCheck(NamedTuple):
 def check_commit(ws: Workspace, index: str | None = None) -> CommitCheck:
     """What is wrong with the commit that the index (or the file `index`) makes; of all files when nothing is staged."""
     made = staged(ws, index)
-    if not made.changed and not made.removed:
-        return _check(ws, made, everything=True)
-    return _check(ws, made, everything=False)
-
-
-def _check(ws: Workspace, made: Staged, *, everything: bool) -> CommitCheck:
+    everything = not made.changed and not made.removed
     source = made.source
     mistakes: list[Diagnostic] = []
     warnings: list[str] = []
@@ -66,14 +62,14 @@ def _check(ws: Workspace, made: Staged, *, everything: bool) -> CommitCheck:
     mistakes += _large(ws, made, config.hooks)
     pipelines = sorted(every_pipeline(source).values())
     for project, pipeline_paths in groupby(pipelines, project_of_file):
-        own = f"{project}/{CONFIG}" if project else CONFIG
+        own = {CONFIG, f"{project}/{CONFIG}"}
         try:
             config_here = config_at(ws, source, project) if project else config
         except SpecError as error:
             mistakes += error.diagnostics
             config_here = config
         for path in pipeline_paths:
-            if everything or CONFIG in made.changed or own in made.changed or path in made.changed:
+            if everything or made.changed.keys() & {*own, path}:
                 found = check_pipeline(ws, source, path, config_here)
             elif made.removed:
                 found = check_pipeline(ws, source, path, config_here).of(made.removed)
@@ -86,7 +82,10 @@ def _check(ws: Workspace, made: Staged, *, everything: bool) -> CommitCheck:
         assert entry is not None
         data = source.read(entry.oid)
         if _MODULE_LIKE.search(data):  # other tools have files of this name too
-            mistakes += _of_module(data, path)
+            try:
+                parse_module(data, path)
+            except SpecError as error:
+                mistakes += error.diagnostics
     touched = any(path in made.changed or path in made.removed for path in (LOCK, CONFIG, *pipelines))
     if (everything or touched or any(_is_pipeline(path) for path in made.removed)) and not mistakes:
         wrong, untold = _of_lock(ws, source)
@@ -113,14 +112,6 @@ def _modules(source: Source, made: Staged, *, everything: bool) -> Iterator[str]
                     folders.append((f"{prefix}{name}/", prefix + name))
                 elif name == MODULE and not found.is_link:
                     yield prefix + name
-
-
-def _of_module(data: bytes, path: str) -> Iterable[Diagnostic]:
-    try:
-        parse_module(data, path)
-    except SpecError as error:
-        return error.diagnostics
-    return ()
 
 
 def _of_lock(ws: Workspace, source: ListableSource) -> tuple[list[Diagnostic], list[str]]:
@@ -218,11 +209,8 @@ def staged(ws: Workspace, index: str | None) -> Staged:
             removed.append(path)
         else:
             changed[path] = Entry(mode, oid)
-    scratch = TemporaryIndex(ws.location, index)
-    try:
+    with closing(TemporaryIndex(ws.location, index)) as scratch:
         tree = scratch.write_tree()
-    finally:
-        scratch.close()
     return Staged(TreeSource(ws.objects, tree), changed, tuple(removed))
 
 
@@ -269,7 +257,7 @@ def check_pipeline(ws: Workspace, source: ListableSource, path: str, config: Con
         except RemoteError as error:
             return PipelineCheck((), (), (f"{path} was not checked: {error.message}",))
         except InputError as error:
-            wrong.append(_in_pipeline(pipeline, text, use, error.message + (f": {error.hint}" if error.hint else "")))
+            wrong.append(_in_pipeline(pipeline, text, use, _error_text(error)))
         else:
             contents.update(meant.contents)
             warnings += meant.warnings
@@ -331,11 +319,7 @@ def _missing(
             if error.message not in told:
                 told.add(error.message)
                 pattern = error.message.split("'")[1] if "'" in error.message else ""
-                hint = f": {error.hint}" if error.hint else ""
-                yield (
-                    _whole(pipeline, pattern),
-                    _in_pipeline(pipeline, text, pattern, error.message + hint, step),
-                )
+                yield _whole(pipeline, pattern), _in_pipeline(pipeline, text, pattern, _error_text(error), step)
 
 
 def _whole(pipeline: Pipeline, path: str) -> str:
@@ -375,8 +359,7 @@ def _left_out(ws: Workspace, source: Source, graph: Graph, pipeline: Pipeline) -
 
 def _in_pipeline(pipeline: Pipeline, text: str, words: str, message: str, step: GraphStep | None = None) -> Diagnostic:
     """A mistake where `words` stand in the file, else where the step does."""
-    offset = text.find(words) if words else -1
-    if offset >= 0:
-        return Diagnostic(pipeline.path, text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset), message)
+    if words and words in text:
+        return _at(pipeline.path, text, words, message)
     place = pipeline.steps[step.base].place if step else None
     return Diagnostic(pipeline.path, place.line if place else 1, place.column if place else 1, message)

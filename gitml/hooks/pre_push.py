@@ -240,24 +240,22 @@ class Update(NamedTuple):
 
 def updates_to_send(told: bytes) -> list[Update]:
     """The updates that Git writes to the stdin of pre-push, without gitml's own refs and deletions. InputError for other text."""
-    found = []
-    for line in os.fsdecode(told).splitlines():
-        words = line.split(" ")
-        if len(words) != 4:
-            raise InputError(f"not what Git writes to a pre-push hook: {line[:80]!r}")
-        found.append(Update(words[2], _oid(words[1]), _oid(words[3])))
+    found = [Update(words[2], _oid(words[1]), _oid(words[3])) for words in _words(told, "pre-push", 4)]
     return [update for update in found if update.new is not None and not update.ref.startswith(f"{layout.REFS}/")]
 
 
 def updates_received(told: bytes) -> list[Update]:
     """The updates of branches that Git writes to the stdin of post-receive, without those that were deleted."""
-    found = []
-    for line in os.fsdecode(told).splitlines():
-        words = line.split(" ", 2)
-        if len(words) != 3:
-            raise InputError(f"not what Git writes to a post-receive hook: {line[:80]!r}")
-        found.append(Update(words[2], _oid(words[1]), _oid(words[0])))
+    found = [Update(words[2], _oid(words[1]), _oid(words[0])) for words in _words(told, "post-receive", 3)]
     return [update for update in found if update.new is not None and update.branch]
+
+
+def _words(told: bytes, hook: str, number: int) -> Iterator[list[str]]:
+    for line in os.fsdecode(told).splitlines():
+        words = line.split(" ")
+        if len(words) != number:
+            raise InputError(f"not what Git writes to a {hook} hook: {line[:80]!r}")
+        yield words
 
 
 def updates_of_framework(ws: Workspace, environ: Mapping[str, str]) -> list[Update] | None:
@@ -280,7 +278,7 @@ def tip_of(ws: Workspace, update: Update) -> str | None:
 
 def new_commits(ws: Workspace, updates: list[Update], remote: str) -> list[str]:
     """The commits that the other side does not have as far as is known here, oldest first."""
-    tips = [tip for update in updates if (tip := tip_of(ws, update))]
+    tips = _tips(ws, updates)
     if not tips:
         return []
     known = [f"^{update.old}" for update in updates if update.old and ws.objects.header(update.old)]

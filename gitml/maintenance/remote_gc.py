@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple, cast
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from typing import NamedTuple, cast
 
 from gitml.core.config.remotes import NewerManifestError, StoredObject, decode_manifest
 from gitml.core.kinds.remote_kinds import LFS
@@ -44,12 +45,10 @@ def collect_remote(
         raise InputError("a Git LFS server deletes nothing for its users", where=name, hint="use the host's own means")
     if git(ws.location, "remote"):
         fetch(ws)
-    try:
+    with closing(remotes):
         remote = cast(SweptRemote, remotes.open(spec))
         keep = kept_by(ws, policy)
         return sweep_remote(remote, remotes.known(spec), keep, now=ws.now(), grace=grace, dry_run=dry_run)
-    finally:
-        remotes.close()
 
 
 class _Bad(NamedTuple):
@@ -57,21 +56,13 @@ class _Bad(NamedTuple):
     what: str
 
 
-def check_remote(
-    ws: Workspace,
-    name: str,
-    *,
-    sample: int | None = 20,
-    repair: bool = False,
-    progress: Callable[[Any], None] = lambda _: None,
-) -> Iterator[Fault]:
+def check_remote(ws: Workspace, name: str, *, sample: int | None = 20, repair: bool = False) -> Iterator[Fault]:
     """What is wrong in a remote store with what recorded runs made: parts that are missing, and wrong bytes.
 
     The bytes of `sample` objects chosen by chance are read, of all when None. With `repair` what is good here is uploaded again.
     """
-    remotes = Remotes(ws)
-    (spec,) = remotes.named([name])
-    try:
+    with closing(Remotes(ws)) as remotes:
+        (spec,) = remotes.named([name])
         source = remotes.source(spec)
         here = Availability(ws)
         roots = [r for r in selected_roots(ws, RunSelection()) if not here.in_records(r.digest, tree=r.tree)]
@@ -83,14 +74,12 @@ def check_remote(
             source.known.remember([digest for digest, _ in faults], good=False)
             source.known.remember([root.digest for root in spoilt], good=False)
             sender = Uploader(ws.store, source.remote, source.known, remotes.indexes)
-            sent = {root.digest for root in sender.upload(spoilt, progress).sent}
+            sent = {root.digest for root in sender.upload(spoilt).sent}
             mended = {d for d, _ in faults if all(r.digest in sent for r in checker.roots_with({d}))}
         for digest, bad in faults:
             names = ", ".join(root.name for root in checker.roots_with({digest})[:3])
             done = "uploaded again" if digest in mended else None
             yield Fault(f"remote {name}", bad.kind, digest, f"{bad.what} (for {names})", done)
-    finally:
-        remotes.close()
 
 
 class _Checker:

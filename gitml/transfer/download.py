@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from contextlib import closing
 from typing import NamedTuple
 
 from gitml.core.model.digest import Digest
@@ -32,20 +33,16 @@ class DownloadReport(NamedTuple):
 
 def download(ws: Workspace, choice: RunSelection, emit: Emit, stop: StopSignal) -> DownloadReport:
     """Downloads the outputs and logs of the chosen runs. InputError for an unknown run or remote, TransferStoppedError."""
-    remotes = Remotes(ws)
-    specs = remotes.named(choice.remotes)
-    roots = selected_roots(ws, choice)
-    absent = _absent(ws, roots)
-    try:
+    here = Availability(ws)
+    with closing(Remotes(ws)) as remotes:
+        specs = remotes.named(choice.remotes)
+        roots = selected_roots(ws, choice)
+        absent = [root for root in roots if not here.holds(root.digest, root.size, tree=root.tree)]
         sources = [source for _, source in remotes.usable(specs)] if absent else []
         with using_store(ws):
             result = download_roots(ws.store, sources, remotes.indexes, absent, emit, lambda: stop.level > 0)
-    finally:
-        remotes.close()
-    failures = tuple(DownloadProblem(failure.remote, None, failure.error.message) for failure in remotes.failures)
-    return DownloadReport(
-        len(roots) - len(absent), result.here, result.lost, (*failures, *result.problems), result.bytes
-    )
+    problems = (*_failures(remotes), *result.problems)
+    return DownloadReport(len(roots) - len(absent), result.here, result.lost, problems, result.bytes)
 
 
 def fetch_outputs(ws: Workspace, outputs: Iterable[OutputRef], emit: Emit, stop: StopSignal) -> DownloadResult:
@@ -57,20 +54,19 @@ def fetch_outputs(ws: Workspace, outputs: Iterable[OutputRef], emit: Emit, stop:
     left = Availability(ws).fetch_inline(wanted)
     if not left:
         return DownloadResult((), (), (), 0)
-    remotes = Remotes(ws)
     made = [root_of(output) for output in left if output.kind != POINTED]
     pointed = [root_of(output) for output in left if output.kind == POINTED]
     result = DownloadResult((), (), (), 0)
-    try:
-        with using_store(ws):
-            for roots, specs in ((made, remotes.specs if made else ()), (pointed, remotes.lfs if pointed else ())):
-                sources = [source for _, source in remotes.usable(specs)] if roots else []
-                one = download_roots(ws.store, sources, remotes.indexes, roots, emit, lambda: stop.level > 0)
-                result = DownloadResult(*[ours + theirs for ours, theirs in zip(result, one, strict=True)])  # type: ignore[operator]
-    finally:
-        remotes.close()
-    failures = tuple(DownloadProblem(failure.remote, None, failure.error.message) for failure in remotes.failures)
-    return result._replace(problems=(*failures, *result.problems))
+    with closing(Remotes(ws)) as remotes, using_store(ws):
+        for roots, specs in ((made, remotes.specs if made else ()), (pointed, remotes.lfs if pointed else ())):
+            sources = [source for _, source in remotes.usable(specs)] if roots else []
+            one = download_roots(ws.store, sources, remotes.indexes, roots, emit, lambda: stop.level > 0)
+            result = DownloadResult(*[ours + theirs for ours, theirs in zip(result, one, strict=True)])  # type: ignore[operator]
+    return result._replace(problems=(*_failures(remotes), *result.problems))
+
+
+def _failures(remotes: Remotes) -> list[DownloadProblem]:
+    return [DownloadProblem(failure.remote, None, failure.error.message) for failure in remotes.failures]
 
 
 def refuse_lost(result: DownloadResult) -> None:
@@ -94,11 +90,6 @@ def problem_texts(problems: Sequence[DownloadProblem]) -> list[str]:
 def root_of(output: OutputRef) -> TransferRoot:
     """An output as what is wanted of a remote store."""
     return TransferRoot(output.digest, output.size, output.is_tree, output.name)
-
-
-def _absent(ws: Workspace, roots: Sequence[TransferRoot]) -> list[TransferRoot]:
-    here = Availability(ws)
-    return [root for root in roots if not here.holds(root.digest, root.size, tree=root.tree)]
 
 
 def known_in_remotes(ws: Workspace, artifacts: Iterable[Artifact]) -> frozenset[Digest]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Iterator
+from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
 from gitml.core.config.remotes import RemoteSpec
@@ -14,8 +15,8 @@ from gitml.errors import GitmlError, InputError
 from gitml.records.runs import recorded_runs
 from gitml.store.remote.transfer.progress import TransferRoot, UploadResult
 from gitml.transfer.availability import Availability
-from gitml.transfer.remotes import Remotes, using_store
-from gitml.transfer.run_selector import RunSelection, roots_of
+from gitml.transfer.remotes import Remotes, confirm_remote, using_store
+from gitml.transfer.run_selector import RunSelection, roots_of, selected_roots
 from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -48,10 +49,9 @@ def upload(
     InputError when a run or a remote is unknown, RemoteError or TrustError of the first remote that fails,
     TransferStoppedError when stopped. What was moved stays, and isn't moved again.
     """
-    remotes = Remotes(ws)
     sent = []
     tip = ws.records.tip()  # before anything is chosen: what others record meanwhile counts as not looked at
-    try:
+    with closing(Remotes(ws)) as remotes:
         for spec, roots, is_confirmed in _wanted(ws, remotes, choice, trusting=trusting):
             about = _uploaded(remotes, spec)
             if roots:
@@ -64,16 +64,13 @@ def upload(
             is_same = about == _uploaded(remotes, spec)
             if choice.is_everything and is_same and not one.refused and tip is not None:
                 ws.index.remember(*about, tip)
-    finally:
-        remotes.close()
     return sent
 
 
 def forecast(ws: Workspace, choice: RunSelection) -> list[Forecast]:
     """What `upload` would do; nothing is moved."""
-    remotes = Remotes(ws)
     forecasts = []
-    try:
+    with closing(Remotes(ws)) as remotes:
         for spec, roots, _ in _wanted(ws, remotes, choice, named=False):
             if not roots:
                 forecasts.append(Forecast(spec.name, 0, 0, (), 0))
@@ -81,8 +78,6 @@ def forecast(ws: Workspace, choice: RunSelection) -> list[Forecast]:
             work = _sender(ws, remotes, spec).plan(roots)
             needing = (*work.blobs, *(tree.root for tree in work.trees))
             forecasts.append(Forecast(spec.name, work.transfers, work.bytes, needing, len(work.missing)))
-    finally:
-        remotes.close()
     return forecasts
 
 
@@ -94,20 +89,16 @@ def _wanted(
     With `named` a store without a name is given one.
     """
     specs = remotes.named(choice.remotes)
-    if choice.remotes:
-        for spec in specs:
-            if not spec.push:
-                raise InputError(f"gitml.yaml says push: false of remote {spec.name!r}", hint="say push: true there")
+    kept_out = next((spec.name for spec in specs if not spec.push), None)
+    if choice.remotes and kept_out is not None:
+        raise InputError(f"gitml.yaml says push: false of remote {kept_out!r}", hint="say push: true there")
     for spec in specs:
         if not spec.push:
             continue
         roots, is_given = _lacked(ws, remotes, choice, spec)
         is_confirmed = not trusting and (bool(roots) or is_given)
-        if is_confirmed:
-            from gitml.transfer.remotes import confirm_remote
-
-            if not confirm_remote(ws, remotes, spec, named=named):
-                roots, _ = _lacked(ws, remotes, choice, spec)
+        if is_confirmed and not confirm_remote(ws, remotes, spec, named=named):
+            roots, _ = _lacked(ws, remotes, choice, spec)
         yield spec, roots, is_confirmed
 
 
@@ -129,9 +120,6 @@ def _travelling(ws: Workspace, choice: RunSelection, before: str | None) -> list
 
     Of what is partly in records and partly in the Store, all is in the Store then, where it is uploaded from.
     """
-    from gitml.transfer.availability import Availability
-    from gitml.transfer.run_selector import selected_roots
-
     here = Availability(ws)
     roots = [root for root in selected_roots(ws, choice, before) if not here.in_records(root.digest, tree=root.tree)]
     for root in roots:
@@ -201,16 +189,12 @@ def _confirm(ws: Workspace, remotes: Remotes, before: Collection[str], warn: War
     asked = [spec for spec in remotes.specs if spec.name not in before]
     if not asked or ws.records.tip() is None:
         return
-    from gitml.transfer.remotes import confirm_remote
-
-    try:
+    with closing(remotes):
         for spec in asked:
             try:
                 confirm_remote(ws, remotes, spec, named=False)
             except GitmlError as error:
                 warn(f"remote {spec.name} can't be asked, so what it was given before counts as there: {error.message}")
-    finally:
-        remotes.close()
 
 
 def why_unshared(ws: Workspace) -> str:

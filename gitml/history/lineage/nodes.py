@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import closing
 from typing import NamedTuple
 
 from gitml.core.model.digest import PREFIX, Digest, from_hex
@@ -132,14 +133,12 @@ def _modules(ws: Workspace, text: str) -> list[LineageNode]:
     registries = registries_here(ws.location)
     if not registries and ws.objects.resolve(REGISTRY_REF) is None:
         return []
-    modules = ModuleService(ws.location, ws.objects, registries, ws.consent)
-    try:
-        ref = parse_ref(text)
-        found = modules.registry(ref.registry).versions(ref.name)
-    except InputError:
-        return []
-    finally:
-        modules.close()
+    with closing(ModuleService(ws.location, ws.objects, registries, ws.consent)) as modules:
+        try:
+            ref = parse_ref(text)
+            found = modules.registry(ref.registry).versions(ref.name)
+        except InputError:
+            return []
     wanted = [version for version in found if ref.requirement in (None, version.version)]
     return [module_node(version.content, f"{version.module}@{version.version}") for version in wanted]
 
