@@ -44,7 +44,7 @@ SECTIONS: dict[str, dict[str, CommandEntry]] = {
         "remotes": CommandEntry("share.remotes", "List the remote stores, and see whether they answer"),
     },
     "Maintain": {
-        "du": CommandEntry("maintenance.du", "Show how much disk space gitml uses"),
+        "du": CommandEntry("maintenance.gc:du", "Show how much disk space gitml uses"),
         "gc": CommandEntry("maintenance.gc", "Remove what no kept run needs"),
         "fsck": CommandEntry("maintenance.fsck", "Check everything that is stored"),
     },

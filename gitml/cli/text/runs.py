@@ -85,22 +85,15 @@ def run_lines(run: Run, now: float, elsewhere: Mapping[Digest, str]) -> list[str
         ("commit", commit + (f"  on {safe(run.branch)}" if run.branch else "")),
         ("started", f"{moment(run.started)}  took {took}"),
         ("by", f"{safe(run.by)} on {safe(run.host)}, gitml {safe(run.version)}"),
+        ("experiment", safe(run.experiment) if run.experiment != run.pipeline else ""),
+        ("tags", ", ".join(map(safe, run.tags))),
+        ("message", safe(run.message)),
+        ("asked for", ", ".join(map(safe, run.selected))),
+        ("options", ", ".join(safe(f"{name}={value}") for name, value in run.options.items())),
+        ("params", ", ".join(f"{safe(name)}={number(value)}" for name, value in run.params.items())),
+        ("error", paint(safe(run.error), "red", sys.stdout) if run.error else ""),
     ]
-    if run.experiment != run.pipeline:
-        facts.append(("experiment", safe(run.experiment)))
-    if run.tags:
-        facts.append(("tags", ", ".join(map(safe, run.tags))))
-    if run.message:
-        facts.append(("message", safe(run.message)))
-    if run.selected:
-        facts.append(("asked for", ", ".join(map(safe, run.selected))))
-    if run.options:
-        facts.append(("options", ", ".join(safe(f"{name}={value}") for name, value in run.options.items())))
-    if run.params:
-        facts.append(("params", ", ".join(f"{safe(name)}={number(value)}" for name, value in run.params.items())))
-    if run.error:
-        facts.append(("error", paint(safe(run.error), "red", sys.stdout)))
-    lines = [f"{paint(f'{name:<10}', 'dim', sys.stdout)} {value}" for name, value in facts]
+    lines = [f"{paint(f'{name:<10}', 'dim', sys.stdout)} {value}" for name, value in facts if value]
     for step in run.steps:
         lines += ["", *_step_lines(step, elsewhere)]
         if step.partial():

@@ -1,4 +1,4 @@
-"""`gitml gc`."""
+"""`gitml gc` and `gitml du`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gitml.cli.session import WHEN_ASKED, Session, verb
-from gitml.cli.text.format import count, size
+from gitml.cli.session import WHEN_ASKED, Session, as_data, verb
+from gitml.cli.text.format import columns, count, size
 from gitml.cli.text.terminal import safe
 from gitml.errors import InputError
 
@@ -108,3 +108,15 @@ def _collect_remote(session: Session, name: str, policy: KeepPolicy, grace: str 
         what = f"{count(swept.doomed, 'object')}, {size(swept.doomed_bytes)}"
         session.show(f"{what}, {phrase}: they go when gc is run again after the grace and nothing needs them")
     session.note(f"kept {count(swept.kept, 'object')}, {size(swept.kept_bytes)}")
+
+
+@verb("du", json=True)
+def du(session: Session) -> None:
+    """Show how much disk space gitml uses for this repository, and for what."""
+    from gitml.maintenance.gc import usage
+
+    rooms = usage(session.ws)
+    rows = [[size(room.bytes), f"{room.items:,}", room.what] for room in rooms]
+    session.result({"place": session.ws.root, "rooms": as_data(rooms)}, *columns(rows, right=frozenset((0, 1))))
+    if not session.json:
+        session.note(f"in {session.ws.root}; `gitml gc -n` lists what could go")

@@ -1,14 +1,26 @@
-"""`gitml plan`."""
+"""`gitml plan`, and how `gitml run -n` shows a plan."""
 
 from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import click
 
 from gitml.cli.errors import DONE, FAILED
 from gitml.cli.options import on_option
-from gitml.cli.pipeline_arguments import PipelineArguments, pipeline_arguments
+from gitml.cli.pipeline_arguments import PipelineArguments, SelectedSteps, pipeline_arguments
 from gitml.cli.session import Session, verb
-from gitml.cli.text.plan import show_plan
+from gitml.cli.text.format import cells
+from gitml.cli.text.terminal import paint, safe
+
+if TYPE_CHECKING:
+    from gitml.core.model.graph import GraphStep
+    from gitml.core.planner.plan import Plan
+
+_COLOURS = {"reuse": "cyan", "run": "green", "unknown": "yellow", "blocked": "red"}
 
 
 @verb("plan", json=True)
@@ -32,3 +44,62 @@ def command(
     """
     plan = show_plan(session, wanted.load(session), force=force, reuse=not no_reuse, on=on)
     return FAILED if exit_code and plan.runs_something() else DONE
+
+
+def show_plan(
+    session: Session, selection: SelectedSteps, *, force: bool = False, reuse: bool = True, on: str | None = None
+) -> Plan:
+    """Plans and shows it; nothing is performed or written down."""
+    from gitml.engine.planning.planner import make_plan, policy_for
+    from gitml.git.objects.source import CommitSource
+
+    loaded, wanted = selection
+    policy = policy_for(loaded, wanted, force=force, reuse=reuse)
+    plan = make_plan(session.ws, loaded, wanted, policy, on)
+    # Without writing a snapshot: of uncommitted work the commit it lies on.
+    source = loaded.source
+    commit, dirty = (source.commit, False) if isinstance(source, CommitSource) else (source.head, bool(source.dirty))
+    if session.json:
+        session.show_json(
+            {
+                "pipeline": loaded.graph.pipeline,
+                "commit": commit,
+                "dirty": dirty,
+                "steps": [
+                    {"name": name, "decision": decision.kind, "reason": decision.reason, "hint": decision.hint}
+                    for name, decision in plan.decisions.items()
+                ],
+            }
+        )
+        return plan
+    for warning in plan.warnings:
+        session.warn(safe(warning))
+    session.show(*_lines(plan, loaded.graph.steps if session.verbose else {}))
+    session.note(_summary(plan, commit, dirty))
+    return plan
+
+
+def _lines(plan: Plan, steps: Mapping[str, GraphStep]) -> list[str]:
+    """One line a step; of those in `steps` also what is code of it, and why, where that is known."""
+    names = {name: safe(name) for name in plan.decisions}
+    wide = min(max(map(cells, names.values()), default=0), 40)
+    lines = []
+    for name, decision in plan.decisions.items():
+        word = paint(f"{decision.kind:<7}", _COLOURS[decision.kind], sys.stdout)
+        room = " " * max(0, wide - cells(names[name]))
+        hint = f" ({safe(decision.hint)})" if decision.hint else ""
+        lines.append(f"{word}  {names[name]}{room}  {safe(decision.reason)}{hint}")
+        if name in steps and decision.action is not None and steps[name].module is None:
+            from gitml.core.planner.code import why_code
+
+            code = why_code(steps[name], decision.action.code)
+            lines += [f"         code {safe(path)}: {safe(why)}" for path, why in code]
+    return lines
+
+
+def _summary(plan: Plan, commit: str | None, dirty: bool) -> str:
+    counts = Counter(decision.kind for decision in plan.decisions.values())
+    words = {"reuse": "reused", "run": "to run", "unknown": "not known yet", "blocked": "blocked"}
+    phrase = ", ".join(f"{counts[kind]:,} {word}" for kind, word in words.items() if counts.get(kind))
+    where = f"commit {commit[:12]}" if commit else "no commit yet"
+    return f"{phrase or 'no steps'} at {where}{' with uncommitted changes' if dirty else ''}"

@@ -62,7 +62,7 @@ def command(
     session.read_only = dry_run
     selection = load_for_run(session, wanted, request)
     if dry_run:
-        from gitml.cli.text.plan import show_plan
+        from gitml.cli.commands.run.plan import show_plan
 
         plan = show_plan(session, selection, force=request.force, reuse=request.reuse, on=on)
         return FAILED if exit_code and plan.runs_something() else DONE
