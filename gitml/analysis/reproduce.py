@@ -184,7 +184,6 @@ def _fetched(available: Availability, output: OutputRef) -> bool:
     """Puts an output into the Store, from wherever it is; whether it is there now."""
     if not available.fetch_inline([output]):
         return True
-    from gitml.core.model.stop_signal import StopSignal
     from gitml.transfer.download import fetch_outputs
 
     return not fetch_outputs(available.ws, [output], lambda _: None, StopSignal()).lost

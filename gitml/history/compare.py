@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 
 from gitml.core.model.action import Action, Scalar
@@ -229,14 +229,8 @@ class _Known:
         if section == "metrics":
             step = _step_of_metric(self.run.steps, name)
             return (step.name,) if step is not None else ()
-        if section == "parameters":
-            return tuple(step for step, action in self.by_step.items() if any(name == one for one, _ in action.params))
-        if section == "code":
-            return tuple(step for step, action in self.by_step.items() if any(name == one.path for one in action.code))
-        if section == "data":
-            return tuple(
-                step for step, action in self.by_step.items() if any(name == one.mount for one in action.inputs)
-            )
+        if section in _NAMES:
+            return tuple(step for step, action in self.by_step.items() if name in _NAMES[section](action))
         return ()
 
     def code(self) -> dict[str, Scalar | None]:
@@ -278,6 +272,13 @@ class _Known:
 
 
 _WHY = {"skipped": "not reached"}
+_NAMES: dict[
+    str, Callable[[Action], list[str]]
+] = {  # what the lines of a section are called that an Action has a part in
+    "parameters": lambda action: [name for name, _ in action.params],
+    "code": lambda action: [file.path for file in action.code],
+    "data": lambda action: [item.mount for item in action.inputs],
+}
 
 
 def _step_of_metric(steps: Sequence[StepRun], name: str) -> StepRun | None:

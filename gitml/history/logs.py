@@ -68,11 +68,11 @@ def attempt_logs(ws: Workspace, found: FoundRun, step: str | None = None) -> lis
 
 def lines_at_end(ws: Workspace, item: StepRun, count: int) -> list[str]:
     """The last lines that a finished step wrote; empty when it wrote none or they can't be had."""
-    logs = [attempt.log for attempt in item.attempts if attempt.log is not None]
-    if not logs or not contents.is_here(ws, logs[-1].digest, logs[-1].size, tree=False):
+    log = next((attempt.log for attempt in reversed(item.attempts) if attempt.log is not None), None)
+    if log is None or not contents.is_here(ws, log.digest, log.size, tree=False):
         return []
     room = 200 * count + 4096
-    data = contents.tail(ws, logs[-1].digest, room)
+    data = contents.piece(ws, log.digest, max(0, log.size - room), room)
     if len(data) >= room:  # it begins within a line, of which a program may have drawn over what came before
         cut = min((at for at in (data.find(b"\n"), data.find(b"\r")) if at >= 0), default=-1)
         data = data[cut + 1 :]

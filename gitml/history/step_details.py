@@ -58,9 +58,8 @@ def step_details(ws: Workspace, run: Run, step: StepRun, bindings: Iterable[Bind
     inputs = tuple(_input(ws, item, sources) for item in action.inputs) if action is not None else ()
     mounts = {output.name: output.mount for output in action.outputs} if action is not None else {}
     outputs = tuple(DetailedOutput(ref, mounts.get(ref.name), _is_here(ws, ref)) for ref in step.outputs)
-    return StepDetails(
-        step, action, inputs, outputs, _environment(ws, action.environment) if action is not None else None
-    )
+    environment = description_or_none(ws.index.environment(action.environment)) if action is not None else None
+    return StepDetails(step, action, inputs, outputs, environment)
 
 
 class _Sources:
@@ -98,7 +97,3 @@ def _is_here(ws: Workspace, ref: OutputRef) -> bool:
         return contents.is_here(ws, ref.digest, ref.size, tree=ref.is_tree)
     except GitmlError:
         return False  # damaged counts as gone; fsck tells
-
-
-def _environment(ws: Workspace, digest: Digest) -> Mapping[str, Any] | None:
-    return description_or_none(ws.index.environment(digest))

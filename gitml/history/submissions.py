@@ -44,17 +44,14 @@ def submissions(ws: Workspace) -> list[Submission]:
         try:
             with open(os.path.join(_folder(ws), name)) as file:
                 raw = json.load(file)
-            _check_format(raw.pop("format", 1), os.path.join(_folder(ws), name))
+            number = raw.pop("format", 1)
+            if number != 1:
+                what = f"a submitted run noted in format {str(number)[:20]}, by a newer gitml; this one reads format 1"
+                raise InputError(what, where=os.path.join(_folder(ws), name), hint="use the newer gitml")
             found.append(Submission(**raw))
         except (OSError, ValueError, TypeError, AttributeError):
             continue  # taken away just now
     return sorted(found, key=lambda one: -one.submitted)
-
-
-def _check_format(number: object, path: str) -> None:
-    if number != 1:
-        what = f"a submitted run noted in format {str(number)[:20]}, by a newer gitml; this one reads format 1"
-        raise InputError(what, where=path, hint="use the newer gitml")
 
 
 def note_submission(ws: Workspace, submission: Submission) -> None:

@@ -86,9 +86,5 @@ def folder_for(url: str) -> str:
 
 
 def _options(wish: CloneRequest) -> list[str]:
-    options = []
-    for name in ("branch", "depth", "filter"):
-        value = getattr(wish, name)
-        if value is not None:
-            options.append(f"--{name}={value}")
-    return options
+    wanted = {"branch": wish.branch, "depth": wish.depth, "filter": wish.filter}
+    return [f"--{name}={value}" for name, value in wanted.items() if value is not None]

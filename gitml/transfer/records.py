@@ -54,15 +54,8 @@ class SyncResult(NamedTuple):
 
     def plus(self, other: SyncResult) -> SyncResult:
         """Both together, of the same remote."""
-        return SyncResult(
-            self.remote,
-            self.runs_received + other.runs_received,
-            self.events_received + other.events_received,
-            self.runs_sent + other.runs_sent,
-            self.events_sent + other.events_sent,
-            self.refused + other.refused,
-            self.withdrawn + other.withdrawn,
-        )
+        sums = [ours + theirs for ours, theirs in zip(self[1:], other[1:], strict=True)]  # type: ignore[operator]
+        return SyncResult(self.remote, *sums)
 
 
 def fetch(
@@ -98,7 +91,10 @@ def push(ws: Workspace, remote: str | None = None, *, terminal: bool = False, wa
         for log, answer in answers.items():
             if answer.moved:
                 base = answer.before and ws.objects.resolve(answer.before)
-                result = result.plus(_sent(ws, log, base, tips[log]))
+                sent = _count(ws, log, base, tips[log])
+                result = result.plus(
+                    SyncResult("", runs_sent=sent) if log == RUNS else SyncResult("", events_sent=sent)
+                )
         late = [log for log, answer in answers.items() if not answer.has]
         if not late:
             return result
@@ -212,12 +208,6 @@ def _refuse_what_none_takes(ws: Workspace, remote: str, tips: Mapping[str, str])
             where=bad.path,
             hint="an older gitml recorded it; run it again with this one, in a clone that lacks the record",
         )
-
-
-def _sent(ws: Workspace, log: str, base: str | None, tip: str) -> SyncResult:
-    """What the remote got by the move of a log."""
-    number = _count(ws, log, base, tip)
-    return SyncResult("", runs_sent=number) if log == RUNS else SyncResult("", events_sent=number)
 
 
 def _count(ws: Workspace, log: str, known: str | None, tip: str | None) -> int:

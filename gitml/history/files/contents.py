@@ -36,17 +36,6 @@ def read(ws: Workspace, digest: Digest) -> bytes:
     return b"".join(chunks(ws, digest))
 
 
-def tail(ws: Workspace, digest: Digest, most: int) -> bytes:
-    """The last bytes of a Blob, `most` of them; for showing, so a large one is not verified whole."""
-    inline = _inline(ws, digest)
-    if inline is not None:
-        return inline[-most:]
-    with ws.store.open(digest) as file:
-        file.seek(0, 2)
-        file.seek(max(0, file.tell() - most))
-        return file.read()
-
-
 def piece(ws: Workspace, digest: Digest, start: int, count: int) -> bytes:
     """`count` bytes of a Blob from `start`, fewer at its end; for showing, so a large one is not verified whole."""
     inline = _inline(ws, digest)

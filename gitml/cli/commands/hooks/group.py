@@ -10,7 +10,7 @@ import click
 
 from gitml import layout
 from gitml.cli.commands.hooks.run import run
-from gitml.cli.session import Session, subgroup, verb
+from gitml.cli.session import Session, as_data, subgroup, verb
 from gitml.cli.text.format import columns
 from gitml.cli.text.terminal import safe
 from gitml.errors import InputError
@@ -108,12 +108,9 @@ def uninstall(session: Session, names: tuple[str, ...]) -> None:
     gone = hooks.uninstall(location, names or HOOKS)
     if location.bare and (not names or "post-receive" in names):
         write_receive_settings(location, ReceiveSettings((), ()))
-    if session.json:
-        session.show_json([hook._asdict() for hook in gone])
-        return
-    for hook in gone:
-        session.show(f"removed   {hook.name}" + ("  (what was there before is back)" if hook.before else ""))
-    if not gone:
+    back = "  (what was there before is back)"
+    session.result(as_data(gone), *[f"removed   {hook.name}{back if hook.before else ''}" for hook in gone])
+    if not gone and not session.json:
         session.note("no hook of gitml is installed here")
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,7 +16,7 @@ from gitml.cli.pipeline_arguments import parse_assignments, prompt_secret
 from gitml.cli.session import ALWAYS, Session, verb
 from gitml.cli.text.format import columns, duration, number
 from gitml.cli.text.terminal import safe, safe_line
-from gitml.errors import BusyError, InputError
+from gitml.errors import InputError
 
 if TYPE_CHECKING:
     from gitml.core.model.environment import Environment
@@ -129,7 +129,7 @@ def _perform(
     from gitml.engine.execution.local_kind import local_capacity, make_executor
     from gitml.engine.planning.secret_values import values_for
     from gitml.execute.sandbox.removal import remove_tree
-    from gitml.store.local.locks import Locks
+    from gitml.transfer.remotes import using_store
 
     capacity = local_capacity(ws, loaded.config.local, 1)
     missing = step.settings.resources.missing_from(capacity)
@@ -137,15 +137,13 @@ def _perform(
         raise InputError(
             f"it asks for {missing}", where=step.name, hint="request less, or declare more in targets.local"
         )
-    if not ws.locks.lock(Locks.GC, timeout=600.0, shared=True):
-        raise BusyError("gc has been running for ten minutes", hint="wait for it, or end it")
     assert decision.action is not None
     scratch = os.path.join(ws.root, layout.TMP, f"try-{os.getpid()}-{time.monotonic_ns()}")
-    os.makedirs(scratch)
     log = os.path.join(scratch, "log")
-    executor = make_executor(ws, capacity, scratch, 1)
     shown = 0
-    with InterruptHandler(quiet=session.quiet) as handler:
+    with using_store(ws), InterruptHandler(quiet=session.quiet) as handler:
+        os.makedirs(scratch)
+        executor = make_executor(ws, capacity, scratch, 1)
         try:
             how = step.settings
             said = ("try", decision.action, environment, how.resources, how.timeout, how.strict, log)
@@ -162,7 +160,6 @@ def _perform(
                     executor.cancel("try", now=selection > 1)
         finally:
             executor.close()
-            ws.locks.unlock(Locks.GC)
             remove_tree(scratch)
 
 
@@ -205,19 +202,16 @@ def _write(
 
 
 def _show(session: Session, finished: TaskFinished, written: dict[str, str]) -> None:
-    if session.json:
-        data: dict[str, Any] = {
-            "outcome": finished.outcome,
-            "seconds": round(finished.cost.wall, 6),
-            "exit_code": finished.exit_code,
-            "error": finished.error,
-            "outputs": written,
-            "metrics": dict(finished.metrics),
-        }
-        session.show_json(data)
-        return
+    data = {
+        "outcome": finished.outcome,
+        "seconds": round(finished.cost.wall, 6),
+        "exit_code": finished.exit_code,
+        "error": finished.error,
+        "outputs": written,
+        "metrics": dict(finished.metrics),
+    }
     rows = [[safe(port), safe(path)] for port, path in written.items()]
     rows += [[safe(name), number(value)] for name, value in finished.metrics.items()]
-    session.show(*columns(rows))
-    if finished.outcome == "done":
+    session.result(data, *columns(rows))
+    if finished.outcome == "done" and not session.json:
         session.note(f"done in {duration(finished.cost.wall)}")

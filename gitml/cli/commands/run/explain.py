@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import click
 
@@ -42,15 +42,8 @@ def command(
     from gitml.analysis.explain import explain
     from gitml.engine.planning.load import SecretPrompt
 
-    selection = _meant(session.ws, words, pipeline)
-    found = explain(
-        session.ws,
-        selection.step,
-        selection.pipeline,
-        selection.revisions,
-        parse_assignments(given),
-        SecretPrompt(secrets, prompt_secret),
-    )
+    prompt = SecretPrompt(secrets, prompt_secret)
+    found = explain(session.ws, *_meant(session.ws, words, pipeline), parse_assignments(given), prompt)
     if session.json:
         session.show_json({"steps": [_as_data(item) for item in found]})
         return
@@ -71,14 +64,11 @@ def _diff_line(line: str) -> str:
     return paint(shown, colour, sys.stdout) if colour else shown
 
 
-class _Asked(NamedTuple):
-    step: str
-    pipeline: str | None
-    revisions: str | None
+def _meant(ws: Workspace, words: tuple[str, ...], pipeline: str | None) -> tuple[str, str | None, str | None]:
+    """(step, pipeline, revisions). Of two words the second is a revision where it can be one.
 
-
-def _meant(ws: Workspace, words: tuple[str, ...], pipeline: str | None) -> _Asked:
-    """Of two words the second is a revision where it can be one; otherwise the first may name a pipeline, as for `gitml run`."""
+    Otherwise the first may name a pipeline, as for `gitml run`.
+    """
     from gitml.engine.planning.load import list_pipelines
     from gitml.git.revisions import is_revision
 
@@ -95,7 +85,7 @@ def _meant(ws: Workspace, words: tuple[str, ...], pipeline: str | None) -> _Aske
         raise InputError(
             f"one word too many: {rest[-1][:80]!r}", where="explain", hint="gitml explain [PIPELINE] STEP [A..B]"
         )
-    return _Asked(step, pipeline, rest[0] if rest else None)
+    return step, pipeline, rest[0] if rest else None
 
 
 def _lines(item: Explanation) -> list[str]:

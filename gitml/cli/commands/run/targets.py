@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -95,10 +96,7 @@ def _row(machine: Machine) -> list[str]:
 
 
 def _running(names: tuple[str, ...]) -> str:
-    counts: dict[str, int] = {}
-    for name in names:
-        counts[name] = counts.get(name, 0) + 1
-    return safe(", ".join(name if count == 1 else f"{name} x{count}" for name, count in counts.items()))
+    return safe(", ".join(name if count == 1 else f"{name} x{count}" for name, count in Counter(names).items()))
 
 
 def _of(free: float, total: float) -> str:
