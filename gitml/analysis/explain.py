@@ -8,11 +8,9 @@ from typing import Any, NamedTuple
 from gitml.core.model.action import Action
 from gitml.core.model.digest import Digest
 from gitml.core.model.environment import description_or_none
-from gitml.core.model.graph import GraphStep
 from gitml.core.planner.explain import Change, CodeChange, changed_code
 from gitml.core.planner.plan import (
     REUSE,
-    ActionParts,
     Decision,
     PartProblem,
     PendingInput,
@@ -87,15 +85,11 @@ class _Side:
         if decision.action is not None:
             return decision.action, ()
         parts = self.planner.builder.parts(step, self.results)
-        return _open_action(step, parts)
-
-
-def _open_action(step: GraphStep, parts: ActionParts) -> tuple[Action, tuple[str, ...]]:
-    for piece in (*parts.inputs, parts.code, parts.environment):
-        if isinstance(piece, PartProblem):
-            raise InputError(f"step {step.name!r} can't run: {piece.message}", hint=piece.hint)
-    waits = dict.fromkeys(part.step for part in parts.inputs if isinstance(part, PendingInput))
-    return open_action(step, parts), tuple(waits)
+        for piece in (*parts.inputs, parts.code, parts.environment):
+            if isinstance(piece, PartProblem):
+                raise InputError(f"step {name!r} can't run: {piece.message}", hint=piece.hint)
+        waits = dict.fromkeys(part.step for part in parts.inputs if isinstance(part, PendingInput))
+        return open_action(step, parts), tuple(waits)
 
 
 def _from_nearest(ws: Workspace, name: str, side: _Side) -> Explanation:

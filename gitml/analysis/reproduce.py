@@ -135,8 +135,8 @@ def _step_differences(
         if old.name not in new:
             found.append(OutputDifference(before.name, old.name, "", "is no output any more"))
             continue
-        for difference in compare_outputs(ws.store, available, old, new[old.name]):
-            found.append(OutputDifference(before.name, old.name, difference.path, difference.what))
+        for path, what in compare_outputs(ws.store, available, old, new[old.name]):
+            found.append(OutputDifference(before.name, old.name, path, what))
     return found
 
 

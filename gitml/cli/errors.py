@@ -99,12 +99,7 @@ def _translated(error: BaseException) -> ErrorReport:
 
 def error_as_json(report: ErrorReport) -> dict[str, Any]:
     """The object under ``error`` that scripts rely on."""
-    data: dict[str, Any] = {
-        "code": report.code,
-        "message": report.message,
-        "where": report.where,
-        "hint": report.hint,
-    }
+    data: dict[str, Any] = {name: getattr(report, name) for name in ("code", "message", "where", "hint")}
     if report.lines:
         data["diagnostics"] = list(report.lines)
     return data

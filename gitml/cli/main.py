@@ -108,7 +108,9 @@ def run(arguments: Sequence[str]) -> int:
     as_json, verbose = "--json" in own, "-v" in own or "--verbose" in own
     try:
         if layout.COMPLETE_VARIABLE in os.environ:
-            return _complete()
+            from click.shell_completion import shell_complete
+
+            return shell_complete(gitml, {}, "gitml", layout.COMPLETE_VARIABLE, os.environ[layout.COMPLETE_VARIABLE])
         with gitml.make_context("gitml", list(arguments)) as context:
             code = gitml.invoke(context)
         sys.stdout.flush()
@@ -124,9 +126,3 @@ def run(arguments: Sequence[str]) -> int:
         except (OSError, ValueError):
             pass
         return errors.report(error, as_json=as_json, verbose=verbose)
-
-
-def _complete() -> int:
-    from click.shell_completion import shell_complete
-
-    return shell_complete(gitml, {}, "gitml", layout.COMPLETE_VARIABLE, os.environ[layout.COMPLETE_VARIABLE])

@@ -67,11 +67,7 @@ COMMANDS: dict[str, CommandEntry] = {name: entry for section in SECTIONS.values(
 _LOOKING = """plan explain status dag targets log show logs checkout ui remotes du fsck doctor config completion schema
     metrics.show metrics.diff params.show params.diff lineage.up lineage.down lineage.show hooks.status module.list module.show
     module.versions module.history module.resolve module.diff module.verify module.get module.check trust.list"""
-_CHANGING = """run submit collect cancel reproduce push fetch pull lock gc init clone demo hooks.install hooks.uninstall hooks.run
-    module.publish module.deprecate module.disable module.enable module.set-default module.pull module.push module.rebuild
-    module.init module.run trust.allow trust.revoke"""
 
 LOOKING = frozenset(name.replace(".", " ") for name in _LOOKING.split())
-"""What only looks at the repository, and works where it can't be written. So does `run -n`; not so `fsck --repair`."""
-CHANGING = frozenset(name.replace(".", " ") for name in _CHANGING.split())
-"""What changes the repository, or makes one. Every command stands in one of the two."""
+"""What only looks at the repository, and works where it can't be written. So does `run -n`; not so `fsck --repair`. All others
+change the repository, or make one."""

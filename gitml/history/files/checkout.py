@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import stat
 from typing import Any, NamedTuple
 
-from gitml.core.model.digest import Digest, digest_of
+from gitml.core.model.digest import PREFIX, Digest, digest_of
 from gitml.core.model.paths import is_git_name, problem_with_output
-from gitml.core.model.tree import encode_tree
+from gitml.core.model.tree import TreeEntry, encode_tree, tree_size
 from gitml.core.records.record import DAYS_PARTIAL_STAYS
 from gitml.core.records.special_files import Remarks, is_bare_repository
 from gitml.errors import InputError
@@ -15,7 +17,6 @@ from gitml.git.integrity.durability import sync_path, sync_tree
 from gitml.history.files import contents
 from gitml.history.files.destination import in_the_way, move_in, open_folder, remove, write_file, write_tree
 from gitml.history.files.selector import SelectedOutput, Selection
-from gitml.history.files.tree_hash import digest_of_file, tree_of_folder
 from gitml.store.local.object_folder import MAX_DEPTH, MOST_NAMES
 from gitml.workspace import Workspace
 
@@ -280,13 +281,47 @@ def _is_same(ws: Workspace, job: _Job) -> bool:
     if ref.is_tree:
         if not os.path.isdir(job.path):
             return False
-        entries = tree_of_folder(job.path)
+        entries = _tree_of_folder(job.path)
         return entries is not None and digest_of(encode_tree(entries)) == ref.digest
     if not os.path.isfile(job.path) or os.path.getsize(job.path) != ref.size:
         return False
-    if digest_of_file(job.path) != ref.digest:
+    if _digest_of_file(job.path) != ref.digest:
         return False
     return bool(os.stat(job.path).st_mode & 0o100) == ref.executable
+
+
+def _tree_of_folder(path: str) -> list[TreeEntry] | None:
+    """The entries of the folder at `path`; None when it holds what no Tree can."""
+    entries = []
+    with os.scandir(os.fsencode(path)) as found:
+        for item in found:
+            entry = _entry(item)
+            if entry is None:
+                return None
+            entries.append(entry)
+    return entries
+
+
+def _entry(item: os.DirEntry[bytes]) -> TreeEntry | None:
+    status = item.stat(follow_symlinks=False)
+    if stat.S_ISLNK(status.st_mode):
+        target = os.readlink(item.path)
+        return TreeEntry(item.name, "l", digest_of(target), len(target))
+    if stat.S_ISDIR(status.st_mode):
+        below = _tree_of_folder(os.fsdecode(item.path))
+        if below is None:
+            return None
+        return TreeEntry(item.name, "d", digest_of(encode_tree(below)), tree_size(below))
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    kind = "x" if status.st_mode & 0o100 else "f"
+    return TreeEntry(item.name, kind, _digest_of_file(item.path), status.st_size)
+
+
+def _digest_of_file(path: str | bytes) -> Digest:
+    """The Digest of a file."""
+    with open(path, "rb") as file:
+        return Digest(PREFIX + hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def _write(ws: Workspace, job: _Job, state: str, notes: tuple[str, ...]) -> WrittenOutput:
@@ -308,3 +343,12 @@ def _write(ws: Workspace, job: _Job, state: str, notes: tuple[str, ...]) -> Writ
             remove(fd, fresh)
             os.close(fd)
     return WrittenOutput(output.step.name, output.ref.name, job.path, output.ref.size, state, notes)
+
+
+def notes_on(folder: str) -> tuple[str, ...]:
+    """What a person should hear of the names below a folder that others filled."""
+    remarks = Remarks()
+    for place, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            remarks.look(os.path.join(place, name), name)
+    return remarks.lines()

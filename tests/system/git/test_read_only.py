@@ -14,7 +14,7 @@ import click
 import pytest
 
 from gitml.cli.main import gitml
-from gitml.cli.table import CHANGING, COMMANDS, LOOKING
+from gitml.cli.table import COMMANDS, LOOKING
 from tests.kit.disks.small_disk import small_disk_at
 from tests.kit.other_users import OpenPython, as_user, open_python
 from tests.kit.projects.command_line import Project
@@ -80,6 +80,15 @@ WORDS: dict[str, list[list[str]]] = {
     "module get": [["module", "get", "count", "{out}/module"]],
     "module check": [["module", "check", "modules/count"]],
 }
+
+
+CHANGING = frozenset(
+    name.replace(".", " ")
+    for name in """run submit collect cancel reproduce push fetch pull lock gc init clone demo hooks.install hooks.uninstall
+    hooks.run module.publish module.deprecate module.disable module.enable module.set-default module.pull module.push
+    module.rebuild module.init module.run trust.allow trust.revoke""".split()
+)
+"""What changes the repository, or makes one. Who adds a command adds it here, or to those that only look."""
 
 
 def commands_of(command: click.Command, name: str) -> Iterator[str]:

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import click
 
-from gitml.cli.options import cluster_option
+from gitml.cli.options import bundle, cluster_option
 from gitml.cli.session import WHEN_ASKED, Session, verb
 from gitml.cli.text.format import ago, columns
 from gitml.cli.text.terminal import safe
+from gitml.history.run_list import RunFilter, list_runs, metric_columns
 from gitml.submission.lookup import connected
+
+_filter_options = bundle(
+    "wanted",
+    RunFilter,
+    click.option("-p", "--pipeline", metavar="NAME", help="Only runs of this pipeline."),
+    click.option("--experiment", metavar="NAME", help="Only runs of this experiment."),
+    click.option(
+        "--status",
+        type=click.Choice(["succeeded", "failed", "cancelled", "running", "submitted"]),
+        help="Only runs that ended so.",
+    ),
+    click.option("--commit", metavar="REV", help="Only runs of this commit, or of uncommitted work on it."),
+    click.option("--branch", metavar="NAME", help="Only runs made on this branch."),
+    click.option("--since", metavar="DATE", help="Only runs since: 2026-07-01, 3d, 12h, 2w."),
+    click.option("--tag", metavar="TAG", help="Only runs with this tag."),
+)
 
 
 @verb("log", json=True, reaches=WHEN_ASKED)
-@click.option("-p", "--pipeline", metavar="NAME", help="Only runs of this pipeline.")
-@click.option("--experiment", metavar="NAME", help="Only runs of this experiment.")
-@click.option(
-    "--status",
-    type=click.Choice(["succeeded", "failed", "cancelled", "running", "submitted"]),
-    help="Only runs that ended so.",
-)
-@click.option("--commit", metavar="REV", help="Only runs of this commit, or of uncommitted work on it.")
-@click.option("--branch", metavar="NAME", help="Only runs made on this branch.")
-@click.option("--since", metavar="DATE", help="Only runs since: 2026-07-01, 3d, 12h, 2w.")
-@click.option("--tag", metavar="TAG", help="Only runs with this tag.")
+@_filter_options
 @click.option(
     "-n", "--limit", type=click.IntRange(1, 10**9), default=20, metavar="N", help="At most N runs; default 20."
 )
@@ -30,28 +37,15 @@ from gitml.submission.lookup import connected
 @cluster_option
 @click.option("--metrics", metavar="A,B", help="Show these metrics as columns; a name may leave out the step.")
 def command(
-    session: Session,
-    pipeline: str | None,
-    experiment: str | None,
-    status: str | None,
-    commit: str | None,
-    branch: str | None,
-    since: str | None,
-    tag: str | None,
-    limit: int,
-    everything: bool,
-    on: str | None,
-    metrics: str | None,
+    session: Session, wanted: RunFilter, limit: int, everything: bool, on: str | None, metrics: str | None
 ) -> None:
     """List runs, newest first. A star behind the commit marks a run with uncommitted changes."""
     from gitml.cli.text.runs import row_as_json, table
-    from gitml.history.run_list import RunFilter, list_runs, metric_columns
 
     if on is not None:
         _show_submitted(session, on, None if everything else limit)
         return
     ws = session.recovered_ws
-    wanted = RunFilter(pipeline, experiment, status, commit, branch, since, tag)
     rows, more = list_runs(ws, wanted, None if everything else limit)
     if session.json:
         session.show_json([row_as_json(row) for row in rows])

@@ -226,7 +226,7 @@ def diff(session: Session, module: str, one: str, other: str, exit_code: bool) -
 @click.argument("destination", metavar="[DEST]", required=False)
 def get(session: Session, module: str, destination: str | None) -> None:
     """Write the files of a version into DEST, a new or empty folder; default: a folder of the module's name."""
-    from gitml.history.files.tree_hash import notes_on
+    from gitml.history.files.checkout import notes_on
 
     with open_module(session, module) as of:
         version = of.registry.resolve(f"{of.name}@{of.requirement}" if of.requirement else of.name, None, True)
