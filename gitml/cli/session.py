@@ -220,24 +220,17 @@ def verb(
             finally:
                 session.close()
 
-        wrapped: Callable[..., Any] = callback
-        common = [
-            click.option("-v", "--verbose", is_flag=True, help="Print more."),
-            click.option("-q", "--quiet", is_flag=True, help="Print only errors and the result."),
-            click.option("-C", "directory", metavar="DIR", help="Work as if started in DIR."),
-        ]
-        if json:
-            common.append(click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."))
+        command = click.command(name)(callback)
         if reaches:
             phrase = "Allow this command all that the repository names, and ask nothing."
-            common.append(click.option("--trust", "trusting", is_flag=True, help=phrase))
-        # What is applied first stands last in the help: the common options come after the command's own.
-        own = list(getattr(wrapped, "__click_params__", ()))
-        wrapped.__click_params__ = []  # type: ignore[attr-defined]
-        for option in common:
-            wrapped = option(wrapped)
-        wrapped.__click_params__ += own  # type: ignore[attr-defined]
-        command = click.command(name)(wrapped)
+            command.params.append(click.Option(["--trust", "trusting"], is_flag=True, help=phrase))
+        if json:
+            command.params.append(click.Option(["--json", "as_json"], is_flag=True, help="Print the result as JSON."))
+        command.params += [
+            click.Option(["-C", "directory"], metavar="DIR", help="Work as if started in DIR."),
+            click.Option(["-q", "--quiet"], is_flag=True, help="Print only errors and the result."),
+            click.Option(["-v", "--verbose"], is_flag=True, help="Print more."),
+        ]
         command.reaches = reaches  # type: ignore[attr-defined]  # for who checks that the others reach nothing
         if of is not None:
             of.add_command(command)
@@ -249,7 +242,9 @@ def verb(
 class DefaultGroup(click.Group):
     """A group one of whose commands is meant when none is named."""
 
-    default = ""
+    def __init__(self, *args: Any, default: str, **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        self.default = default
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Puts the default command first unless one, or only help, is asked for."""
@@ -257,14 +252,3 @@ class DefaultGroup(click.Group):
         if named not in self.commands and not {"-h", "--help"} & set(args):
             args = [self.default, *args]
         return super().parse_args(ctx, args)
-
-
-def subgroup(name: str, *, default: str) -> Callable[[Body], DefaultGroup]:
-    """Makes a function a group of commands of which `default` is meant when none is named."""
-
-    def made(body: Body) -> DefaultGroup:
-        group = click.group(name, cls=DefaultGroup)(body)
-        group.default = default
-        return group
-
-    return made

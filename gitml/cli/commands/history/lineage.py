@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gitml.cli.session import Session, subgroup, verb
+from gitml.cli.session import DefaultGroup, Session, verb
 from gitml.cli.text.terminal import paint, safe, speaks_unicode
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ _COLOURS = {
 _MANY = 2000  # lines of a tree beyond which it is cut
 
 
-@subgroup("lineage", default="up")
+@click.group("lineage", cls=DefaultGroup, default="up")
 def command() -> None:
     """Show where an artifact, a file or a commit comes from, and what was made of it.
 

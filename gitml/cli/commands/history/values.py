@@ -9,7 +9,7 @@ import click
 
 from gitml.cli.errors import DONE, FAILED
 from gitml.cli.options import bundle
-from gitml.cli.session import Session, subgroup, verb
+from gitml.cli.session import DefaultGroup, Session, verb
 from gitml.cli.text.format import columns, number
 from gitml.cli.text.terminal import safe
 from gitml.store.index.runs import newest_runs
@@ -42,7 +42,7 @@ _difference_options = bundle(
 )
 
 
-@subgroup("metrics", default="show")
+@click.group("metrics", cls=DefaultGroup, default="show")
 def metrics() -> None:
     """Show the metrics of runs, and how they differ."""
 
@@ -101,7 +101,7 @@ def compare_metrics(session: Session, compared: DifferenceOptions) -> int:
     return _show_differences(session, compared, lambda run: run.metrics(), "metrics")
 
 
-@subgroup("params", default="show")
+@click.group("params", cls=DefaultGroup, default="show")
 def params() -> None:
     """Show the parameters of runs, and how they differ."""
 

@@ -10,7 +10,7 @@ import click
 
 from gitml import layout
 from gitml.cli.commands.hooks.run import run
-from gitml.cli.session import Session, as_data, subgroup, verb
+from gitml.cli.session import DefaultGroup, Session, as_data, verb
 from gitml.cli.text.format import columns
 from gitml.cli.text.terminal import safe
 from gitml.errors import InputError
@@ -30,7 +30,7 @@ _STATES = {
 }
 
 
-@subgroup("hooks", default="status")
+@click.group("hooks", cls=DefaultGroup, default="status")
 def command() -> None:
     """Let Git call gitml: check commits, report what is cached, push runs along with commits, run what is received."""
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gitml import layout
-from gitml.cli.session import Session, subgroup, verb
+from gitml.cli.session import DefaultGroup, Session, verb
 from gitml.cli.text.format import ago, count
 from gitml.cli.text.terminal import paint, safe
 from gitml.consent.kinds import PLACES, RUN
@@ -23,7 +23,7 @@ _KINDS = (PLACES, RUN)
 _kinds_argument = click.argument("kinds", metavar="[places|run]...", nargs=-1)
 
 
-@subgroup("trust", default="list")
+@click.group("trust", cls=DefaultGroup, default="list")
 def command() -> None:
     """Show and change what this repository may do: use the places that its files name, and run its steps.
 
