@@ -8,6 +8,7 @@ import sys
 
 import click
 
+from gitml.cli.errors import DONE
 from gitml.cli.session import Session, verb
 from gitml.errors import InputError
 
@@ -41,11 +42,22 @@ def command(
         measured = _SIZE.match(size)
         if measured is None:
             raise InputError(f"not a size: {size[:20]!r}", where="--size", hint="write columns x rows, as 120x36")
-        return _screenshot(session, words, screenshot, (int(measured[1]), int(measured[2])), theme, press)
+        from gitml.tui.routes import first_of
+        from gitml.tui.start import picture
+
+        shown = first_of(lambda: session.ws, words or ("runs",))
+        session.close()
+        extent = (int(measured[1]), int(measured[2]))
+        svg = picture(os.getcwd(), os.environ, shown, extent, f"gitml-{theme or 'dark'}", press)
+        with open(screenshot, "w", encoding="utf-8") as out:
+            out.write(svg)
+        session.note(f"wrote {screenshot}")
+        return DONE
     if press:
         raise InputError("keys are pressed for a picture only", where="--press", hint="--screenshot FILE")
     if web:
-        return _web(session, words, theme, port)
+        _web(session, words, theme, port)
+        return DONE
     streams = (sys.stdin, sys.stdout, sys.stderr)
     if not all(stream.isatty() for stream in streams) and "TEXTUAL_DRIVER" not in os.environ:
         raise InputError(
@@ -59,27 +71,7 @@ def command(
     return show(os.getcwd(), os.environ, first, theme and f"gitml-{theme}")
 
 
-def _screenshot(
-    session: Session,
-    words: tuple[str, ...],
-    file: str,
-    size: tuple[int, int],
-    theme: str | None,
-    press: tuple[str, ...],
-) -> int:
-    from gitml.tui.routes import first_of
-    from gitml.tui.start import picture
-
-    first = first_of(lambda: session.ws, words or ("runs",))
-    session.close()
-    svg = picture(os.getcwd(), os.environ, first, size, f"gitml-{theme or 'dark'}", press)
-    with open(file, "w", encoding="utf-8") as out:
-        out.write(svg)
-    session.note(f"wrote {file}")
-    return 0
-
-
-def _web(session: Session, words: tuple[str, ...], theme: str | None, port: int) -> int:
+def _web(session: Session, words: tuple[str, ...], theme: str | None, port: int) -> None:
     from gitml.tui.routes import first_of
     from gitml.tui.web import WebServer
 
@@ -91,4 +83,3 @@ def _web(session: Session, words: tuple[str, ...], theme: str | None, port: int)
     sys.stdout.flush()
     session.note("open this address in a browser; Ctrl-C ends it")
     server.serve()
-    return 0
