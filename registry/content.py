@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from gitml.errors import InputError, IntegrityError, machine_error
+from gitml.errors import Guard, InputError, IntegrityError
 from gitml.git.command import Location, git
 from gitml.git.lfs.pointer import parse_lfs_pointer
 from gitml.git.objects.reader import Objects, parse_tree
@@ -162,7 +162,7 @@ def read_checked(objects: Objects, oid: str, kind: str) -> bytes:
 def write_content(objects: Objects, tree: str, destination: str, name: str) -> int:
     """Writes the content into `destination`, a new or empty folder, whole or not at all; how many files."""
     destination = os.path.abspath(destination)
-    try:
+    with Guard(destination, "can't write it"):
         if os.path.lexists(destination) and (os.path.islink(destination) or os.listdir(destination)):
             raise InputError("there is something already", where=destination, hint="name a new or empty folder")
         import tempfile  # only what writes files needs it
@@ -180,8 +180,6 @@ def write_content(objects: Objects, tree: str, destination: str, name: str) -> i
                     out.write(read_checked(objects, file.oid, "blob"))
                 count += 1
             os.rename(made, destination)  # replaces an empty folder
-    except OSError as error:
-        raise machine_error(error, destination, "can't write it") from error
     return count
 
 

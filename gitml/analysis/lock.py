@@ -13,7 +13,7 @@ from gitml.core.model.graph import header_of
 from gitml.engine.planning.load import config_at, every_pipeline, open_source
 from gitml.engine.planning.module_resolution import open_modules, read_lock
 from gitml.engine.planning.projects import project_of_file
-from gitml.errors import InputError, machine_error
+from gitml.errors import Guard, InputError
 from gitml.git.objects.source import ListableSource, settings_in
 from gitml.modules.lockfile import PATH, Lock, LockEntry, lock_as_bytes
 from gitml.modules.service import ModuleService, ResolvedUse, parse_ref
@@ -74,10 +74,8 @@ def write_lock(ws: Workspace, entries: dict[str, LockEntry]) -> str:
     """Writes `gitml.lock` into the work tree, whole or not at all; gives its path."""
     assert ws.location.worktree is not None
     path = os.path.join(ws.location.worktree, PATH)
-    try:
+    with Guard(path, "can't write it"):
         disk.write_whole(path, lock_as_bytes(entries), durable=True)
-    except OSError as error:
-        raise machine_error(error, path, "can't write it") from error
     return path
 
 

@@ -103,11 +103,9 @@ class TrustFile:
             raise InputError(
                 "no home folder to keep it in", where="HOME", hint=f"set HOME, or allow it by {layout.TRUST_VARIABLE}"
             )
-        try:
+        with Guard(self.path):
             os.makedirs(self._folder, mode=0o700, exist_ok=True)
             lock = os.open(self.path + ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise machine_error(error, self.path) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             entries = self.read()

@@ -17,7 +17,7 @@ from gitml.core.model.step_settings import ALONE
 from gitml.core.records.record import MACHINE
 from gitml.core.secrets.mask import Mask
 from gitml.core.secrets.seals import opened
-from gitml.errors import GitmlError, InputError, how_to_mend, machine_error
+from gitml.errors import GitmlError, Guard, InputError, how_to_mend
 from gitml.execute.environments.environments import RealizedEnvironment, missing_program_hint, other_python
 from gitml.execute.environments.variables import command_line, find_program, search_path, variables_of
 from gitml.execute.interfaces import WorkerServices
@@ -186,10 +186,8 @@ class WorkerAttempt:
         return self._conclude(ended, path)
 
     def _write(self, chunk: bytes) -> None:
-        try:
+        with Guard(self.task.log, "its log can't be written"):
             line = self.log.write(chunk)
-        except OSError as error:
-            raise machine_error(error, self.task.log, "its log can't be written") from error
         if line is not None:
             self.report("output", line)
 

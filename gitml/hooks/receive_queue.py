@@ -22,7 +22,7 @@ from gitml.engine.journal.recovery import recover
 from gitml.engine.planning.load import every_pipeline, load, read_config
 from gitml.engine.planning.request import RunRequest
 from gitml.engine.run import new_run_id, run_pipeline
-from gitml.errors import GitmlError, machine_error
+from gitml.errors import GitmlError, Guard
 from gitml.git.hooks.settings import ReceiveSettings
 from gitml.git.objects.source import CommitSource
 from gitml.git.revisions import user_ident
@@ -81,7 +81,7 @@ def enqueue(ws: Workspace, jobs: Sequence[QueuedRun]) -> list[QueuedRun]:
     waiting = {(job.commit, job.pipeline): job for job in queued(ws)}
     folder = _folder(ws)
     result = []
-    try:
+    with Guard(folder, "can't queue a run"):
         ws.sharing.make_folder(folder)
         for number, job in enumerate(jobs):
             known = waiting.get((job.commit, job.pipeline))
@@ -90,8 +90,6 @@ def enqueue(ws: Workspace, jobs: Sequence[QueuedRun]) -> list[QueuedRun]:
                 disk.write_whole(os.path.join(folder, name), json.dumps(job._asdict()).encode(), durable=True)
                 ws.sharing.open_up(os.path.join(folder, name))
             result.append(known or job)
-    except OSError as error:
-        raise machine_error(error, folder, "can't queue a run") from error
     return result
 
 

@@ -11,7 +11,7 @@ from gitml.core.kinds.environment_kinds import environment_file
 from gitml.core.language.diagnostics import Diagnostic, SpecError
 from gitml.core.language.spec import ModuleSpec
 from gitml.core.model.protocols import Source
-from gitml.errors import InputError, machine_error
+from gitml.errors import Guard, InputError
 from gitml.git.command import Location, git
 from gitml.git.objects.reader import Objects
 from gitml.git.objects.source import TreeSource
@@ -78,7 +78,7 @@ def create_module(folder: str, name: str | None = None) -> NewModule:
     """Writes a module that works into `folder`, new or without a module; InputError when there is one."""
     name = check_name(name or os.path.basename(os.path.abspath(folder)).lower())
     files = {FILE: _MODULE.format(name=name), "count.py": _SCRIPT}
-    try:
+    with Guard(folder, "can't write it"):
         os.makedirs(folder, exist_ok=True)
         there = [leaf for leaf in files if os.path.lexists(os.path.join(folder, leaf))]
         if there:
@@ -86,8 +86,6 @@ def create_module(folder: str, name: str | None = None) -> NewModule:
         for leaf, text in files.items():
             with open(os.path.join(folder, leaf), "x", encoding="utf-8") as file:
                 file.write(text)
-    except OSError as error:
-        raise machine_error(error, folder, "can't write it") from error
     return NewModule(name, tuple(os.path.join(folder, leaf) for leaf in files))
 
 

@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from gitml import layout
-from gitml.errors import InputError, MachineError, machine_error
+from gitml.errors import Guard, InputError, MachineError
 from gitml.execute.sandbox.namespace import enter
 from gitml.execute.sandbox.removal import remove_tree
 from gitml.permissions import can_be_written, permission_hint
@@ -137,7 +137,7 @@ def choose_root(roots: SandboxRoots) -> tuple[SandboxRoot, int]:
 
 def lock_root(folder: str) -> int:
     """Makes an executor's own folder and takes its lock, shared; the lock is held until the descriptor is closed everywhere."""
-    try:
+    with Guard(folder, "a sandbox can't be made"):
         while True:
             os.makedirs(folder, mode=0o700, exist_ok=True)
             found = os.lstat(folder)
@@ -146,8 +146,6 @@ def lock_root(folder: str) -> int:
             fd = _locked(folder, fcntl.LOCK_SH)
             if fd is not None:
                 return fd
-    except OSError as error:
-        raise machine_error(error, folder, "a sandbox can't be made") from error
 
 
 def clear_root(roots: SandboxRoots) -> None:

@@ -10,7 +10,7 @@ import errno
 import os
 import re
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext
 from typing import NamedTuple
 
 from gitml import layout
@@ -94,12 +94,8 @@ def is_gone(location: Location, objects: Objects, ref: str) -> bool:
 
 def recover_tracking_refs(location: Location, objects: Objects, remote: str) -> list[RecoveredRef]:
     """Deletes the tracking refs of a remote that are damaged: the next fetch sets them again."""
-    place = f"{layout.REMOTES_REF}/{folder_of_remote(remote)}"
-    names = set(packed_refs(location, f"{place}/") or {})
-    with suppress(OSError):
-        names |= {f"{place}/{name}" for name in os.listdir(os.path.join(location.common_dir, place))}
     found = []
-    for ref in sorted(name for name in names if not name.endswith(".lock")):
+    for ref in _refs_below(location, f"{layout.REMOTES_REF}/{folder_of_remote(remote)}"):
         oid = tip_of(location, ref)
         header = objects.header(oid) if oid else None
         if header is None or header.kind != "commit":
@@ -112,20 +108,16 @@ def recover_tracking_refs(location: Location, objects: Objects, remote: str) -> 
 
 def broken_refs(location: Location, objects: Objects, below: str) -> list[str]:
     """The refs in a folder of refs, in files of their own or in ``packed-refs``, that name no object that is here."""
-    found = []
-    for ref, said in (packed_refs(location, f"{below}/") or {}).items():
-        is_packed = not os.path.lexists(os.path.join(location.common_dir, ref))
-        if is_packed and (not objects.is_oid(said) or objects.header(said) is None):
-            found.append(ref)
-    for place, _, names in os.walk(os.path.join(location.common_dir, below)):
-        for name in sorted(names):
-            ref = os.path.relpath(os.path.join(place, name), location.common_dir)
-            if name.endswith(".lock"):
-                continue
-            oid = tip_of(location, ref)
-            if oid is None or objects.header(oid) is None:
-                found.append(ref)
-    return found
+    tips = {ref: tip_of(location, ref) for ref in _refs_below(location, below)}
+    return [ref for ref, oid in tips.items() if oid is None or objects.header(oid) is None]
+
+
+def _refs_below(location: Location, folder: str) -> list[str]:
+    """The names in a folder of refs, in files of their own or in ``packed-refs``, in order."""
+    names = set(packed_refs(location, f"{folder}/") or {})
+    for place, _, files in os.walk(os.path.join(location.common_dir, folder)):
+        names |= {os.path.relpath(os.path.join(place, name), location.common_dir) for name in files}
+    return sorted(name for name in names if not name.endswith(".lock"))
 
 
 def restore_ref(location: Location, objects: Objects, ref: str, oid: str | None) -> None:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from gitml.core.model.digest import Digest
 from gitml.core.model.tree import link_stays_inside
-from gitml.errors import InputError, machine_error
+from gitml.errors import Guard, InputError, machine_error
 from gitml.history.files import contents
 from gitml.workspace import Workspace
 
@@ -38,11 +38,9 @@ def open_folder(root: str, path: str) -> OpenFolder:
     while not os.path.isdir(above):
         above = os.path.dirname(above)
         changed.append(above)
-    try:
+    with Guard(root):
         os.makedirs(root, exist_ok=True)
         fd = os.open(root, _FOLDER)
-    except OSError as error:
-        raise machine_error(error, root) from error
     place = root
     try:
         for name in [part for part in os.path.relpath(path, root).split("/") if part != "."]:

@@ -11,10 +11,10 @@ from gitml.core.model.digest import Digest
 from gitml.core.model.events import Transferring
 from gitml.core.model.pack import LARGEST, length_of_index
 from gitml.core.model.tree import TreeEntry, decode_tree
-from gitml.errors import GitmlError, IntegrityError, RemoteError, TrustError
+from gitml.errors import IntegrityError, RemoteError, TrustError
 from gitml.store.local.store import LocalStore
 from gitml.store.remote.cache import PackIndexes, RemoteSource
-from gitml.store.remote.transfer.object_download import WrongBytesError, download_object, download_pack, unpack
+from gitml.store.remote.transfer.object_download import download_object, download_pack, unpack
 from gitml.store.remote.transfer.progress import TransferMeter, TransferRoot
 from gitml.store.remote.transfer.thread_pool import MemoryLimit, ThreadPool
 
@@ -105,13 +105,10 @@ class _Fetching:
             self.meter.of = self.meter.items + len(objects) + len(packs)
             self.remote.expect([*objects.values(), *packs.values()])
             jobs: list[tuple[StoredObject, Callable[[], Any]]] = [
-                *(
-                    (item, lambda item=item: self._object(item))
-                    for item in sorted(objects.values(), key=lambda i: -i.size)
-                ),
-                *((item, partial(self._pack, item)) for item in packs.values()),
+                (item, partial(download_object, self.store, self.remote, item, self.meter))
+                for item in sorted(objects.values(), key=lambda item: -item.size)
             ]
-            self._all(pool, jobs)
+            self._all(pool, jobs + [(item, partial(self._pack, item)) for item in packs.values()])
         finally:
             self.meter.end()
             pool.shut_down(_GRACE)
@@ -206,9 +203,6 @@ class _Fetching:
         mine = {digest: data for digest, data in listings.items() if digest in seen}
         return _Tree(root, manifest, mine, tuple(needed), objects)
 
-    def _object(self, item: StoredObject) -> None:
-        download_object(self.store, self.remote, item, self.meter)
-
     def _pack(self, item: StoredObject) -> bytes:
         """Fetches a pack and keeps what of it is not here; gives its index."""
         with self.room.taken(item.size):
@@ -253,10 +247,7 @@ class _Fetching:
         """Handles the failure of one object: what concerns it alone is noted, what concerns remote or machine is raised."""
         if not isinstance(error, IntegrityError):
             raise error
-        self.failed.add(digest)
-        self.known.remember([digest], good=False)
-        what = error.message if isinstance(error, (WrongBytesError, GitmlError)) else str(error)
-        self.problems.append(DownloadProblem(self.remote.name, digest, what))
+        self._wrong(digest, digest, error.message)
 
     def _wrong(self, root: Digest, digest: Digest, what: str) -> None:
         self.failed.add(root)
