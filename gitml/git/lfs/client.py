@@ -7,6 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from io import BytesIO, FileIO
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -77,12 +78,11 @@ class LfsClient:
     def put(self, item: StoredObject, source: str | bytes, moved: Callable[[int], None]) -> None:
         """Uploads a file or bytes, hashed before a byte of it is sent."""
         before = _checked(item, source)
-        actions = self._action("upload", item)
-        if actions is None:
-            moved(item.size)
-            return  # the server has it
-        response = None
-        for again in (True, False):
+        for renew in (False, True):
+            actions = self._action("upload", item, renew=renew)
+            if actions is None:
+                moved(item.size)
+                return  # the server has it
             sent = {
                 "Content-Type": "application/octet-stream",
                 "Content-Length": str(item.size),
@@ -95,22 +95,17 @@ class LfsClient:
                 count += size
                 moved(size)
 
-            response = self._open().request("PUT", actions.main.href, sent, lambda: _body(source, counted))
+            href = actions.main.href
+            response = self._open().request("PUT", href, sent, partial(_body, source, counted))
             drop(response)
-            if response.status in (401, 403, 410) and again:
-                moved(-count)
-                actions = self._action("upload", item, renew=True)
-                if actions is None:
-                    return
-                continue
-            break
-        assert response is not None
-        if response.status >= 300:
-            raise self._refused(response.status, None, "upload")
+            if response.status < 300:
+                break
+            if renew or response.status not in (401, 403, 410):
+                raise self._refused(response.status, None, "upload")
+            moved(-count)
         if _moment(source) != before:
             raise IntegrityError(f"{item.digest[:19]}… was changed while it was uploaded", hint="gitml fsck --repair")
-        if actions is not None and actions.verify is not None:
-            verify = actions.verify
+        if actions is not None and (verify := actions.verify) is not None:
             asked = {"oid": hex_of(item.digest), "size": item.size}
             status, answer = self._open().json(verify.href, verify.headers, asked)
             if status >= 300:

@@ -119,12 +119,8 @@ class LooseObjectWriter:
         self._oid = oid
         self._hash = hashlib.new(_ALGORITHMS[len(oid)])
         self._path = os.path.join(shelf.root, f"{_PARTIAL}{os.getpid()}-{os.urandom(6).hex()}")
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        try:
-            self._fd = os.open(self._path, flags, 0o444)
-        except FileNotFoundError:
-            os.makedirs(shelf.root, exist_ok=True)
-            self._fd = os.open(self._path, flags, 0o444)
+        os.makedirs(shelf.root, exist_ok=True)
+        self._fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444)
 
     def write(self, piece: bytes | memoryview) -> None:
         """Adds the next piece; MachineError when the disk refuses."""
@@ -141,11 +137,8 @@ class LooseObjectWriter:
         os.close(self._fd)
         self._fd = -1
         target = self._shelf.path_of(self._oid)
-        try:
-            os.rename(self._path, target)
-        except FileNotFoundError:
-            os.makedirs(os.path.dirname(target), exist_ok=True)
-            os.rename(self._path, target)
+        os.makedirs(os.path.dirname(target), exist_ok=True)
+        os.rename(self._path, target)
 
     def abandon(self) -> None:
         """Gives it up; nothing is left of it."""

@@ -119,16 +119,12 @@ class ObjectWriter(ObjectFolder):
                 self._name(item, folders)
             with Guard(self.objects):
                 self._sync(list(folders), is_whole)
-        except MachineError as error:
+        except BaseException as error:
             self.drop_temporaries(pending)
             gone = error.__cause__
-            if isinstance(gone, FileNotFoundError):
-                raise InputError(
-                    "it was removed while it was taken", where=str(gone.filename), hint=STILL_RUNS
-                ) from gone
-            raise
-        except BaseException:
-            self.drop_temporaries(pending)
+            if isinstance(error, MachineError) and isinstance(gone, FileNotFoundError):
+                what = "it was removed while it was taken"
+                raise InputError(what, where=str(gone.filename), hint=STILL_RUNS) from gone
             raise
 
     def _sync(self, paths: Sequence[str], is_whole: bool) -> None:

@@ -49,10 +49,9 @@ class StatCache:
         self._known[digest] = line
         path = self._path(digest)
         with suppress(OSError):
-            try:
-                file = opened(path, _CREATE, 0o666)
-            except FileNotFoundError:
+            if not os.path.isdir(os.path.dirname(path)):
                 self._sharing.make_folder(os.path.dirname(path))
+            try:
                 file = opened(path, _CREATE, 0o666)
             except PermissionError:  # another user's, in a folder that both may write to
                 os.unlink(path)
