@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 import textwrap
+
+import pytest
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -119,6 +121,7 @@ def test_a_signal_meant_for_the_parent_is_not_obeyed_by_the_child_as_the_parent_
     assert said == "[True, True]"
 
 
+@pytest.mark.needs_linux("two processes for one directory: whether a process has one thread is known")
 def test_only_a_process_without_threads_that_has_two_processors_may_be_copied() -> None:
     said = python(
         """

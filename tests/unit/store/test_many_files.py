@@ -60,6 +60,7 @@ def python(code: str, folder: Path) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.needs_linux("two processes for one directory: whether a process has one thread is known")
 def test_two_processes_take_a_directory_in_as_one_does(tmp_path: Path) -> None:
     said = python(
         """
@@ -102,6 +103,7 @@ def test_what_cannot_be_kept_is_named_whichever_process_meets_it(tmp_path: Path,
 
 
 @pytest.mark.slow
+@pytest.mark.needs_linux("two processes for one directory: whether a process has one thread is known")
 def test_a_half_that_is_ended_at_any_moment_leaves_no_copy(tmp_path: Path) -> None:
     """As it is when the other half fails: here just after a file that has two names was copied, before it is noted."""
     said = python(
@@ -159,6 +161,7 @@ def test_known_files_are_left_as_they_are_and_a_bad_object_among_them_is_replace
 
 
 @pytest.mark.slow
+@pytest.mark.needs_linux("two processes for one directory: whether a process has one thread is known")
 def test_a_child_that_is_killed_fails_the_taking_and_leaves_only_garbage(tmp_path: Path) -> None:
     said = python(
         """
