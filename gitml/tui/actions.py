@@ -70,7 +70,7 @@ class RunActionsPage(Page):
                 return
             self.open_dialog(StartRunDialog(found, selected.pipeline if selected is not None else None), self.start_run)
 
-        self.run_query("offers", lambda ws: pipeline_summaries(ws, None), show)
+        self.run_query("offers", pipeline_summaries, show)
 
     def start_run(self, words: Sequence[str]) -> None:
         """Starts ``gitml run WORDS`` in the background and opens the run when it is in progress or has ended."""

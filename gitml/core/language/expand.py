@@ -194,7 +194,7 @@ class Renderer:
                         self.fail(self.pipeline.steps[step.base], f"{other!r} and {step.name!r} both make {path!r}")
 
     def check_outputs_in_inputs(self) -> None:
-        """As `wiring` checks it, with the values in place, and for the outputs of modules."""
+        """As `validate` checks it, with the values in place, and for the outputs of modules."""
         for step in self.made.values():
             for output in step.outputs:
                 for name, place in self.inputs.items():

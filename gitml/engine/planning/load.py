@@ -195,10 +195,10 @@ class PipelineSummary(NamedTuple):
     problem: str | None = None
 
 
-def pipeline_summaries(ws: Workspace, rev: str | None) -> list[PipelineSummary]:
-    """The pipelines at `rev`, or in the work tree when None, with what must be known to start them."""
+def pipeline_summaries(ws: Workspace) -> list[PipelineSummary]:
+    """The pipelines in the work tree, with what must be known to start them."""
     ws.objects.start()
-    source = open_source(ws, rev)
+    source = open_source(ws, None)
     here = project_here(ws, source)
     config = config_at(ws, source, here)
     found = []

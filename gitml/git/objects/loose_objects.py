@@ -21,7 +21,7 @@ _ALGORITHMS = {40: "sha1", 64: "sha256"}
 
 
 class LooseObjects:
-    """The folder `root`; fulfils `execute.interfaces.Contents`. To be used from one thread; processes may share a folder."""
+    """The folder `root`; fulfils `execute.interfaces.GitObjectReader`. For one thread; processes may share a folder."""
 
     def __init__(self, root: str) -> None:
         self.root = root

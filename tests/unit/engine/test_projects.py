@@ -81,7 +81,7 @@ def test_untracked_files_of_the_project_are_used_by_the_step_that_names_them_alo
 def test_lists_name_the_pipelines_of_the_project_that_one_is_in(project: Project) -> None:
     with project.workspace() as ws:
         assert list_pipelines(ws) == list_pipelines(ws, "HEAD") == ["ml:train"]
-        assert [offer.name for offer in pipeline_summaries(ws, None)] == ["ml:train"]
+        assert [offer.name for offer in pipeline_summaries(ws)] == ["ml:train"]
     project.start = project.repo.path
     with project.workspace() as ws:
         assert list_pipelines(ws) == ["train"]

@@ -204,7 +204,7 @@ class DamagedHereError(IntegrityError):
 
 
 def read_verified(store: LocalStore, item: StoredObject) -> bytes:
-    """An object's bytes; BadHereError, with nothing moved aside yet, when they are not what its name says."""
+    """An object's bytes; DamagedHereError, with nothing moved aside yet, when they are not what its name says."""
     try:
         with open(store.path_of(item.digest), "rb", buffering=0) as file:
             content = file.read()

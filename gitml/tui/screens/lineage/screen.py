@@ -70,7 +70,7 @@ class LineagePage(Page):
         return {"thing": _reference(self.thing), "direction": self.direction}
 
     def open_with(self, **what: Any) -> None:
-        """A thing, as `history.lineage.nodes.find_things` knows it: ``RUN:STEP.PORT``, a digest, a path, a commit, a module."""
+        """A thing, as `history.lineage.nodes.find_nodes` knows it: ``RUN:STEP.PORT``, a digest, a path, a commit, a module."""
         if what.get("direction") in (UP, DOWN):
             self.direction = what["direction"]
         if self._text is None and not self._before:
