@@ -13,17 +13,19 @@ from typing import NamedTuple
 
 LFS = "lfs"
 URL = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)\Z", re.DOTALL)
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,99}\Z")
+# patterns: compiled where a configuration has something to check, as most have not
+_NAME = r"[A-Za-z0-9_][A-Za-z0-9_./-]{0,99}\Z"
 _HOST = r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]{0,252}[A-Za-z0-9_.])?|\[[0-9A-Fa-f:.]{2,45}(?:%[A-Za-z0-9_.-]{1,20})?\]"
-_SSH = re.compile(rf"(?:[A-Za-z0-9_][A-Za-z0-9_.+-]{{0,99}}@)?(?:{_HOST})(?::([0-9]{{1,5}}))?\Z")
-_ENDPOINT = re.compile(rf"https?://(?:{_HOST})(?::([0-9]{{1,5}}))?(?:/[A-Za-z0-9_.~/-]*)?\Z")
-_ACCOUNT = re.compile(r"[a-z0-9]{3,24}\Z")  # of Azure; it becomes part of a host's name
+_SSH = rf"(?:[A-Za-z0-9_][A-Za-z0-9_.+-]{{0,99}}@)?(?:{_HOST})(?::([0-9]{{1,5}}))?\Z"
+_ENDPOINT = rf"https?://(?:{_HOST})(?::([0-9]{{1,5}}))?(?:/[A-Za-z0-9_.~/-]*)?\Z"
+_ACCOUNT = r"[a-z0-9]{3,24}\Z"  # of Azure; it becomes part of a host's name
 # Buckets by the rules of each cloud, but for the least length: where one can't be made, none is found.
-_S3_BUCKET = re.compile(
-    r"(?!.*\.\.)(?:[A-Za-z0-9][A-Za-z0-9._-]{0,254}|arn:aws[a-z-]*:s3[a-z-]*:[a-z0-9-]*:[0-9]*:accesspoint(?::[A-Za-z0-9._-]+)?)\Z"
+_S3_BUCKET = (
+    r"(?!.*\.\.)(?:[A-Za-z0-9][A-Za-z0-9._-]{0,254}"
+    r"|arn:aws[a-z-]*:s3[a-z-]*:[a-z0-9-]*:[0-9]*:accesspoint(?::[A-Za-z0-9._-]+)?)\Z"
 )
-_GS_BUCKET = re.compile(r"(?!.*\.\.)[a-z0-9][a-z0-9._-]{0,221}\Z")
-_AZ_CONTAINER = re.compile(r"(?:[a-z0-9](?:-?[a-z0-9]){0,62}|\$root|\$web)\Z")
+_GS_BUCKET = r"(?!.*\.\.)[a-z0-9][a-z0-9._-]{0,221}\Z"
+_AZ_CONTAINER = r"(?:[a-z0-9](?:-?[a-z0-9]){0,62}|\$root|\$web)\Z"
 
 Check = Callable[[str], str | None]
 """What is wrong with a text, None when nothing is."""
@@ -50,18 +52,18 @@ class RemoteKind(NamedTuple):
     login: str | None = None
 
 
-def _bucket_problem(kind: str, pattern: re.Pattern[str], what: str, place: str) -> str | None:
+def _bucket_problem(kind: str, pattern: str, what: str, place: str) -> str | None:
     bucket = place.partition("/")[0]
     if not bucket or bucket.startswith("-"):
         return f"{kind}:// needs a bucket or container"
-    return None if pattern.match(bucket) else f"{bucket[:60]!r} can be no {what}"
+    return None if re.match(pattern, bucket) else f"{bucket[:60]!r} can be no {what}"
 
 
 def _ssh_problem(place: str) -> str | None:
     host, _, path = place.partition("/")
     if not host or host.startswith("-"):
         return "ssh:// needs a host"
-    found = _SSH.match(host)
+    found = re.match(_SSH, host)
     if found is None or (found[1] and not 0 < int(found[1]) < 65536):
         return "ssh:// needs a host as in user@host:22"
     return None if path.strip("/") else "ssh:// needs a folder, as in ssh://host/srv/store"
@@ -73,13 +75,13 @@ def _file_problem(place: str) -> str | None:
 
 
 def _account_problem(value: str) -> str | None:
-    if _ACCOUNT.match(value):
+    if re.match(_ACCOUNT, value):
         return None
     return f"account must be one of Azure (3 to 24 small letters and digits), not {value[:60]!r}"
 
 
 def _git_remote_problem(value: str) -> str | None:
-    return None if _NAME.match(value) else f"remote must be a name, not {value[:60]!r}"
+    return None if re.match(_NAME, value) else f"remote must be a name, not {value[:60]!r}"
 
 
 def _endpoint_problem(value: str) -> str | None:
@@ -88,7 +90,7 @@ def _endpoint_problem(value: str) -> str | None:
         return "endpoint must be a URL (https://…)"
     if "@" in value:
         return "credentials don't belong in gitml.yaml"
-    whole = _ENDPOINT.match(value)
+    whole = re.match(_ENDPOINT, value)
     if whole is None or (whole[1] and not 0 < int(whole[1]) < 65536):
         return "endpoint must be a host with or without a port and a path (https://minio.example:9000)"
     return None

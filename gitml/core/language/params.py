@@ -12,7 +12,7 @@ from gitml.core.model.action import Scalar
 from gitml.core.secrets.seals import is_seal, not_given
 from gitml.errors import InputError
 
-_FLOAT = re.compile(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\Z")
+_FLOAT = r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?\Z"
 TYPES = ("str", "int", "float", "bool")
 _NONE: Mapping[str, str] = {}
 
@@ -113,5 +113,5 @@ def _from_text(param: Param, text: str) -> Scalar:
         digits = text[1:] if text[:1] in ("+", "-") else text
         return int(text) if digits.isascii() and digits.isdecimal() and len(text) <= 64 else text
     if param.type == "float":
-        return float(text) if len(text) <= 64 and _FLOAT.match(text) else text
+        return float(text) if len(text) <= 64 and re.match(_FLOAT, text) else text
     return text

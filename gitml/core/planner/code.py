@@ -19,12 +19,10 @@ from gitml.core.model.protocols import Entry, Facts, Source
 from gitml.core.planner.python_imports import FORMAT, Import, imports_of
 from gitml.errors import InputError
 
-_COMMENT = re.compile(r"^[ \t]*#.*$", re.MULTILINE)
+_COMMENT = r"(?m)^[ \t]*#.*$"
 _START = r"(?P<before>(?:^|[;&|(){}`\n]|\b(?:then|do|else|if|while|until)\b|!)[ \t]*)"
-_MAKES = re.compile(rf"{_START}(?P<command>mkdir|rmdir|rm|touch)\b(?P<words>(?:[ \t]+[^\s;&|()<>`#]+)*)", re.MULTILINE)
-_ASKS = re.compile(
-    rf"{_START}(?:cd|pushd|(?:test|\[\[?)[ \t]+(?:![ \t]+)?-[deLhwxrs])[ \t]+(?P<word>[^\s;&|()<>`]+)", re.MULTILINE
-)
+_MAKES = rf"(?m){_START}(?P<command>mkdir|rmdir|rm|touch)\b(?P<words>(?:[ \t]+[^\s;&|()<>`#]+)*)"
+_ASKS = rf"(?m){_START}(?:cd|pushd|(?:test|\[\[?)[ \t]+(?:![ \t]+)?-[deLhwxrs])[ \t]+(?P<word>[^\s;&|()<>`]+)"
 _BETWEEN = re.compile(r"[\s;&|()<>'\"`]+")
 
 
@@ -118,7 +116,7 @@ def _words(step: GraphStep) -> Sequence[str]:
     import shlex
 
     # What a script makes or removes itself is nothing that it needs of the commit.
-    script = _without_own(_COMMENT.sub("", step.argv[0]))
+    script = _without_own(re.sub(_COMMENT, "", step.argv[0]))
     # Rather a word too many than one too few: only those that name something of the commit count.
     in_script = _BETWEEN.split(script) + list(step.argv[1:])
     try:
@@ -138,7 +136,7 @@ def _without_own(script: str) -> str:
             made.update(word.removeprefix("./") for word in words if not word.startswith("-"))
         return match["before"] + match["command"]
 
-    script = _MAKES.sub(dropped, script)
+    script = re.sub(_MAKES, dropped, script)
     if not made:
         return script
 
@@ -146,7 +144,7 @@ def _without_own(script: str) -> str:
         word = match["word"].strip("'\"").rstrip("/").removeprefix("./")
         return match["before"] if word in made else match[0]
 
-    return _ASKS.sub(left, script)
+    return re.sub(_ASKS, left, script)
 
 
 def _in_submodule(path: str) -> InputError:

@@ -6,10 +6,12 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 T = TypeVar("T")
 S = TypeVar("S")
@@ -27,6 +29,8 @@ class ThreadPool:
 
     def submit(self, work: Callable[[], T]) -> Future[T]:
         """Has `work` performed by a thread."""
+        from concurrent.futures import Future  # which loads logging
+
         future: Future[T] = Future()
         self._todo.put((future, work))
         return future
