@@ -17,7 +17,7 @@ from gitml.engine.journal.recorder import record_run, refuse_too_large
 from gitml.engine.planning.load import Loaded
 from gitml.engine.planning.planner import Planner, policy_for
 from gitml.engine.planning.request import RunRequest, reused_step
-from gitml.errors import BusyError, InputError, RemoteError
+from gitml.errors import InputError, RemoteError
 from gitml.git.revisions import IdentQuery, branch_name
 from gitml.git.worktree.snapshot import WorkTree
 from gitml.store.local.locks import Locks
@@ -85,18 +85,17 @@ def run_pipeline(
 def _perform(task: Assignment) -> tuple[Run, str]:
     """Performs what the plan does not reuse; gives the finished Run and its record's commit."""
     from gitml.engine.journal.recovery import recover
+    from gitml.transfer.remotes import using_store
 
     locks = task.ws.locks
-    if not locks.lock(Locks.GC, timeout=600.0, shared=True):
-        raise BusyError("gc has been running for ten minutes", hint="wait for it, or end it")
     slot = Locks.slot_for(f"run:{task.run.id}")
-    try:
-        recover(task.ws)
-        locks.try_lock(slot)
-        return _performed(task)
-    finally:
-        locks.unlock(slot)
-        locks.unlock(Locks.GC)
+    with using_store(task.ws):
+        try:
+            recover(task.ws)
+            locks.try_lock(slot)
+            return _performed(task)
+        finally:
+            locks.unlock(slot)
 
 
 def _performed(task: Assignment) -> tuple[Run, str]:

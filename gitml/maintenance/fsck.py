@@ -35,16 +35,15 @@ from gitml.store.index.artifacts import makers_of
 from gitml.store.index.results import every_output, every_result, output_trees, unrecorded_runs
 from gitml.store.index.runs import all_runs, count_runs, has_run, run_ids_between
 from gitml.store.local import fsck
-from gitml.store.local.locks import Locks
 from gitml.transfer.availability import Availability
+from gitml.transfer.remotes import using_store
 from gitml.workspace import Workspace
 
 
 def check(ws: Workspace, *, deep: bool = False, repair: bool = False) -> Iterator[Fault]:
     """Every fault of Git, store, records and index; with `repair` repaired on the way, by running again where bytes are lost."""
     yield from lock_faults(ws, repair)
-    ws.locks.lock(Locks.GC, timeout=600.0, shared=True)
-    try:
+    with using_store(ws):
         for damaged in packed_ref_faults(ws, repair):
             yield damaged
             if damaged.mended is None:
@@ -81,8 +80,6 @@ def check(ws: Workspace, *, deep: bool = False, repair: bool = False) -> Iterato
                     lost.append(fault)
                 else:
                     yield Fault("store", fault.kind, fault.name, fault.what)
-    finally:
-        ws.locks.unlock(Locks.GC)
     for fault in lost:
         yield Fault("store", fault.kind, fault.name, fault.what, _make_again(ws, parse_digest(fault.name)))
 

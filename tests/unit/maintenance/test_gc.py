@@ -136,6 +136,21 @@ def test_gc_waits_for_no_run_but_refuses_beside_one(project: Project) -> None:
         assert ws.locks.holder(Locks.GC) is None
 
 
+def test_fsck_checks_nothing_beside_a_gc_that_does_not_end(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.run()
+    asked: list[float | None] = []
+
+    def refused(locks: Locks, slot: int, timeout: float | None = None, *, shared: bool = False) -> bool:
+        asked.append(timeout)
+        return False
+
+    with project.workspace() as ws:
+        monkeypatch.setattr(Locks, "lock", refused)
+        with pytest.raises(BusyError, match="gc has been running"):
+            list(check(ws))
+    assert asked == [600.0]
+
+
 def test_usage_tells_what_takes_the_room(project: Project) -> None:
     project.run()
     with project.workspace() as ws:
