@@ -133,6 +133,19 @@ def test_a_run_makes_what_it_makes_locally_and_is_reused_without_ray(project: Pr
     assert not loaded(again) & {"ray", "grpc"}
 
 
+def test_what_comes_back_to_a_shared_repository_is_open_to_its_group(project: Project) -> None:
+    subprocess.run(["git", "config", "core.sharedRepository", "group"], cwd=project.path, check=True)
+    before = os.umask(0o022)
+    try:
+        project.run("work", "--on", "own")
+    finally:
+        os.umask(before)
+    objects = project.path / ".git/gitml/objects"
+    made = [path for path in objects.rglob("*") if path.is_dir() or path.is_file()]
+    assert len(made) > 5
+    assert [path for path in made if not path.stat().st_mode & (0o020 if path.is_dir() else 0o040)] == []
+
+
 def test_what_fails_what_is_a_gang_and_what_runs_here_end_as_they_do_without_a_cluster(project: Project) -> None:
     text = MIXED.replace("processes: 2}", "processes: 2, target: own}").replace("ill.sh}", "ill.sh, target: own}")
     project.repo.commit("targets", {"pipelines/mixed.yaml": text})
