@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gitml.cli.text.format import ago, cells, clipped, columns, cost, duration, moment, number, size
-from gitml.cli.text.terminal import paint, safe, width
+from gitml.cli.text.format import ago, cells, columns, cost, duration, moment, number, size
+from gitml.cli.text.terminal import fitted, paint, safe
 from gitml.history.runs import RUNNING, WAITING
 
 if TYPE_CHECKING:
@@ -40,15 +39,13 @@ def table(rows: Sequence[RunRow], metrics: Sequence[str], now: float) -> list[st
             + [*values, safe(row.branch or "-"), _notes(row)]
         )
     right = frozenset([5, *range(7, 7 + len(metrics))])
-    lines = columns(cells_of, right=right)
-    if sys.stdout.isatty():
-        lines = [clipped(line, width(sys.stdout)) for line in lines]
+    lines = fitted(columns(cells_of, right=right))
     status_at = cells(lines[0].partition("STATUS")[0])
-    coloured = [paint(lines[0], "dim", sys.stdout)]
+    coloured = [paint(lines[0], "dim")]
     for line, row in zip(lines[1:], rows, strict=True):
         end = status_at + len(row.status)
         colour = STATUS_COLOURS.get(row.status, "")
-        coloured.append(line[:status_at] + paint(line[status_at:end], colour, sys.stdout) + line[end:])
+        coloured.append(line[:status_at] + paint(line[status_at:end], colour) + line[end:])
     return coloured
 
 
@@ -74,7 +71,7 @@ def _notes(row: RunRow) -> str:
 
 def run_lines(run: Run, now: float, elsewhere: Mapping[Digest, str]) -> list[str]:
     """One run in full; `elsewhere` is where outputs are that are not on this machine."""
-    status = paint(run.status, STATUS_COLOURS.get(run.status, ""), sys.stdout)
+    status = paint(run.status, STATUS_COLOURS.get(run.status, ""))
     took = duration((now if run.status == "running" else run.ended) - run.started)
     commit = run.commit[:12] + (
         f" (uncommitted work on {run.base[:12] if run.base else 'no commit'})" if run.dirty else ""
@@ -91,9 +88,9 @@ def run_lines(run: Run, now: float, elsewhere: Mapping[Digest, str]) -> list[str
         ("asked for", ", ".join(map(safe, run.selected))),
         ("options", ", ".join(safe(f"{name}={value}") for name, value in run.options.items())),
         ("params", ", ".join(f"{safe(name)}={number(value)}" for name, value in run.params.items())),
-        ("error", paint(safe(run.error), "red", sys.stdout) if run.error else ""),
+        ("error", paint(safe(run.error), "red") if run.error else ""),
     ]
-    lines = [f"{paint(f'{name:<10}', 'dim', sys.stdout)} {value}" for name, value in facts if value]
+    lines = [f"{paint(f'{name:<10}', 'dim')} {value}" for name, value in facts if value]
     for step in run.steps:
         lines += ["", *_step_lines(step, elsewhere)]
         if step.partial():
@@ -106,15 +103,15 @@ def progress_lines(standings: Sequence[StepProgress], now: float) -> list[str]:
     lines = []
     for step in standings:
         if step.state == RUNNING:
-            state = paint(RUNNING, STATUS_COLOURS[RUNNING], sys.stdout)
+            state = paint(RUNNING, STATUS_COLOURS[RUNNING])
             took = f" for {duration(now - step.since)}" if step.since is not None else ""
             again = f", attempt {step.number}" if step.number > 1 else ""
-            name = paint(safe(step.name), "bold", sys.stdout)
+            name = paint(safe(step.name), "bold")
             lines += ["", f"{name}  {state}{took}{again}  {safe(step.reason)}"]
     waiting = [safe(step.name) for step in standings if step.state == WAITING]
     if waiting:
         listed = ", ".join(waiting[:5]) + (f" and {len(waiting) - 5:,} more" if len(waiting) > 5 else "")
-        lines += ["", f"{paint(f'{WAITING:<10}', 'dim', sys.stdout)} {listed}"]
+        lines += ["", f"{paint(f'{WAITING:<10}', 'dim')} {listed}"]
     return lines
 
 
@@ -135,12 +132,12 @@ def partial_lines(run: Run, step: StepRun) -> list[str]:
 
 
 def _step_lines(step: StepRun, elsewhere: Mapping[Digest, str]) -> list[str]:
-    outcome = paint(step.outcome, OUTCOME_COLOURS[step.outcome], sys.stdout)
+    outcome = paint(step.outcome, OUTCOME_COLOURS[step.outcome])
     took = f" in {duration(step.seconds)}" if step.outcome in ("executed", "failed") else ""
     saved = f", saved {duration(step.saved.wall)}" if step.saved is not None and step.outcome == "reused" else ""
-    lines = [f"{paint(safe(step.name), 'bold', sys.stdout)}  {outcome}{took}{saved}  {safe(step.reason)}"]
+    lines = [f"{paint(safe(step.name), 'bold')}  {outcome}{took}{saved}  {safe(step.reason)}"]
     if step.error:
-        lines.append(f"  error    {paint(safe(step.error), 'red', sys.stdout)}")
+        lines.append(f"  error    {paint(safe(step.error), 'red')}")
     if step.outcome in ("executed", "failed") and step.attempts:
         attempts = f", {len(step.attempts)} attempts" if len(step.attempts) > 1 else ""
         used = step.cost

@@ -6,9 +6,10 @@ import os
 import sys
 from typing import TextIO
 
-from gitml.core.text.format import safe, safe_line
+from gitml.core.text.format import clipped, safe, safe_line
 
 __all__ = [
+    "fitted",
     "forgive_encoding",
     "is_terminal",
     "paint",
@@ -44,27 +45,32 @@ def wants_colour(stream: TextIO) -> bool:
     return not os.environ.get("NO_COLOR") and is_terminal(stream)
 
 
-def paint(text: str, colour: str, stream: TextIO) -> str:
-    """`text` in a colour (or bold, dim) where `stream` wants colours. `text` is already safe."""
-    if not colour or not wants_colour(stream):
+def paint(text: str, colour: str, stream: TextIO | None = None) -> str:
+    """`text` in a colour (or bold, dim) where `stream`, by default stdout, wants colours. `text` is already safe."""
+    if not colour or not wants_colour(stream or sys.stdout):
         return text
     return f"\x1b[{_CODES[colour]}m{text}\x1b[0m"
 
 
-def speaks_unicode(stream: TextIO) -> bool:
-    """Whether signs beyond ASCII can be written to `stream`."""
-    return (stream.encoding or "").lower().replace("-", "") in ("utf8", "utf_8")
+def speaks_unicode(stream: TextIO | None = None) -> bool:
+    """Whether signs beyond ASCII can be written to `stream`, by default stdout."""
+    return ((stream or sys.stdout).encoding or "").lower().replace("-", "") in ("utf8", "utf_8")
 
 
-def width(stream: TextIO) -> int:
+def width() -> int:
     """Columns to fill: the terminal's, or COLUMNS, or 100 when it is none."""
     said = os.environ.get("COLUMNS", "")
     if said.isdigit() and 0 < int(said) < 10_000:
         return int(said)
     try:
-        return os.get_terminal_size(stream.fileno()).columns or 100
+        return os.get_terminal_size(sys.stdout.fileno()).columns or 100
     except (OSError, ValueError, AttributeError):
         return 100
+
+
+def fitted(lines: list[str]) -> list[str]:
+    """`lines` cut at the edge of the terminal where stdout is one."""
+    return [clipped(line, width()) for line in lines] if sys.stdout.isatty() else lines
 
 
 def forgive_encoding() -> None:

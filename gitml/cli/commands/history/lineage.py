@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +81,7 @@ def show(session: Session, thing: str, rev: str) -> None:
             if name != "id" and value not in (None, "", []):
                 phrase = ", ".join(map(safe, value)) if isinstance(value, list) else safe(str(value))
                 label = name.replace("_", " ")
-                session.show(f"{paint(f'{label:<10}', 'dim', sys.stdout)} {phrase}")
+                session.show(f"{paint(f'{label:<10}', 'dim')} {phrase}")
 
 
 def _found(session: Session, thing: str, rev: str) -> list[LineageNode]:
@@ -110,7 +109,7 @@ def _show(session: Session, found: Lineage) -> None:
 
 def _tree(found: Lineage) -> Iterator[str]:
     """An indented tree; a node that was printed in full is only named when it occurs again."""
-    branch, corner, bar = ("├ ", "└ ", "│ ") if speaks_unicode(sys.stdout) else ("+ ", "' ", "| ")
+    branch, corner, bar = ("├ ", "└ ", "│ ") if speaks_unicode() else ("+ ", "' ", "| ")
     phrase: set[str] = set()
     stack = [(root, "", "", "") for root in reversed(found.roots)]
     while stack:
@@ -128,18 +127,18 @@ def _tree(found: Lineage) -> Iterator[str]:
 
 
 def _line(node: LineageNode) -> str:
-    kind = paint(node.kind, _COLOURS[node.kind], sys.stdout)
+    kind = paint(node.kind, _COLOURS[node.kind])
     text = f"{kind} {safe(node.name)}"
     if node.kind == "param":
         return f"{text} = {safe(node.content)}"
     if node.kind == "artifact":
-        return f"{text}  {paint(node.content[:19], 'dim', sys.stdout)}"
+        return f"{text}  {paint(node.content[:19], 'dim')}"
     if node.kind == "commit":
         return f"{kind} {node.content[:12]}  {safe(node.name)}"
     if node.kind == "file":
         place = f" at {node.commit[:12]}" if node.commit else ""
-        return f"{text}  {paint(node.content[:12] + place, 'dim', sys.stdout)}"
+        return f"{text}  {paint(node.content[:12] + place, 'dim')}"
     if node.kind == "module":
-        return f"{text}  {paint(node.content[:12], 'dim', sys.stdout)}"
+        return f"{text}  {paint(node.content[:12], 'dim')}"
     where = f"run {node.run[:8]}" if node.run else ""
     return f"{text}  {where} of {safe(node.pipeline or '?')}" + (f" at {node.commit[:12]}" if node.commit else "")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from gitml.cli.errors import DONE
@@ -49,8 +47,8 @@ def command(session: Session, deep: bool, repair: bool, remote: str | None, samp
     for fault in found:
         faults.append(fault)
         if not session.json:
-            word = paint(fault.kind, "yellow" if fault.mended else "red", sys.stdout)
-            mended = f"  {paint('repaired', 'green', sys.stdout)}: {safe(fault.mended)}" if fault.mended else ""
+            word = paint(fault.kind, "yellow" if fault.mended else "red")
+            mended = f"  {paint('repaired', 'green')}: {safe(fault.mended)}" if fault.mended else ""
             session.show(f"{word}  {fault.place}  {safe(fault.name)}  {safe(fault.what)}{mended}")
     left = sum(1 for fault in faults if fault.mended is None)
     if session.json:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -79,7 +78,7 @@ def show(session: Session, module: str, as_of: str | None) -> None:
         data = {**found._asdict(), "versions": [version_data(v) for v in found.versions]}
         session.show_json(version_data(chosen) if of.requirement and chosen else data)
         return
-    lines = [f"{paint(found.name, 'bold', sys.stdout)}  {_state(found)}"]
+    lines = [f"{paint(found.name, 'bold')}  {_state(found)}"]
     if found.description:
         lines += [f"  {safe(line)}" for line in (chosen or found).description.splitlines()]
     about = [f"default {found.default}" if found.default else "no default"]
@@ -124,7 +123,7 @@ def _version_lines(version: ModuleVersion) -> list[str]:
 def _state(item: RegisteredModule | ModuleVersion) -> str:
     why = f": {safe(item.reason)}" if item.reason else ""
     instead = f" (use {safe(item.replacement)})" if item.replacement else ""
-    return paint(item.state, _COLOURS.get(item.state, "green"), sys.stdout) + why + instead
+    return paint(item.state, _COLOURS.get(item.state, "green")) + why + instead
 
 
 def _with_state(version: ModuleVersion) -> str:
@@ -212,7 +211,7 @@ def diff(session: Session, module: str, one: str, other: str, exit_code: bool) -
         "compatible": list(found.interface.compatible),
         "files": [{"change": change, "path": path} for change, path in found.files],
     }
-    lines = [f"{paint('breaking', 'red', sys.stdout)}    {safe(line)}" for line in found.interface.breaking]
+    lines = [f"{paint('breaking', 'red')}    {safe(line)}" for line in found.interface.breaking]
     lines += [f"compatible  {safe(line)}" for line in found.interface.compatible]
     lines += [f"{change}  {safe(path)}" for change, path in found.files]
     session.result(data, *lines)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -83,7 +82,7 @@ def verify(session: Session, require_signed: bool, registry_name: str | None) ->
         session.show(*[f"  {count(number, 'record')} {state}" for state, number in counts.items()])
         signers = sorted({record.signer for record in found.records if record.signer})
         session.show(*[f"  signed by {safe(signer)}" for signer in signers])
-        session.show(*[f"{paint('bad', 'red', sys.stdout)} {safe(problem)}" for problem in found.problems])
+        session.show(*[f"{paint('bad', 'red')} {safe(problem)}" for problem in found.problems])
     if found.problems:
         raise IntegrityError(
             f"{count(len(found.problems), 'thing')} in the registry not as published", where=found.problems[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -59,10 +58,10 @@ def command(
 def _drawn(parents: Parents, labels: dict[str, str], as_tree: bool) -> list[str]:
     from gitml.core.text.graph_diagram import ascii_only, drawn, tree
 
-    room = width(sys.stdout)
+    room = width()
     drawing = None if as_tree else drawn(parents, labels, room)
     lines = tree(parents, labels, room=room) if drawing is None else drawing.lines
-    return lines if speaks_unicode(sys.stdout) else ascii_only(lines)
+    return lines if speaks_unicode() else ascii_only(lines)
 
 
 def _all(graph: Graph, names: list[str]) -> tuple[Parents, dict[str, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -59,9 +58,9 @@ def command(
 def _diff_line(line: str) -> str:
     shown = safe_line(line)
     if line.startswith(("--- ", "+++ ")):
-        return paint(shown, "bold", sys.stdout)
+        return paint(shown, "bold")
     colour = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])
-    return paint(shown, colour, sys.stdout) if colour else shown
+    return paint(shown, colour) if colour else shown
 
 
 def _meant(ws: Workspace, words: tuple[str, ...], pipeline: str | None) -> tuple[str, str | None, str | None]:
@@ -91,8 +90,8 @@ def _meant(ws: Workspace, words: tuple[str, ...], pipeline: str | None) -> tuple
 def _lines(item: Explanation) -> list[str]:
     decision = item.decision
     colour = {"reuse": "cyan", "blocked": "red"}.get(decision.kind, "green")
-    word = paint(_WORDS[decision.kind], colour, sys.stdout)
-    lines = [f"{paint(safe(item.step), 'bold', sys.stdout)} {word}: {safe(decision.reason)}"]
+    word = paint(_WORDS[decision.kind], colour)
+    lines = [f"{paint(safe(item.step), 'bold')} {word}: {safe(decision.reason)}"]
     if decision.hint:
         lines.append(f"  {safe(decision.hint)}")
     if item.against is None:
@@ -111,7 +110,7 @@ def change_line(change: Change) -> str:
     """One change, with both values where they help."""
     line = safe(str(change))
     if change.kind in ("code", "input") and change.before is not None and change.after is not None:
-        line += paint(f"  ({safe(_short(change.before))} -> {safe(_short(change.after))})", "dim", sys.stdout)
+        line += paint(f"  ({safe(_short(change.before))} -> {safe(_short(change.after))})", "dim")
     return line
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -85,7 +84,7 @@ def _lines(plan: Plan, steps: Mapping[str, GraphStep]) -> list[str]:
     wide = min(max(map(cells, names.values()), default=0), 40)
     lines = []
     for name, decision in plan.decisions.items():
-        word = paint(f"{decision.kind:<7}", _COLOURS[decision.kind], sys.stdout)
+        word = paint(f"{decision.kind:<7}", _COLOURS[decision.kind])
         room = " " * max(0, wide - cells(names[name]))
         hint = f" ({safe(decision.hint)})" if decision.hint else ""
         lines.append(f"{word}  {names[name]}{room}  {safe(decision.reason)}{hint}")

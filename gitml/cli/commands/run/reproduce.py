@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import click
 
 from gitml.cli.errors import DONE, FAILED
@@ -54,10 +52,10 @@ def command(session: Session, run: str, allow_disabled: bool, secrets: tuple[str
     for item in verdict.differences:
         name = f"{item.step}.{item.port}" if item.port else item.step
         place = f" {item.path}" if item.path else ""
-        session.show(f"{paint('differs', 'red', sys.stdout)}  {safe(name)}{safe(place)}  {safe(item.what)}")
+        session.show(f"{paint('differs', 'red')}  {safe(name)}{safe(place)}  {safe(item.what)}")
     for note in verdict.notes:
         session.note(safe(note))
     ids = f"run {verdict.run.id[:8]} gave" if verdict.identical else f"run {verdict.run.id[:8]} did not give"
-    word = paint("identical", "green", sys.stdout) if verdict.identical else paint("not identical", "red", sys.stdout)
+    word = paint("identical", "green") if verdict.identical else paint("not identical", "red")
     session.show(f"{word}: {ids} the outputs of run {verdict.original.id[:8]}")
     return DONE if verdict.identical else FAILED

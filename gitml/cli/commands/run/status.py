@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -100,17 +99,17 @@ def _state(session: Session, name: str, rev: str | None, *, selection: bool) -> 
 
 def _lines(state: dict[str, Any], wide: int, now: float) -> list[str]:
     name = safe(state["pipeline"])
-    start = paint(name, "bold", sys.stdout) + " " * (wide - cells(name))
+    start = paint(name, "bold") + " " * (wide - cells(name))
     indent = " " * wide
     if state["error"]:
-        lines = [f"{start}  {paint('wrong', 'red', sys.stdout)}: {safe(state['error'])}"]
+        lines = [f"{start}  {paint('wrong', 'red')}: {safe(state['error'])}"]
     else:
         counts = {**state["steps"], "unknown": state["steps"].get("unknown", 0) - state["unasked"]}
         phrase = ", ".join(f"{counts[kind]:,} {word}" for kind, word in _WORDS.items() if counts.get(kind))
         if state["unasked"]:
             phrase += f"{', ' if phrase else ''}{state['unasked']:,} {_UNASKED}"
         colour = "green" if set(state["steps"]) <= {"reuse"} else "red" if "blocked" in counts else "yellow"
-        lines = [f"{start}  {paint(phrase or 'no steps', colour, sys.stdout)}"]
+        lines = [f"{start}  {paint(phrase or 'no steps', colour)}"]
         if state["first"]:
             lines.append(f"{indent}  first {safe(state['first']['name'])}: {safe(state['first']['reason'])}")
     last = state["last_run"]
@@ -128,14 +127,14 @@ def _lines(state: dict[str, Any], wide: int, now: float) -> list[str]:
 
 def _going(live: LiveRun, now: float) -> str:
     run = live.run
-    word = paint("running", "blue", sys.stdout)
+    word = paint("running", "blue")
     by = f"process {live.pid}" if live.pid else "its process is gone"
     took = duration(now - run.started)
     return f"{word}  run {run.id[:8]} of {safe(run.pipeline)}: {count(len(run.steps), 'step')} done in {took}, {by}"
 
 
 def _away(one: Submission, now: float) -> str:
-    word = paint("submitted", "blue", sys.stdout)
+    word = paint("submitted", "blue")
     run = one.run[:8]
     phrase = f"run {run} of {safe(one.pipeline)}: handed to {safe(one.target)} {ago(one.submitted, now)}"
     return f"{word}  {phrase}; gitml show {run}, gitml collect {run}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +10,8 @@ import click
 from gitml.cli.errors import DONE, error_as_json, translate
 from gitml.cli.options import at_option
 from gitml.cli.session import ALWAYS, Session, verb
-from gitml.cli.text.format import clipped, columns, size
-from gitml.cli.text.terminal import paint, safe, width
+from gitml.cli.text.format import columns, size
+from gitml.cli.text.terminal import fitted, paint, safe
 
 if TYPE_CHECKING:
     from gitml.core.model.resources import Machine, Resources
@@ -50,23 +49,21 @@ def command(session: Session, names: tuple[str, ...], rev: str | None) -> int:
 
 
 def _lines(state: TargetState) -> list[str]:
-    name = paint(safe(state.name), "bold", sys.stdout)
+    name = paint(safe(state.name), "bold")
     if state.error is not None:
         at = (state.error.where or "").removeprefix(f"target {state.name}: ")
         where = f" ({safe(at)})" if at and not at.startswith(f"target {state.name}") else ""
         hint = f": {safe(state.error.hint)}" if state.error.hint else ""
         return [
             f"{name}  {safe(state.address)}",
-            f"  {paint('!', 'red', sys.stdout)} {safe(state.error.message)}{where}{hint}",
+            f"  {paint('!', 'red')} {safe(state.error.message)}{where}{hint}",
         ]
     phrase = [f"{name}  {_about(state)}"]
     rows = [_HEADS, *(_row(machine) for machine in state.machines)]
     filled = [n for n in range(len(_HEADS)) if n == 0 or any(row[n] not in ("", "-") for row in rows[1:])]
     kept = [[row[n] for n in filled] for row in rows]
-    lines = [f"  {line}" for line in columns(kept)]
-    if sys.stdout.isatty():
-        lines = [clipped(line, width(sys.stdout)) for line in lines]
-    return [*phrase, paint(lines[0], "dim", sys.stdout), *lines[1:]]
+    lines = fitted([f"  {line}" for line in columns(kept)])
+    return [*phrase, paint(lines[0], "dim"), *lines[1:]]
 
 
 def _about(state: TargetState) -> str:
@@ -75,7 +72,7 @@ def _about(state: TargetState) -> str:
     about = [safe(state.address)]
     if state.version:
         about.append(f"{state.software} {safe(state.version)}")
-    about.append(paint("anybody may enter", "yellow", sys.stdout) if state.open else "asks for a token")
+    about.append(paint("anybody may enter", "yellow") if state.open else "asks for a token")
     if not state.free_is_known:
         about.append("free resources and running steps are not known through ray://")
     return ", ".join(about)

@@ -46,7 +46,7 @@ def command(session: Session) -> int:
     wide = max(cells(finding.what) for finding in findings)
     lines = []
     for finding in findings:
-        word = paint(f"{finding.state:<4}", _COLOURS[finding.state], sys.stdout)
+        word = paint(f"{finding.state:<4}", _COLOURS[finding.state])
         hint = f": {safe(finding.hint)}" if finding.hint else ""
         lines.append(f"{word}  {finding.what}{' ' * (wide - cells(finding.what))}  {safe(finding.found)}{hint}")
     session.result(as_data(findings), *lines)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -50,7 +49,7 @@ def list_(session: Session, kinds: tuple[str, ...]) -> None:
     if RUN in kinds or not kinds:
         session.show(f"run     {_run_words(ws.consent, ws.now())}")
     for item in places:
-        word = paint("allowed", "green", sys.stdout) if item.allowed else paint("not allowed", "yellow", sys.stdout)
+        word = paint("allowed", "green") if item.allowed else paint("not allowed", "yellow")
         gone = "" if item.named else "  (named no more)"
         session.show(f"place   {word}  {safe(item.place.words)}{gone}")
     if not places and (PLACES in kinds or not kinds):
@@ -165,10 +164,10 @@ def _run_words(consent: Consent, now: float) -> str:
     if RUN in consent.given:
         return f"allowed by {layout.TRUST_VARIABLE}"
     if granted is not None:
-        return f"{paint('allowed', 'green', sys.stdout)} {ago(granted, now)}"
+        return f"{paint('allowed', 'green')} {ago(granted, now)}"
     if consent.is_owners:
         return "allowed: the repository has no remote, so it is its owner's"
-    return paint("not allowed", "yellow", sys.stdout)
+    return paint("not allowed", "yellow")
 
 
 def _as_data(consent: Consent, places: list[PlaceStatus]) -> dict[str, Any]:

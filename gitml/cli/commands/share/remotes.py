@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import closing
 from typing import Any
 
@@ -54,7 +53,7 @@ def command(session: Session, check: bool) -> int:
             verdict = ""
             if check:
                 wrong = row["problem"]
-                verdict = "  " + (paint(safe(wrong), "red", sys.stdout) if wrong else paint("ok", "green", sys.stdout))
+                verdict = "  " + (paint(safe(wrong), "red") if wrong else paint("ok", "green"))
             session.show(line + verdict)
     if any(row.get("denied") for row in phrase):
         return TrustError.exit_code
