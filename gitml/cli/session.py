@@ -94,8 +94,7 @@ class Session:
             self._workspace.consent.offline = False
 
     def _on_many_records(self, records: int) -> None:
-        if not self.json:
-            self.note(f"reading {records:,} records of runs…")
+        self.remark(f"reading {records:,} records of runs…")
 
     def _tell_of_refused(self, refused: RejectedRecord) -> None:
         self.warn(f"refused {safe(refused.path)}: {safe(refused.why)}")
@@ -110,12 +109,12 @@ class Session:
         """The result: with ``--json`` `data`, else `lines`, which are safe for a terminal already."""
         if self.json:
             self.show_json(data)
-        else:
-            self.show(*lines)
+        self.show(*lines)
 
     def show(self, *lines: str) -> None:
-        """Lines of the result. They are safe for a terminal already."""
-        sys.stdout.write("".join([f"{line}\n" for line in lines]))
+        """Lines of the result, none with ``--json``. They are safe for a terminal already."""
+        if not self.json:
+            sys.stdout.write("".join([f"{line}\n" for line in lines]))
 
     def note(self, *lines: str) -> None:
         """Lines about what goes on, unless quiet. They are safe for a terminal already."""
@@ -123,11 +122,17 @@ class Session:
             sys.stderr.write("".join([f"{line}\n" for line in lines]))
             sys.stderr.flush()
 
-    def warn(self, line: str) -> None:
-        """A line that matters though nothing failed; it is safe for a terminal already."""
-        from gitml.redaction import redacted
+    def remark(self, *lines: str) -> None:
+        """As `note`, but nothing with ``--json``, whose result has it all."""
+        if not self.json:
+            self.note(*lines)
 
-        self.note(f"{paint('warning:', 'yellow', sys.stderr)} {redacted(line)}")
+    def warn(self, *lines: str) -> None:
+        """Lines that matter though nothing failed. They are safe for a terminal already."""
+        if lines:
+            from gitml.redaction import redacted
+
+            self.note(*[f"{paint('warning:', 'yellow', sys.stderr)} {redacted(line)}" for line in lines])
 
     def show_json(self, data: Any) -> None:
         """The result as one JSON document; numbers that JSON lacks are ``"NaN"``, ``"Infinity"`` and ``"-Infinity"``."""

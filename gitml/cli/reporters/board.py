@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 from gitml.cli.text.terminal import safe
 from gitml.core.model.events import (
     Event,
@@ -83,10 +85,9 @@ class RunBoard:
 
     def row(self, name: str) -> StepRow:
         """The row of a step; one that was not announced is added."""
-        row = self.rows.get(name)
-        if row is None:
-            row = self.rows[name] = StepRow(name)
-        return row
+        if name not in self.rows:
+            self.rows[name] = StepRow(name)
+        return self.rows[name]
 
     def _finish(self, step: StepRun) -> None:
         row = self.row(step.name)
@@ -116,11 +117,7 @@ class RunBoard:
         spare = max(0, room - len(wanted))
         for name in recent[: spare // 2]:
             wanted.setdefault(name)
-        for name in coming:
-            if len(wanted) >= room:
-                break
-            wanted.setdefault(name)
-        for name in recent:
+        for name in chain(coming, recent):
             if len(wanted) >= room:
                 break
             wanted.setdefault(name)

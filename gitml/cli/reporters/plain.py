@@ -29,15 +29,7 @@ _SIGNS = {
     "executed": "✓", "reused": "=", "failed": "✗", "skipped": "-", "cancelled": "-", "running": "▶", "waiting": "·",
     "elsewhere": "…", "fetching": "↓",
 }  # fmt: skip
-_PLAIN_SIGNS = {
-    **_SIGNS,
-    "executed": "+",
-    "failed": "x",
-    "running": ">",
-    "waiting": ".",
-    "elsewhere": "~",
-    "fetching": "v",
-}
+_ASCII = str.maketrans("✓✗▶·…↓", "+x>.~v")
 _HELD = 64  # lines held back at most, so that a thousand reused steps are not a thousand writes
 
 LastLines = Callable[[StepRun], list[str]]
@@ -45,7 +37,7 @@ LastLines = Callable[[StepRun], list[str]]
 
 def sign(state: str) -> str:
     """The sign of a state, which differs by shape as well as by colour."""
-    return (_SIGNS if speaks_unicode(sys.stderr) else _PLAIN_SIGNS)[state]
+    return _SIGNS[state] if speaks_unicode(sys.stderr) else _SIGNS[state].translate(_ASCII)
 
 
 class PlainReporter:

@@ -42,6 +42,5 @@ def command(session: Session, what: str, dest: str | None, force: bool, failed: 
         session.show_json({"run": selection.run.id, "written": [as_json(item) for item in written]})
         return
     for item in written:
-        for note in item.notes:
-            session.warn(safe(note))
+        session.warn(*map(safe, item.notes))
         session.show(f"{item.state:<9}  {safe(os.path.relpath(item.path))}  {size(item.size)}")

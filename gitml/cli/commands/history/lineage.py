@@ -54,8 +54,8 @@ def down(session: Session, thing: str, rev: str) -> None:
     from gitml.history.lineage import lineage
 
     found = lineage.downstream(session.ws, _found(session, thing, rev))
-    if not session.json and not found.edges:
-        session.note("no recorded run made anything of it")
+    if not found.edges:
+        session.remark("no recorded run made anything of it")
     _show(session, found)
 
 
@@ -73,9 +73,7 @@ def show(session: Session, thing: str, rev: str) -> None:
         data["made_from"] = list(dict.fromkeys(item.name for item in _next(lineage.upstream(ws, [found]), found)))
         data["used_by"] = list(dict.fromkeys(item.name for item in _next(lineage.downstream(ws, [found]), found)))
         shown.append(data)
-    if session.json:
-        session.show_json(shown)
-        return
+    session.result(shown)
     for data in shown:
         for name, value in data.items():
             if name != "id" and value not in (None, "", []):

@@ -145,22 +145,24 @@ class _Printer:
         lines = (self.rest.pop(part.attempt, b"") + chunk).split(b"\n")
         if lines[-1]:
             self.rest[part.attempt] = lines[-1]
-        self.session.show(*[safe_line(line.decode("utf-8", "surrogateescape")) for line in lines[:-1]])
+        self._show(*lines[:-1])
 
     def end(self, part: AttemptLog) -> None:
         """The last line of a log, and what is not in it."""
         rest = self.rest.pop(part.attempt, b"")
         if rest:
-            self.session.show(safe_line(rest.decode("utf-8", "surrogateescape")))
+            self._show(rest)
         if part.cut:
             sys.stdout.flush()
             self.session.note(f"({size(part.cut)} more were written and not kept)")
 
     def flush(self) -> None:
         """What is left of every log."""
-        for rest in self.rest.values():
-            self.session.show(safe_line(rest.decode("utf-8", "surrogateescape")))
+        self._show(*self.rest.values())
         self.rest.clear()
+
+    def _show(self, *lines: bytes) -> None:
+        sys.stdout.write("".join([safe_line(line.decode("utf-8", "surrogateescape")) + "\n" for line in lines]))
 
 
 def _as_data(part: AttemptLog) -> dict[str, object]:

@@ -114,8 +114,8 @@ def show_params(session: Session, run: str, pipeline: str | None) -> None:
     from gitml.history.runs import run_or_rev
 
     found = run_or_rev(session.recovered_ws, run, pipeline)
-    if not session.json and not found.params:
-        session.note("no parameters")
+    if not found.params:
+        session.remark("no parameters")
     rows = [[safe(name), number(value)] for name, value in found.params.items()]
     session.result({"run": found.id, "commit": found.commit, "params": dict(found.params)}, *columns(rows))
 

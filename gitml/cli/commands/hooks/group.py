@@ -86,14 +86,12 @@ def install(
         on = branches or allowed.branches or tuple(filter(None, [branch_name(location)]))
         allowed = ReceiveSettings(on, pipelines or allowed.pipelines)
         write_receive_settings(location, allowed)
-    if session.json:
-        session.show_json([{**hook._asdict(), "done": what} for hook, what in done])
-        return
+    session.result([{**hook._asdict(), "done": what} for hook, what in done])
     for hook, what in done:
         then = f"  (runs {_short(location, hook.before)} first)" if hook.before else ""
         session.show(f"{what:<9} {hook.name}{then}")
     if location.bare:
-        session.note(_what_runs(allowed))
+        session.remark(_what_runs(allowed))
 
 
 @verb("uninstall", of=command, json=True)
@@ -110,8 +108,8 @@ def uninstall(session: Session, names: tuple[str, ...]) -> None:
         write_receive_settings(location, ReceiveSettings((), ()))
     back = "  (what was there before is back)"
     session.result(as_data(gone), *[f"removed   {hook.name}{back if hook.before else ''}" for hook in gone])
-    if not gone and not session.json:
-        session.note("no hook of gitml is installed here")
+    if not gone:
+        session.remark("no hook of gitml is installed here")
 
 
 @verb("status", of=command, json=True)
@@ -125,13 +123,10 @@ def status(session: Session) -> None:
     found = hooks.hooks_of(location, this_gitml())
     allowed = read_receive_settings(location)
     waiting = queued(session.ws) if location.bare else []
-    if session.json:
-        data = {"folder": find_hook_folder(location).folder, "hooks": [hook._asdict() for hook in found]}
-        if location.bare:
-            data |= {**allowed._asdict(), "queue": [job._asdict() for job in waiting]}
-        session.show_json(data)
-        return
-    session.show(*columns([[hook.name, _told(location, hook)] for hook in found]))
+    data = {"folder": find_hook_folder(location).folder, "hooks": as_data(found)}
+    if location.bare:
+        data |= {**allowed._asdict(), "queue": as_data(waiting)}
+    session.result(data, *columns([[hook.name, _told(location, hook)] for hook in found]))
     if location.bare and any(hook.state != "absent" for hook in found):
         session.show(_what_runs(allowed))
         for job in waiting:
@@ -139,7 +134,7 @@ def status(session: Session) -> None:
                 f"waiting or running  {job.run[:8]} {safe(job.pipeline)} at {job.commit[:8]} of {safe(job.branch)}"
             )
     if os.environ.get(layout.HOOKS_VARIABLE) == "0":
-        session.note(f"{layout.HOOKS_VARIABLE} is 0: the hooks do nothing")
+        session.remark(f"{layout.HOOKS_VARIABLE} is 0: the hooks do nothing")
 
 
 command.add_command(run)

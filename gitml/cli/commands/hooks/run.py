@@ -53,9 +53,10 @@ def run(session: Session, name: str, args: tuple[str, ...], work_off: bool) -> i
     return _PARTS[name](session, args, index)
 
 
-def _print_line(line: str) -> None:
-    """Prints a line for the user of Git; it is safe for a terminal already."""
-    sys.stderr.write(f"{paint('gitml:', 'bold', sys.stderr)} {line}\n")
+def _print(*lines: str) -> None:
+    """Prints lines for the user of Git; they are safe for a terminal already."""
+    for line in lines:
+        sys.stderr.write(f"{paint('gitml:', 'bold', sys.stderr)} {line}\n")
     sys.stderr.flush()
 
 
@@ -92,12 +93,10 @@ def _pre_commit(session: Session, _: tuple[str, ...], index: str | None) -> int:
         mistakes = [diagnostic._asdict() for diagnostic in verdict.mistakes]
         session.show_json({"mistakes": mistakes, "warnings": list(verdict.warnings)})
         return FAILED if mistakes else DONE
-    for warning in verdict.warnings:
-        session.warn(safe(warning))
-    for diagnostic in verdict.mistakes:
-        _print_line(safe(str(diagnostic)))
+    session.warn(*map(safe, verdict.warnings))
+    _print(*[safe(str(diagnostic)) for diagnostic in verdict.mistakes])
     if verdict.mistakes:
-        _print_line(
+        _print(
             f"{count(len(verdict.mistakes), 'mistake')} in what is staged (git commit --no-verify leaves this check out)"
         )
     return FAILED if verdict.mistakes else DONE
@@ -110,10 +109,6 @@ def _post_checkout(session: Session, args: tuple[str, ...], _: str | None) -> in
     if kind != "1" or (old and old == new):
         return DONE
     return _stand(session, "post-checkout")
-
-
-def _post_merge(session: Session, _: tuple[str, ...], __: str | None) -> int:
-    return _stand(session, "post-merge")
 
 
 def _stand(session: Session, hook: str) -> int:
@@ -141,7 +136,7 @@ def _stand(session: Session, hook: str) -> int:
     if late:
         phrase.append(f"{'more ' if found else ''}after more than {_PATIENCE:g} s: gitml status")
     if phrase:
-        _print_line(" · ".join(phrase) if (sys.stderr.encoding or "").lower().startswith("utf") else "; ".join(phrase))
+        _print(" · ".join(phrase) if (sys.stderr.encoding or "").lower().startswith("utf") else "; ".join(phrase))
     return DONE
 
 
@@ -196,11 +191,11 @@ def _pre_push(session: Session, args: tuple[str, ...], _: str | None) -> int:
         session.show_json([{**item._asdict(), "command": item.command} for item in found])
     for item in found if not session.json else ():
         step = f", step {safe(item.step)}" if item.step else ""
-        _print_line(
+        _print(
             f"{item.commit[:12]} has not run: {safe(item.pipeline)}{step} ({safe(item.reason)}): {safe(item.command)}"
         )
     if found:
-        _print_line("this project's gate refuses commits that have not run (git push --no-verify leaves it out)")
+        _print("this project's gate refuses commits that have not run (git push --no-verify leaves it out)")
         return FAILED
     if session.json or _is_dry_run(os.environ):
         return DONE
@@ -208,16 +203,16 @@ def _pre_push(session: Session, args: tuple[str, ...], _: str | None) -> int:
         _send_along(session, updates, remote)
     except GitmlError as error:
         phrase = translate(error)
-        _print_line(
+        _print(
             safe(
                 f"the runs of these commits don't go along: {phrase.message}"
                 + (f" ({phrase.where})" if phrase.where else "")
             )
         )
         if is_gated(session.ws, updates):
-            _print_line("this project's gate refuses commits without them (git push --no-verify leaves it out)")
+            _print("this project's gate refuses commits without them (git push --no-verify leaves it out)")
             return FAILED
-        _print_line("gitml push sends them later")
+        _print("gitml push sends them later")
     return DONE
 
 
@@ -236,25 +231,21 @@ def _send_along(session: Session, updates: Sequence[Update], remote: str) -> Non
             session.reach()
             ws.consent.ask = None  # Git's push is under way: consent that was not given before is not asked for now
             sent = push_artifacts(session, RunSelection(runs or ()), trusting=True)
-            for line in upload_lines([one for one in sent if one.sent or one.refused]):
-                _print_line(line)
+            _print(*upload_lines([one for one in sent if one.sent or one.refused]))
     if "records" in along and not has_all_records(ws, remote):
         from gitml.cli.commands.share.records import sharing_line
         from gitml.transfer.records import push
 
         moved = push(ws, remote)
         if moved.runs_sent or moved.events_sent or moved.runs_received or moved.events_received:
-            _print_line(sharing_line(moved))
+            _print(sharing_line(moved))
         if moved.runs_sent:
             from gitml.cli.transfers import unshared_lines
             from gitml.transfer.upload import unshared_artifacts
 
-            for line in unshared_lines(session, unshared_artifacts(ws)):
-                _print_line(line)
-        for refused in moved.refused:
-            _print_line(safe(f"a record is refused: {refused.why} ({refused.path})"))
-        for withdrawn in moved.withdrawn:
-            _print_line(safe(f"your {withdrawn.event} of {withdrawn.module} is withdrawn: {withdrawn.why}"))
+            _print(*unshared_lines(session, unshared_artifacts(ws)))
+        _print(*[safe(f"a record is refused: {item.why} ({item.path})") for item in moved.refused])
+        _print(*[safe(f"your {item.event} of {item.module} is withdrawn: {item.why}") for item in moved.withdrawn])
 
 
 def _is_dry_run(environ: Mapping[str, str]) -> bool:
@@ -284,8 +275,7 @@ def _post_receive(session: Session, _: tuple[str, ...], __: str | None) -> int:
     if not allowed.branches or not updates:
         return DONE
     wanted = runs_of_push(ws, updates, allowed)
-    for refused in wanted.refused:
-        _print_line(safe(refused))
+    _print(*map(safe, wanted.refused))
     before = len(queued(ws))
     jobs = enqueue(ws, wanted.jobs)
     if jobs:
@@ -295,7 +285,7 @@ def _post_receive(session: Session, _: tuple[str, ...], __: str | None) -> int:
         return DONE
     for job in jobs:
         behind = f", behind {before}" if before else ""
-        _print_line(f"run {job.run[:8]} of {safe(job.pipeline)} at {job.commit[:8]}{behind} (gitml log shows it there)")
+        _print(f"run {job.run[:8]} of {safe(job.pipeline)} at {job.commit[:8]}{behind} (gitml log shows it there)")
     return DONE
 
 
@@ -354,7 +344,7 @@ def _work_off() -> int:
 _PARTS: dict[str, Callable[[Session, tuple[str, ...], str | None], int]] = {
     "pre-commit": _pre_commit,
     "post-checkout": _post_checkout,
-    "post-merge": _post_merge,
+    "post-merge": lambda session, _, __: _stand(session, "post-merge"),
     "pre-push": _pre_push,
     "post-receive": _post_receive,
 }

@@ -46,17 +46,15 @@ def command(session: Session, deep: bool, repair: bool, remote: str | None, samp
         found = check_remote(session.recovered_ws, remote, sample=None if deep else sample, repair=repair)
     for fault in found:
         faults.append(fault)
-        if not session.json:
-            word = paint(fault.kind, "yellow" if fault.mended else "red")
-            mended = f"  {paint('repaired', 'green')}: {safe(fault.mended)}" if fault.mended else ""
-            session.show(f"{word}  {fault.place}  {safe(fault.name)}  {safe(fault.what)}{mended}")
+        word = paint(fault.kind, "yellow" if fault.mended else "red")
+        mended = f"  {paint('repaired', 'green')}: {safe(fault.mended)}" if fault.mended else ""
+        session.show(f"{word}  {fault.place}  {safe(fault.name)}  {safe(fault.what)}{mended}")
     left = sum(1 for fault in faults if fault.mended is None)
-    if session.json:
-        session.show_json({"faults": [fault._asdict() for fault in faults], "left": left})
-    elif not faults:
-        session.note("all is well")
+    session.result({"faults": [fault._asdict() for fault in faults], "left": left})
+    if not faults:
+        session.remark("all is well")
     else:
         there = "" if remote is None else f" --remote {safe(remote)}"
         hint = "" if repair or not left else f"; `gitml fsck{there} --repair` repairs what can be repaired"
-        session.note(f"{count(len(faults), 'fault')}, {left} left{hint}")
+        session.remark(f"{count(len(faults), 'fault')}, {left} left{hint}")
     return DONE if not left else IntegrityError.exit_code

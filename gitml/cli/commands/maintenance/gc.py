@@ -67,16 +67,14 @@ def command(
         raise InputError("--grace goes with --remote")
     runs = len(partial_outputs.expired(session.ws, stays))
     swept = collect(session.ws, policy, dry_run)
-    if session.json:
-        session.show_json({"dry_run": dry_run, **swept._asdict(), "failed_runs": runs})
-        return
+    session.result({"dry_run": dry_run, **swept._asdict(), "failed_runs": runs})
     done = "would remove" if dry_run else "removed"
     session.show(f"{done} {count(swept.objects, 'object')}, {size(swept.bytes)}")
     if runs:
         session.show(f"{done} what steps of {count(runs, 'failed run')} left of their outputs")
     if swept.temporaries:
         session.show(f"{done} {count(swept.temporaries, 'temporary file')}, {size(swept.temporary_bytes)}")
-    session.note(f"kept {count(swept.kept, 'object')}, {size(swept.kept_bytes)}")
+    session.remark(f"kept {count(swept.kept, 'object')}, {size(swept.kept_bytes)}")
 
 
 def _seconds(session: Session, text: str, option: str) -> float:
@@ -98,16 +96,14 @@ def _collect_remote(session: Session, name: str, policy: KeepPolicy, grace: str 
 
     seconds = GRACE if grace is None else _seconds(session, grace, "--grace")
     swept = collect_remote(session.ws, name, policy, grace=seconds, dry_run=dry_run)
-    if session.json:
-        session.show_json({"dry_run": dry_run, "remote": name, **swept._asdict()})
-        return
+    session.result({"dry_run": dry_run, "remote": name, **swept._asdict()})
     done = "would remove" if dry_run else "removed"
     session.show(f"{done} {count(swept.deleted, 'object')}, {size(swept.deleted_bytes)}, from {safe(name)}")
     if swept.doomed:
         phrase = "would be marked" if dry_run else "are marked"
         what = f"{count(swept.doomed, 'object')}, {size(swept.doomed_bytes)}"
         session.show(f"{what}, {phrase}: they go when gc is run again after the grace and nothing needs them")
-    session.note(f"kept {count(swept.kept, 'object')}, {size(swept.kept_bytes)}")
+    session.remark(f"kept {count(swept.kept, 'object')}, {size(swept.kept_bytes)}")
 
 
 @verb("du", json=True)
@@ -118,5 +114,4 @@ def du(session: Session) -> None:
     rooms = usage(session.ws)
     rows = [[size(room.bytes), f"{room.items:,}", room.what] for room in rooms]
     session.result({"place": session.ws.root, "rooms": as_data(rooms)}, *columns(rows, right=frozenset((0, 1))))
-    if not session.json:
-        session.note(f"in {session.ws.root}; `gitml gc -n` lists what could go")
+    session.remark(f"in {session.ws.root}; `gitml gc -n` lists what could go")

@@ -30,10 +30,9 @@ def init(session: Session, folder: str, name: str | None) -> None:
 
     begun = create_module(folder, name)
     session.result({"name": begun.name, "files": list(begun.files)}, *[safe(path) for path in begun.files])
-    if not session.json:
-        session.note(
-            f"try it: gitml module run {safe(folder)} -I text=FILE; commit it, then gitml module publish {safe(folder)}"
-        )
+    session.remark(
+        f"try it: gitml module run {safe(folder)} -I text=FILE; commit it, then gitml module publish {safe(folder)}"
+    )
 
 
 @verb("check", json=True)
@@ -57,39 +56,20 @@ def check(session: Session, folder: str) -> None:
 @verb("publish", json=True, reaches=ALWAYS)
 @click.argument("folder", metavar="DIR")
 @click.option("--version", metavar="V", help="The version, where module.yaml has none.")
-@click.option("--default", "as_default", is_flag=True, help="Make it the default.")
-@click.option("--at", "rev", metavar="REV", help="Publish the folder as it is at this commit; default: HEAD.")
+@click.option("--default", is_flag=True, help="Make it the default.")
+@click.option("--at", metavar="REV", help="Publish the folder as it is at this commit; default: HEAD.")
 @click.option("-m", "--message", default="", metavar="TEXT", help="What is new.")
 @click.option("--allow-breaking", is_flag=True, help="Take a breaking interface without a new major version.")
 @registry_option
-def publish(
-    session: Session,
-    folder: str,
-    version: str | None,
-    as_default: bool,
-    rev: str | None,
-    message: str,
-    allow_breaking: bool,
-    registry_name: str | None,
-) -> None:
+def publish(session: Session, folder: str, registry_name: str | None, **wanted: Any) -> None:
     """Publish the module in DIR as it is committed. A version never changes: other content needs another version."""
     from gitml.modules.folder import publish_folder
 
     with open_registries(session) as modules:
-        done = publish_folder(
-            modules,
-            folder,
-            registry=registry_name,
-            at=rev,
-            version=version,
-            default=as_default,
-            allow_breaking=allow_breaking,
-            message=message,
-        )
+        done = publish_folder(modules, folder, registry=registry_name, **wanted)
     made = done.version
-    if not session.json:
-        told = [f"published {made.module}@{made.version}"] if done.new else []
-        session.note(*told, *map(safe, done.notes))
+    told = [f"published {made.module}@{made.version}"] if done.new else []
+    session.remark(*told, *map(safe, done.notes))
     data = {"name": made.module, "version": made.version, "state": made.state, "content": made.content}
     session.result(
         {**data, "new": done.new, "notes": list(done.notes)}, f"{made.module}@{made.version}  {made.content}"

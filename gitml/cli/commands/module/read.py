@@ -34,18 +34,10 @@ _COLOURS = {"deprecated": "yellow", "disabled": "red"}
 @click.option("--tag", metavar="NAME", help="Only modules with this tag.")
 @as_of_option
 @registry_option
-def list_modules(
-    session: Session,
-    text: str | None,
-    state: str | None,
-    category: str | None,
-    tag: str | None,
-    as_of: str | None,
-    registry_name: str | None,
-) -> None:
+def list_modules(session: Session, as_of: str | None, registry_name: str | None, **wanted: str | None) -> None:
     """List modules: all, or those with TEXT in their name or description."""
     with open_registries(session) as modules:
-        found = modules.registry(registry_name).modules(as_of, text=text, category=category, tag=tag, state=state)
+        found = modules.registry(registry_name).modules(as_of, **wanted)
     if not found and not session.json:
         session.note("no modules")
         return
@@ -179,8 +171,8 @@ def resolve(session: Session, use: str, as_of: str | None, locked: bool, allow_d
             state, warnings = meant.state, meant.warnings
         else:
             name, version, state, content, warnings = modules.resolve_then(use, as_of, allow_disabled=allow_disabled)
-    for warning in () if session.json else warnings:
-        session.warn(safe(warning))
+    if not session.json:
+        session.warn(*map(safe, warnings))
     data = {"name": name, "version": version, "state": state, "content": content}
     session.result({**data, "warnings": list(warnings)}, f"{name}@{version}  {content}")
 
@@ -215,8 +207,8 @@ def diff(session: Session, module: str, one: str, other: str, exit_code: bool) -
     lines += [f"compatible  {safe(line)}" for line in found.interface.compatible]
     lines += [f"{change}  {safe(path)}" for change, path in found.files]
     session.result(data, *lines)
-    if not lines and not session.json:
-        session.note("no difference")
+    if not lines:
+        session.remark("no difference")
     return 1 if exit_code and (found.files or any(found.interface)) else 0
 
 
@@ -235,6 +227,5 @@ def get(session: Session, module: str, destination: str | None) -> None:
     if session.json:
         session.show_json({"name": of.name, "version": version.version, "destination": place, "files": files})
     else:
-        for warning in (*version.warnings, *notes):
-            session.warn(safe(warning))
+        session.warn(*map(safe, (*version.warnings, *notes)))
         session.note(f"{of.name}@{version.version}: {count(files, 'file')} in {safe(place)}")

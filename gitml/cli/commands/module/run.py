@@ -196,8 +196,7 @@ def _write(
         (done,) = checkout(ws, chosen, place, force=True)
         written[ref.name] = os.path.relpath(done.path)
         notes |= dict.fromkeys(done.notes)
-    for note in notes:
-        session.warn(safe(note))
+    session.warn(*map(safe, notes))
     return written
 
 
@@ -213,5 +212,5 @@ def _show(session: Session, finished: TaskFinished, written: dict[str, str]) -> 
     rows = [[safe(port), safe(path)] for port, path in written.items()]
     rows += [[safe(name), number(value)] for name, value in finished.metrics.items()]
     session.result(data, *columns(rows))
-    if finished.outcome == "done" and not session.json:
-        session.note(f"done in {duration(finished.cost.wall)}")
+    if finished.outcome == "done":
+        session.remark(f"done in {duration(finished.cost.wall)}")

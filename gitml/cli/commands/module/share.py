@@ -52,10 +52,8 @@ def _tell(session: Session, shared: ShareResult) -> None:
     from gitml.transfer.records import withdrawn_events
 
     withdrawn = withdrawn_events(shared.withdrawn)
-    if session.json:
-        session.show_json({"received": shared.received, "sent": shared.sent, "withdrawn": as_data(withdrawn)})
-    else:
-        session.note(f"{count(shared.received, 'event')} received, {count(shared.sent, 'event')} sent")
+    session.result({"received": shared.received, "sent": shared.sent, "withdrawn": as_data(withdrawn)})
+    session.remark(f"{count(shared.received, 'event')} received, {count(shared.sent, 'event')} sent")
     refuse_withdrawn(withdrawn)
 
 
@@ -67,22 +65,13 @@ def verify(session: Session, require_signed: bool, registry_name: str | None) ->
     with open_registries(session) as modules:
         found = modules.registry(registry_name).verify()
     counts = Counter(record.state for record in found.records)
-    if session.json:
-        session.show_json(
-            {
-                "events": found.events,
-                "versions": found.versions,
-                "problems": list(found.problems),
-                "signatures": counts,
-                "records": as_data(found.records),
-            }
-        )
-    else:
-        session.show(f"{count(found.events, 'event')}, {count(found.versions, 'version')} checked")
-        session.show(*[f"  {count(number, 'record')} {state}" for state, number in counts.items()])
-        signers = sorted({record.signer for record in found.records if record.signer})
-        session.show(*[f"  signed by {safe(signer)}" for signer in signers])
-        session.show(*[f"{paint('bad', 'red')} {safe(problem)}" for problem in found.problems])
+    lines = [f"{count(found.events, 'event')}, {count(found.versions, 'version')} checked"]
+    lines += [f"  {count(number, 'record')} {state}" for state, number in counts.items()]
+    lines += [f"  signed by {safe(signer)}" for signer in sorted({one.signer for one in found.records if one.signer})]
+    lines += [f"{paint('bad', 'red')} {safe(problem)}" for problem in found.problems]
+    data = as_data(found)
+    records = data.pop("records")
+    session.result({**data, "signatures": counts, "records": records}, *lines)
     if found.problems:
         raise IntegrityError(
             f"{count(len(found.problems), 'thing')} in the registry not as published", where=found.problems[0]
@@ -101,7 +90,5 @@ def rebuild(session: Session, registry_name: str | None) -> None:
     """Rebuild the registry's index from its log. Nothing is lost: the index holds nothing of its own."""
     with open_registries(session) as modules:
         events = modules.registry(registry_name).rebuild()
-    if session.json:
-        session.show_json({"events": events})
-    else:
-        session.note(f"rebuilt from {count(events, 'event')}")
+    session.result({"events": events})
+    session.remark(f"rebuilt from {count(events, 'event')}")

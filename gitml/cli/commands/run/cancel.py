@@ -31,5 +31,5 @@ def command(session: Session, run: str | None, now: bool, on: str | None, timeou
         run = going[0].run.id
     ended = cancel(ws, run, on, now=now, timeout=timeout)
     session.result({"run": ended.run, "status": ended.status}, f"run {ended.run[:8]} {ended.status}")
-    if ended.target is not None and not session.json:
-        session.note(f"its record is on the cluster: gitml collect {ended.run[:8]}")
+    if ended.target is not None:
+        session.remark(f"its record is on the cluster: gitml collect {ended.run[:8]}")

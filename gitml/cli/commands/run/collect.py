@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -79,14 +79,13 @@ class _Collection:
             return
         self.collected.append(outcome)
         short = outcome.run.id[:8]
-        if not self.session.json:
-            along = f", with {count(outcome.fetched, 'object')}" if outcome.fetched else ""
-            self.session.show(f"run {short} {safe(outcome.run.pipeline)} {outcome.run.status}{along}")
-            if outcome.left:
-                self.session.warn(
-                    f"{count(outcome.left, 'object')} stayed on the cluster ({safe(outcome.reason)}): gitml collect {short} "
-                    "again; where this machine can't drive the cluster, there, or with its target named by ray://HOST:10001"
-                )
+        along = f", with {count(outcome.fetched, 'object')}" if outcome.fetched else ""
+        self.session.show(f"run {short} {safe(outcome.run.pipeline)} {outcome.run.status}{along}")
+        if outcome.left and not self.session.json:
+            self.session.warn(
+                f"{count(outcome.left, 'object')} stayed on the cluster ({safe(outcome.reason)}): gitml collect {short} "
+                "again; where this machine can't drive the cluster, there, or with its target named by ray://HOST:10001"
+            )
         if outcome.lost:
             what = f"{count(outcome.lost, 'object')} of run {short} are no longer on the cluster, or damaged there"
             hint = "gitml run makes them again; the record is here"
@@ -94,28 +93,18 @@ class _Collection:
 
     def report(self) -> None:
         """All as JSON, or the rest."""
-        if self.session.json:
-            collected = [
-                {
-                    "run": outcome.run.id,
-                    "status": outcome.run.status,
-                    "objects": outcome.fetched,
-                    "left": outcome.left,
-                    "lost": outcome.lost,
-                }
-                for outcome in self.collected
-            ]
-            failed: list[dict[str, Any]] = [{"run": run, "error": error_as_json(phrase)} for run, phrase in self.failed]
-            self.session.show_json(
-                {"collected": collected, "running": self.busy, "forgotten": self.forgotten, "failed": failed}
-            )
-            return
-        for run in self.busy:
-            self.session.note(f"run {run[:8]} is still going on")
-        for run in self.forgotten:
-            self.session.note(f"run {run[:8]} is forgotten")
+        collected = [
+            {"run": one.run.id, "status": one.run.status, "objects": one.fetched, "left": one.left, "lost": one.lost}
+            for one in self.collected
+        ]
+        failed = [{"run": run, "error": error_as_json(phrase)} for run, phrase in self.failed]
+        self.session.result(
+            {"collected": collected, "running": self.busy, "forgotten": self.forgotten, "failed": failed}
+        )
+        self.session.remark(*[f"run {run[:8]} is still going on" for run in self.busy])
+        self.session.remark(*[f"run {run[:8]} is forgotten" for run in self.forgotten])
         if not (self.collected or self.busy or self.forgotten or self.failed):
-            self.session.note("nothing is to be collected")
+            self.session.remark("nothing is to be collected")
 
 
 def _named(collection: _Collection, runs: tuple[str, ...], on: str | None, wait: bool) -> None:

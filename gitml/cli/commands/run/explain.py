@@ -38,7 +38,7 @@ def command(
 
     Compares the files as they are (or the commit REV) with the nearest recorded result, or commit B with commit A.
     """
-    from gitml.analysis.explain import explain
+    from gitml.analysis.explain import diff_of, explain
     from gitml.engine.planning.load import SecretPrompt
 
     prompt = SecretPrompt(secrets, prompt_secret)
@@ -48,19 +48,15 @@ def command(
         return
     for item in found:
         session.show(*_lines(item))
-        if diff:
-            from gitml.analysis.explain import diff_of
-
-            for change in item.code:
-                session.show(*[_diff_line(line) for line in diff_of(session.ws, change)])
+        for change in item.code if diff else ():
+            session.show(*[_diff_line(line) for line in diff_of(session.ws, change)])
 
 
 def _diff_line(line: str) -> str:
     shown = safe_line(line)
     if line.startswith(("--- ", "+++ ")):
         return paint(shown, "bold")
-    colour = {"+": "green", "-": "red", "@": "cyan"}.get(line[:1])
-    return paint(shown, colour) if colour else shown
+    return paint(shown, {"+": "green", "-": "red", "@": "cyan"}.get(line[:1], ""))
 
 
 def _meant(ws: Workspace, words: tuple[str, ...], pipeline: str | None) -> tuple[str, str | None, str | None]:

@@ -71,8 +71,7 @@ def show_plan(
             }
         )
         return plan
-    for warning in plan.warnings:
-        session.warn(safe(warning))
+    session.warn(*map(safe, plan.warnings))
     session.show(*_lines(plan, loaded.graph.steps if session.verbose else {}))
     session.note(_summary(plan, commit, dirty))
     return plan

@@ -7,7 +7,7 @@ import click
 from gitml.cli.errors import DONE, FAILED
 from gitml.cli.options import secret_option
 from gitml.cli.pipeline_arguments import prompt_secret
-from gitml.cli.session import ALWAYS, Session, verb
+from gitml.cli.session import ALWAYS, Session, as_data, verb
 from gitml.cli.text.terminal import paint, safe
 
 
@@ -38,23 +38,20 @@ def command(session: Session, run: str, allow_disabled: bool, secrets: tuple[str
             if handler.stop.level:
                 return handler.exit_code
             raise
-    if session.json:
-        session.show_json(
-            {
-                "run": verdict.run.id,
-                "original": verdict.original.id,
-                "identical": verdict.identical,
-                "differences": [item._asdict() for item in verdict.differences],
-                "notes": list(verdict.notes),
-            }
-        )
-        return DONE if verdict.identical else FAILED
+    session.result(
+        {
+            "run": verdict.run.id,
+            "original": verdict.original.id,
+            "identical": verdict.identical,
+            "differences": as_data(verdict.differences),
+            "notes": list(verdict.notes),
+        }
+    )
     for item in verdict.differences:
         name = f"{item.step}.{item.port}" if item.port else item.step
         place = f" {item.path}" if item.path else ""
         session.show(f"{paint('differs', 'red')}  {safe(name)}{safe(place)}  {safe(item.what)}")
-    for note in verdict.notes:
-        session.note(safe(note))
+    session.remark(*map(safe, verdict.notes))
     ids = f"run {verdict.run.id[:8]} gave" if verdict.identical else f"run {verdict.run.id[:8]} did not give"
     word = paint("identical", "green") if verdict.identical else paint("not identical", "red")
     session.show(f"{word}: {ids} the outputs of run {verdict.original.id[:8]}")

@@ -33,8 +33,7 @@ def command(session: Session, wanted: PipelineArguments, on: str | None, request
 
     target = choose_cluster(selection.loaded.config, selection.loaded, on)
     request = request._replace(wanted=selection.wanted)
-    for warning in selection.loaded.warnings:
-        session.warn(warning)
+    session.warn(*selection.loaded.warnings)
     submission = submit(session.ws, selection.loaded, request, target)
     if submission is None:
         from gitml.cli.reporters.reporter import reporter_for

@@ -32,13 +32,11 @@ def command(session: Session, rev: str | None) -> None:
         "records.inline_run": config.inline_run,
         **{f"hooks.{name}": value for name, value in config.hooks._asdict().items()},
     }
-    if session.json:
-        session.show_json({"written": source.lookup("gitml.yaml") is not None, "settings": settings})
-        return
+    written = source.lookup("gitml.yaml") is not None
     rows = [[name, _shown(name, value)] for name, value in settings.items()]
-    session.show(*columns(rows))
-    if source.lookup("gitml.yaml") is None:
-        session.note("there is no gitml.yaml: these are the defaults")
+    session.result({"written": written, "settings": settings}, *columns(rows))
+    if not written:
+        session.remark("there is no gitml.yaml: these are the defaults")
 
 
 def _shown(name: str, value: Any) -> str:

@@ -73,12 +73,10 @@ def _said(*words: str) -> str | None:
 
 def _git() -> Finding:
     said = _said("git", "version")
-    if said is None:
-        return Finding("git", "bad", "not on PATH", "install Git 2.31 or newer")
-    words = said.split()
+    words = (said or "").split()
     numbers = tuple(int(part) for part in words[2].split(".")[:2] if part.isdigit()) if len(words) > 2 else ()
-    if numbers < _GIT:
-        return Finding("git", "bad", said, "install Git 2.31 or newer")
+    if said is None or numbers < _GIT:
+        return Finding("git", "bad", "not on PATH" if said is None else said, "install Git 2.31 or newer")
     return Finding("git", "ok", said)
 
 
@@ -152,11 +150,9 @@ def _network() -> Finding:
 def _repository(session: Session) -> Iterator[Finding]:
     try:
         ws = session.ws
-    except InputError as error:
-        yield Finding("repository", "note", error.message, error.hint)
-        return
     except GitmlError as error:
-        yield Finding("repository", "bad", error.message, error.hint)
+        state = "note" if isinstance(error, InputError) else "bad"
+        yield Finding("repository", state, error.message, error.hint)
         return
     location = ws.location
     kind = "bare" if location.bare else "linked worktree" if location.git_dir != location.common_dir else "ordinary"

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import click
 
 from gitml import layout
-from gitml.cli.session import Session, verb
+from gitml.cli.session import Session, as_data, verb
 from gitml.errors import BusyError, InputError
 
 _CONFIG = """\
@@ -92,17 +92,15 @@ def command(session: Session, undo: bool, purge: bool, remote: str | None) -> No
         refs = _purge(session)
         done.append(FileOutcome(os.path.relpath(ws.root, root), "removed"))
         done += [FileOutcome(ref, "removed") for ref in refs]
-    if session.json:
-        session.show_json([item._asdict() for item in done])
-        return
+    session.result(as_data(done))
     for item in done:
         note = "  (changed since, so it stays)" if item.state == "changed" else ""
         session.show(f"{item.state:<8} {item.path}{note}")
     if not done:
-        session.note("nothing to undo" if undo else "there is nothing to write: the pipelines are there already")
+        session.remark("nothing to undo" if undo else "there is nothing to write: the pipelines are there already")
     elif not undo:
         asks = "" if ws.consent.may_run() else ", once you allow it: gitml trust allow run"
-        session.note(f"next: gitml run{asks}")
+        session.remark(f"next: gitml run{asks}")
 
 
 def _purge(session: Session) -> list[str]:

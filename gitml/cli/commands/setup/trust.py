@@ -123,10 +123,8 @@ def revoke(session: Session, kind: str, names: tuple[str, ...]) -> None:
         granted = [PlaceStatus(place, True) for place, _ in consent.granted.places.values()]
         gone = consent.revoke(PLACES, [item.place.identity for item in _chosen(granted, names, every=True)])
         phrase = f"{count(gone, 'place')} not allowed any more" if gone else "no place was allowed"
-    if session.json:
-        session.show_json({"revoked": gone})
-    else:
-        session.note(phrase)
+    session.result({"revoked": gone})
+    session.remark(phrase)
     if consent.is_owners:
         session.note("this repository has no remote, so it is its owner's: nothing is asked about it")
 

@@ -25,8 +25,7 @@ def command(session: Session, names: tuple[str, ...], upgrade: bool, check: bool
     if names and not upgrade:
         raise InputError("names go with --upgrade", where=" ".join(names)[:80], hint="gitml lock --upgrade NAME")
     locked = resolve_lock(session.ws, None if upgrade and not names else names, lenient=not check)
-    for warning in locked.warnings:
-        session.warn(warning)
+    session.warn(*locked.warnings)
     modules = {use: entry._asdict() for use, entry in locked.entries.items()}
     session.result({"modules": modules, "changes": list(locked.changes)}, *map(safe, locked.changes))
     if check:
@@ -36,6 +35,6 @@ def command(session: Session, names: tuple[str, ...], upgrade: bool, check: bool
     if locked.changes:
         path = write_lock(session.ws, locked.entries)
         session.note(f"wrote {safe(path)}")
-    elif not session.json:
-        session.note("gitml.lock is as it should be")
+    else:
+        session.remark("gitml.lock is as it should be")
     return DONE

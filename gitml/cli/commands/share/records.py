@@ -64,15 +64,12 @@ def pull(session: Session, remote: str | None, choosing: RunFilterOptions, artif
     from gitml.transfer import records
 
     moved = records.fetch(session.ws, remote, terminal=_can_ask(), watch=_progress_line(session))
-    if not session.json:
-        session.show(sharing_line(moved))
+    session.show(sharing_line(moved))
     came = None
     if artifacts or any(choosing):
         came = pull_artifacts(session, choosing.choice(session))
-        if not session.json:
-            session.show(*download_lines(came))
-    if session.json:
-        session.show_json({**_sharing_as_json(moved), "artifacts": as_data(came)})
+        session.show(*download_lines(came))
+    session.result({**_sharing_as_json(moved), "artifacts": as_data(came)})
     _check_refusals(moved)
     return RemoteError.exit_code if came is not None and came.lost else DONE
 
@@ -106,21 +103,15 @@ def push(session: Session, remote: str | None, choosing: RunFilterOptions, no_ar
         stays = [
             one for one in unshared_artifacts(session.ws, confirmed=selection, warn=warn) if one.digest not in going
         ]
-        if session.json:
-            session.show_json({**found._asdict(), "artifacts": as_data(forecasts), "stays": as_data(stays)})
-        else:
-            session.show(*forecast_lines(forecasts), _preview_line(found), *unshared_lines(session, stays))
+        lines = [*forecast_lines(forecasts), _preview_line(found), *unshared_lines(session, stays)]
+        session.result({**found._asdict(), "artifacts": as_data(forecasts), "stays": as_data(stays)}, *lines)
         return
     sent = [] if no_artifacts else push_artifacts(session, choice)
-    if not session.json:
-        session.show(*upload_lines(sent))
+    session.show(*upload_lines(sent))
     moved = records.push(session.ws, remote, terminal=_can_ask(), watch=_progress_line(session))
     stays = unshared_artifacts(session.ws, confirmed=[one.remote for one in sent if one.confirmed], warn=warn)
-    if session.json:
-        artifacts = [upload_as_json(one) for one in sent]
-        session.show_json({**_sharing_as_json(moved), "artifacts": artifacts, "stays": as_data(stays)})
-    else:
-        session.show(sharing_line(moved), *unshared_lines(session, stays))
+    data = {**_sharing_as_json(moved), "artifacts": [upload_as_json(one) for one in sent], "stays": as_data(stays)}
+    session.result(data, sharing_line(moved), *unshared_lines(session, stays))
     refused = [item for one in sent for item in one.refused]
     if refused:
         name, why = refused[0]
@@ -133,12 +124,8 @@ def push(session: Session, remote: str | None, choosing: RunFilterOptions, no_ar
 @click.argument("folder", metavar="[DIR]", required=False)
 @click.option("-b", "--branch", metavar="NAME", help="Check out this branch or tag, not the remote's own.")
 @click.option("--depth", type=click.IntRange(1), metavar="N", help="Only the last N commits, as git clone --depth.")
-@click.option(
-    "--filter", "wanted", metavar="SPEC", help="Leave objects out until needed, as git clone --filter=blob:none."
-)
-def clone(
-    session: Session, url: str, folder: str | None, branch: str | None, depth: int | None, wanted: str | None
-) -> None:
+@click.option("--filter", metavar="SPEC", help="Leave objects out until needed, as git clone --filter=blob:none.")
+def clone(session: Session, **wanted: Any) -> None:
     """Clone a repository with the records of all runs: their metrics, lineage, modules and small outputs.
 
     Git clones, with your own configuration. From then on a plain git fetch fetches records too. Large outputs stay where they are
@@ -147,19 +134,17 @@ def clone(
     from gitml.transfer import clone as cloning
 
     cloned = cloning.clone(
-        cloning.CloneRequest(url, folder, branch, depth, wanted),
+        cloning.CloneRequest(**wanted),
         os.environ,
         terminal=_can_ask(),
         watch=_progress_line(session),
         prepared=session.adopt,
     )
-    if session.json:
-        session.show_json({"path": os.path.abspath(cloned.folder), **_sharing_as_json(cloned.moved)})
-    else:
-        if cloned.others:
-            names = ", ".join(safe(name) for name in cloned.others[:4]) + (", …" if len(cloned.others) > 4 else "")
-            session.warn(f"nothing is checked out: the remote's own branch has no commit; it has {names}")
-        session.show(*_told(cloned))
+    if cloned.others and not session.json:
+        names = ", ".join(safe(name) for name in cloned.others[:4]) + (", …" if len(cloned.others) > 4 else "")
+        session.warn(f"nothing is checked out: the remote's own branch has no commit; it has {names}")
+    data = {"path": os.path.abspath(cloned.folder), **_sharing_as_json(cloned.moved)}
+    session.result(data, *_told(cloned))
     _check_refusals(cloned.moved)
 
 
