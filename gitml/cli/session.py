@@ -17,7 +17,6 @@ from gitml.consent.kinds import PLACES, RUN
 if TYPE_CHECKING:
     from gitml.consent.consent import Consent
     from gitml.consent.questions import Question
-    from gitml.records.validation import RejectedRecord
     from gitml.workspace import Workspace
 
 
@@ -73,8 +72,8 @@ class Session:
         """Makes this workspace that of the session: its notices are printed here, and it is closed at the end."""
         from gitml.git.integrity import repairs
 
-        workspace.on_many_records = self._on_many_records
-        workspace.on_refused = self._tell_of_refused
+        workspace.on_many_records = lambda records: self.remark(f"reading {records:,} records of runs…")
+        workspace.on_refused = lambda refused: self.warn(f"refused {safe(refused.path)}: {safe(refused.why)}")
         repairs.listen(lambda text: self.warn(safe(text)))
         self.prepare(workspace.consent)
         self._workspace = workspace
@@ -92,12 +91,6 @@ class Session:
         self.reaching = True
         if self._workspace is not None:
             self._workspace.consent.offline = False
-
-    def _on_many_records(self, records: int) -> None:
-        self.remark(f"reading {records:,} records of runs…")
-
-    def _tell_of_refused(self, refused: RejectedRecord) -> None:
-        self.warn(f"refused {safe(refused.path)}: {safe(refused.why)}")
 
     def close(self) -> None:
         """Lets go of the workspace."""

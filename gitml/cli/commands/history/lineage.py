@@ -129,14 +129,11 @@ def _line(node: LineageNode) -> str:
     text = f"{kind} {safe(node.name)}"
     if node.kind == "param":
         return f"{text} = {safe(node.content)}"
-    if node.kind == "artifact":
-        return f"{text}  {paint(node.content[:19], 'dim')}"
     if node.kind == "commit":
         return f"{kind} {node.content[:12]}  {safe(node.name)}"
-    if node.kind == "file":
-        place = f" at {node.commit[:12]}" if node.commit else ""
-        return f"{text}  {paint(node.content[:12] + place, 'dim')}"
-    if node.kind == "module":
-        return f"{text}  {paint(node.content[:12], 'dim')}"
+    if node.kind in ("artifact", "file", "module"):
+        content = node.content[: 19 if node.kind == "artifact" else 12]
+        place = f" at {node.commit[:12]}" if node.kind == "file" and node.commit else ""
+        return f"{text}  {paint(content + place, 'dim')}"
     where = f"run {node.run[:8]}" if node.run else ""
     return f"{text}  {where} of {safe(node.pipeline or '?')}" + (f" at {node.commit[:12]}" if node.commit else "")

@@ -65,11 +65,9 @@ def _show_submitted(session: Session, on: str, limit: int | None) -> None:
 
     with connected(session.ws, on) as (_, jobs):
         found = submissions_on(jobs, on)[:limit]
-    if session.json:
-        session.show_json([{**submission._asdict(), "state": state} for submission, state in found])
-        return
+    session.result([{**submission._asdict(), "state": state} for submission, state in found])
     if not found:
-        session.note(f"no submitted runs are on {safe(on)}")
+        session.remark(f"no submitted runs are on {safe(on)}")
         return
     now = session.ws.now()
     rows = [["RUN", "STATUS", "PIPELINE", "COMMIT", "WHEN", "BY"]]

@@ -41,21 +41,19 @@ def list_modules(session: Session, as_of: str | None, registry_name: str | None,
     if not found and not session.json:
         session.note("no modules")
         return
+    data = []
     rows = [["MODULE", "STATE", "DEFAULT", "HIGHEST", "VERSIONS", "DESCRIPTION"]]
     for module in found:
         active = [v.version for v in module.versions if v.state == "active"]
         short = module.description.partition("\n")[0][:60]
         highest = active[0] if active else "-"
         rows.append([module.name, module.state, module.default or "-", highest, str(len(module.versions)), safe(short)])
-    session.result([_listed(module) for module in found], *columns(rows, right=frozenset((4,))))
-
-
-def _listed(module: RegisteredModule) -> dict[str, Any]:
-    versions = [
-        {"version": v.version, "state": v.state, "content": v.content, "published": v.published}
-        for v in module.versions
-    ]
-    return {"name": module.name, "state": module.state, "default": module.default, "versions": versions}
+        versions = [
+            {"version": v.version, "state": v.state, "content": v.content, "published": v.published}
+            for v in module.versions
+        ]
+        data.append({"name": module.name, "state": module.state, "default": module.default, "versions": versions})
+    session.result(data, *columns(rows, right=frozenset((4,))))
 
 
 @verb("show", json=True)
@@ -80,7 +78,8 @@ def show(session: Session, module: str, as_of: str | None) -> None:
     if chosen is not None:
         lines += _version_lines(chosen)
     if not of.requirement:
-        lines.append("versions: " + ", ".join(_with_state(v) for v in found.versions))
+        states = {v.version: "" if v.state == "active" else f" ({v.state})" for v in found.versions}
+        lines.append("versions: " + ", ".join(version + state for version, state in states.items()))
     session.show(*lines)
 
 
@@ -116,10 +115,6 @@ def _state(item: RegisteredModule | ModuleVersion) -> str:
     why = f": {safe(item.reason)}" if item.reason else ""
     instead = f" (use {safe(item.replacement)})" if item.replacement else ""
     return paint(item.state, _COLOURS.get(item.state, "green")) + why + instead
-
-
-def _with_state(version: ModuleVersion) -> str:
-    return version.version if version.state == "active" else f"{version.version} ({version.state})"
 
 
 @verb("versions", json=True)

@@ -38,20 +38,14 @@ def command(session: Session, pipelines: tuple[str, ...], rev: str | None) -> No
         rev = "HEAD"
     states = [_state(session, name, rev, selection=bool(pipelines)) for name in pipelines or list_pipelines(ws, rev)]
     going, away = live_runs(ws), submissions(ws)
-    if session.json:
-        session.show_json(
-            {
-                "pipelines": states,
-                "running": [
-                    {"run": live.run.id, "pipeline": live.run.pipeline, "pid": live.pid, "done": len(live.run.steps)}
-                    for live in going
-                ],
-                "submitted": [{"run": one.run, "pipeline": one.pipeline, "target": one.target} for one in away],
-            }
-        )
-        return
+    running = [
+        {"run": live.run.id, "pipeline": live.run.pipeline, "pid": live.pid, "done": len(live.run.steps)}
+        for live in going
+    ]
+    submitted = [{"run": one.run, "pipeline": one.pipeline, "target": one.target} for one in away]
+    session.result({"pipelines": states, "running": running, "submitted": submitted})
     if not states:
-        session.note("no pipelines here: `gitml init` writes one to start from")
+        session.remark("no pipelines here: `gitml init` writes one to start from")
     wide = max((cells(safe(state["pipeline"])) for state in states), default=0)
     for state in states:
         session.show(*_lines(state, wide, ws.now()))
