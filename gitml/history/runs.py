@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+from contextlib import suppress
 from typing import NamedTuple
 
 from gitml.core.records.record import Run, StepRun, decode_run, step_from_json
@@ -15,12 +17,8 @@ from gitml.store.index.runs import newest_runs, run_ids_with_prefix, run_row
 from gitml.workspace import Workspace
 
 LATEST = "latest"
+_BACK = re.compile(rf"{LATEST}(?:~([0-9]{{1,6}}))?\Z")
 _HEX = frozenset("0123456789abcdef")
-
-
-def is_latest(text: str) -> bool:
-    """Whether `text` counts back from the newest run: ``latest``, ``latest~2``."""
-    return text == LATEST or _back(text) is not None
 
 
 def is_run_prefix(text: str) -> bool:
@@ -53,9 +51,9 @@ def find_run(ws: Workspace, text: str) -> FoundRun:
 
 def run_id(ws: Workspace, text: str) -> str:
     """The whole id of the run that `text` names, as for `find_run`; also of a submitted one of which no progress is known."""
-    back = 0 if text == LATEST else _back(text)
-    if back is not None:
-        return _newest(ws, back)
+    counted = _BACK.match(text)
+    if counted:
+        return _newest(ws, int(counted[1] or 0))
     if not is_run_prefix(text):
         raise InputError(
             f"not a run: {text[:80]!r}", hint="give the first 4 or more of the 16 hex digits that `gitml log` shows"
@@ -96,27 +94,28 @@ def read_run(ws: Workspace, id: str) -> Run:
     return ledger.read_run(ws.index, ws.objects, id)
 
 
-def run_at(ws: Workspace, rev: str, pipeline: str | None = None) -> Run:
-    """The newest run of the commit that `rev` names; InputError when it was never run."""
-    commit = resolve_commit(ws.objects, ws.location, rev)
-    rows = newest_runs(ws.index, commit=commit, pipeline=pipeline, limit=1)
-    if not rows:
-        of = f" of pipeline {pipeline!r}" if pipeline else ""
-        raise InputError(
-            f"no run{of} at {rev} ({commit[:12]})", hint=f"gitml run {pipeline or ''} --at {rev}".replace("  ", " ")
-        )
-    return read_run(ws, rows[0].id)
+def names_run(ws: Workspace, text: str) -> bool:
+    """Whether `text` counts back from the newest run (``latest``, ``latest~2``), or a run's id begins with it."""
+    if _BACK.match(text):
+        return True
+    return is_run_prefix(text) and (bool(run_ids_with_prefix(ws.index, text, 1)) or text in live_ids(ws))
 
 
 def run_or_rev(ws: Workspace, text: str, pipeline: str | None = None) -> Run:
-    """The run that `text` names by its id, or else the newest run of the commit it names."""
-    if is_latest(text) or (is_run_prefix(text) and (run_ids_with_prefix(ws.index, text, 1) or text in live_ids(ws))):
+    """The run that `text` names by its id, or else the newest run of the commit it names; InputError when it was never run."""
+    if names_run(ws, text):
         return find_run(ws, text).run
     try:
-        return run_at(ws, text, pipeline)
+        commit = resolve_commit(ws.objects, ws.location, text)
     except UnknownRevisionError as error:
         hint = error.hint or "give a run id that `gitml log` shows, or a Git revision"
         raise InputError(f"neither a run nor a revision: {text[:80]!r}", hint=hint) from None
+    rows = newest_runs(ws.index, commit=commit, pipeline=pipeline, limit=1)
+    if not rows:
+        of = f" of pipeline {pipeline!r}" if pipeline else ""
+        hint = f"gitml run {pipeline or ''} --at {text}".replace("  ", " ")
+        raise InputError(f"no run{of} at {text} ({commit[:12]})", hint=hint)
+    return read_run(ws, rows[0].id)
 
 
 def live_ids(ws: Workspace) -> list[str]:
@@ -150,7 +149,11 @@ def _in_progress(folder: str) -> LiveRun | None:
             run = decode_run(file.read())
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
-    return LiveRun(run._replace(steps=tuple(_finished(folder))), folder, None)
+    steps = []
+    for line in _journal_lines(folder):
+        with suppress(ValueError, KeyError, TypeError):  # another event
+            steps.append(step_from_json(json.loads(line)))
+    return LiveRun(run._replace(steps=tuple(steps)), folder, None)
 
 
 def _journal_lines(folder: str) -> list[bytes]:
@@ -160,25 +163,6 @@ def _journal_lines(folder: str) -> list[bytes]:
             return file.read().split(b"\n")[:-1]
     except FileNotFoundError:
         return []
-
-
-def _finished(folder: str) -> list[StepRun]:
-    """The steps that have ended by the journal."""
-    steps = []
-    for line in _journal_lines(folder):
-        try:
-            steps.append(step_from_json(json.loads(line)))
-        except (ValueError, KeyError, TypeError):
-            continue
-    return steps
-
-
-def _back(text: str) -> int | None:
-    """N of ``latest~N``."""
-    name, tilde, number = text.partition("~")
-    return (
-        int(number) if name == LATEST and tilde and number.isascii() and number.isdigit() and len(number) < 7 else None
-    )
 
 
 def _newest(ws: Workspace, back: int) -> str:
@@ -240,11 +224,9 @@ def _begun(folder: str) -> dict[str, StepProgress]:
     for line in _journal_lines(folder):
         if not line.startswith(b'{"started"'):
             continue
-        try:
+        with suppress(ValueError, KeyError, TypeError):
             event = json.loads(line)
             begun[event["started"]] = StepProgress(
                 str(event["started"]), RUNNING, str(event["reason"]), int(event["number"]), float(event["at"])
             )
-        except (ValueError, KeyError, TypeError):
-            continue
     return begun

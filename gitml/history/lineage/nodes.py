@@ -13,11 +13,11 @@ from gitml.errors import InputError
 from gitml.git.objects.source import CommitSource
 from gitml.git.revisions import commit_info, resolve_commit
 from gitml.history.files.selector import select
-from gitml.history.runs import find_run, is_latest, is_run_prefix, live_ids
+from gitml.history.runs import find_run, names_run
 from gitml.layout import REGISTRY_REF
 from gitml.modules.registry_places import registries_here
 from gitml.store.index.artifacts import made_with_prefix, makers_of
-from gitml.store.index.runs import newest_runs, run_ids_with_prefix, run_row
+from gitml.store.index.runs import newest_runs, run_row
 from gitml.workspace import Workspace
 
 _HEX = frozenset("0123456789abcdef")
@@ -57,7 +57,7 @@ def find_nodes(ws: Workspace, text: str, rev: str = "HEAD") -> list[LineageNode]
     versions) or ``MODULE@VERSION``; InputError for what is none of them.
     """
     head = text.partition(":")[0]
-    if (is_run_prefix(head) and (run_ids_with_prefix(ws.index, head, 1) or head in live_ids(ws))) or is_latest(head):
+    if names_run(ws, head):
         if ":" not in text:
             find_run(ws, head)  # says so when it is ambiguous
         return [artifact_node(output.ref.digest, output.step, output.run) for output in select(ws, text).outputs]
