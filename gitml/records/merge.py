@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from gitml.errors import BusyError, IntegrityError
 from gitml.git.log.record_log import GitRecordLog
 from gitml.git.log.transport import fetch_missing_blobs
-from gitml.git.objects.reader import Objects
 from gitml.records.index_sync import IndexedLog, added_files, index_records, sync
 from gitml.records.layout import TIP, TOLD
 from gitml.records.validation import RejectedRecord, ValidRecord, validate_records
@@ -82,9 +81,8 @@ def _merge_once(log: IndexedLog, ref: str, theirs: str) -> MergeResult:
     refused: list[RejectedRecord] = []
     files: dict[str, str] = {}
     runs = 0
-    for record in index_records(
-        index, theirs, _accepted(validate_records(objects, new, _known_to(objects, ours)), refused)
-    ):
+    is_known = lambda folder: ours is not None and objects.header(f"{ours}:{folder}/run.json") is not None  # noqa: E731
+    for record in index_records(index, theirs, _accepted(validate_records(objects, new, is_known), refused)):
         files.update((file.path, file.oid) for file in record.files)
         runs += record.run is not None
     refused += [RejectedRecord(path, "the record here has something else there") for path in difference.other]
@@ -127,7 +125,3 @@ def merge_for_push(records: GitRecordLog, theirs: str) -> str | None:
             return joined
         time.sleep(0.01 * (1 + tries))
     raise BusyError("others keep adding to the log of runs", hint="try again")
-
-
-def _known_to(objects: Objects, ours: str | None) -> Callable[[str], bool]:
-    return lambda folder: ours is not None and objects.header(f"{ours}:{folder}/run.json") is not None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import fnmatch
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import tee
 from typing import Any, NamedTuple
 
 from gitml.core.model.digest import Digest, parse_digest
@@ -53,11 +52,8 @@ def referenced_contents(
     tip = records.tip()
     if tip is None:
         return
-    files = records.difference(None, tip).added()
-    asked, given = tee(heads((file.path, file.oid) for file in files))
-    contents = objects.read_those_here(head.oid for head in asked)
     seen: set[str] = set()
-    for head, (_, content) in zip(given, contents, strict=True):
+    for head, content in heads(records, objects, None, tip):
         try:
             raw = json.loads(content or b"")
             check_format(raw["format"])

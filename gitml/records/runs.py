@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from gitml.core.records.record import Run, decode_run
 from gitml.errors import InputError, IntegrityError
+from gitml.git.log.diff import AddedFile
 from gitml.git.log.record_log import GitRecordLog
 from gitml.git.objects.reader import Objects
 from gitml.records.layout import folder_of, parse_path, record_folder, steps_path
@@ -51,17 +52,27 @@ class RecordHead(NamedTuple):
     steps: Mapping[str, str]
 
 
-def heads(files: Iterable[tuple[str, str]]) -> Iterator[RecordHead]:
-    """The records among (path, blob) of files that come in order of path; those without a ``run.json`` are none."""
-    for folder, group in groupby(files, lambda file: folder_of(file[0])):
+def heads(
+    records: GitRecordLog, objects: Objects, known: str | None, tip: str
+) -> Iterator[tuple[RecordHead, bytes | None]]:
+    """The records that `tip` has and `known` lacks, with their ``run.json``: None where it isn't here."""
+    asked, given = tee(_heads(records.difference(known, tip).added()))
+    contents = objects.read_those_here(head.oid for head in asked)
+    for head, (_, content) in zip(given, contents, strict=True):
+        yield head, content
+
+
+def _heads(files: Iterable[AddedFile]) -> Iterator[RecordHead]:
+    """The records among files that come in order of path; those without a ``run.json`` are none."""
+    for folder, group in groupby(files, lambda item: folder_of(item.path)):
         oid = ""
         steps: dict[str, str] = {}
-        for path, blob in group:
-            file = parse_path(path)
+        for item in group:
+            file = parse_path(item.path)
             if file is not None and not file.folder:
-                oid = blob
+                oid = item.oid
             elif file is not None and file.folder == "steps":
-                steps[file.name.removesuffix(".jsonl")] = blob
+                steps[file.name.removesuffix(".jsonl")] = item.oid
         if oid:
             yield RecordHead(folder, oid, steps)
 
@@ -73,13 +84,9 @@ def recorded_runs(records: GitRecordLog, objects: Objects, known: str | None = N
         return
     if known is not None and objects.header(known) is None:
         known = None
-    asked, given = tee(heads((file.path, file.oid) for file in records.difference(known, tip).added()))
-    contents = objects.read_those_here(head.oid for head in asked)
-    for head, (_, content) in zip(given, contents, strict=True):
-        if content is None:
-            continue  # `fsck` names it
+    for head, content in heads(records, objects, known, tip):
         try:
-            yield decode_run(content, _reader(objects, head))
+            yield decode_run(content or b"", _reader(objects, head))
         except ValueError:
             continue  # `fsck` names it
 
