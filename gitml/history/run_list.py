@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import re
 from array import array
-from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 from gitml.core.text.format import is_number, is_ordinary
 from gitml.errors import InputError
@@ -15,6 +15,7 @@ from gitml.history.runs import live_runs
 from gitml.history.submissions import submissions
 from gitml.history.time_format import parse_time
 from gitml.store.index.runs import (
+    ConditionKind,
     RunCondition,
     RunRow,
     RunSort,
@@ -47,18 +48,17 @@ class RunFilter(NamedTuple):
 
 def list_runs(ws: Workspace, wanted: RunFilter, limit: int | None) -> tuple[list[RunRow], bool]:
     """The newest `limit` runs that match (all for None), newest first, and whether there are more."""
-    commit = _commit(ws, wanted.commit) if wanted.commit is not None else None
-    since = parse_time(wanted.since, ws.now()) if wanted.since is not None else None
-    fields = {name: value for name in _FIELDS if (value := getattr(wanted, name)) is not None}
+    asked: dict[str, Any] = {name: value for name, value in wanted._asdict().items() if value is not None}
+    if "commit" in asked:
+        asked["commit"] = _commit(ws, asked["commit"])
+    if "since" in asked:
+        asked["since"] = parse_time(asked["since"], ws.now())
     most = None if limit is None else limit + 1
     rows: list[RunRow] = []
     if wanted.status not in UNFINISHED:
-        rows = newest_runs(ws.index, **fields, on=commit, since=since, tag=wanted.tag, limit=most)
+        rows = newest_runs(ws.index, **{**asked, "commit": None, "on": asked.get("commit")}, limit=most)
     if wanted.status is None or wanted.status in UNFINISHED:
-        conditions = [RunCondition("field", value, name) for name, value in fields.items()]
-        conditions += [RunCondition("prefix", commit)] if commit is not None else []
-        conditions += [RunCondition("since", since)] if since is not None else []
-        conditions += [RunCondition("tag", wanted.tag)] if wanted.tag is not None else []
+        conditions = [RunCondition(_KINDS[name], value, name) for name, value in asked.items()]
         known = {row.id for row in rows}
         going = [row for row in live_rows(ws) if row.id not in known and _meets_all(row, conditions)]
         if going:
@@ -110,7 +110,12 @@ def _commit(ws: Workspace, text: str) -> str:
 
 
 _METRIC = re.compile(r"([\w.\[\]/-]+)(<=|>=|<|>|=)([-+]?[0-9.]+(?:[eE][-+]?[0-9]+)?)\Z")
-_FIELDS = ("pipeline", "experiment", "status", "branch")
+_KINDS: Mapping[str, ConditionKind] = {
+    **dict.fromkeys(("pipeline", "experiment", "status", "branch"), "field"),
+    "tag": "tag",
+    "commit": "prefix",
+    "since": "since",
+}
 
 
 class FilteredRuns(NamedTuple):
@@ -136,16 +141,9 @@ def conditions_of(text: str, now: float) -> list[RunCondition]:
     for word in text.split():
         key, colon, value = word.partition(":")
         metric = _METRIC.match(word)
-        if colon and value and key in _FIELDS:
-            conditions.append(RunCondition("field", value, key))
-        elif colon and value and key == "tag":
-            conditions.append(RunCondition("tag", value))
-        elif colon and value and key == "commit":
-            conditions.append(RunCondition("prefix", value))
-        elif colon and value and key == "since":
-            conditions.append(RunCondition("since", parse_time(value, now)))
-        elif colon and not value and key in (*_FIELDS, "tag", "commit", "since"):
-            continue  # being typed
+        if colon and key in _KINDS:
+            if value:  # else it is being typed
+                conditions.append(RunCondition(_KINDS[key], parse_time(value, now) if key == "since" else value, key))
         elif metric and is_number(metric[3]):
             conditions.append(RunCondition("metric", float(metric[3]), metric[1], metric[2]))
         else:
@@ -175,9 +173,8 @@ def rows_in(ws: Workspace, live: Sequence[RunRow], order: array[int], first: int
 def _position(ws: Workspace, live: Sequence[RunRow], order: array[int], keep: str | None) -> int | None:
     if keep is None:
         return None
-    for at, row in enumerate(live):
-        if row.id == keep:
-            return at
+    if keep in (ids := [row.id for row in live]):
+        return ids.index(keep)
     number = row_number(ws.index, keep)
     try:
         return len(live) + order.index(number) if number is not None else None
@@ -193,17 +190,9 @@ def _meets(row: RunRow, condition: RunCondition) -> bool:
     """The same of a run in progress as the index finds of those recorded."""
     value = condition.value
     if condition.kind == "text":
-        texts = (
-            row.id,
-            row.pipeline,
-            row.experiment,
-            row.status,
-            row.commit,
-            row.base or "",
-            row.branch or "",
-            row.message,
-        )
-        return any(str(value).casefold() in text.casefold() for text in (*texts, *row.tags))
+        names = (row.id, row.pipeline, row.experiment, row.status, row.commit, row.base, row.branch)
+        texts = (*names, row.message, *row.tags)
+        return any(str(value).casefold() in text.casefold() for text in texts if text is not None)
     if condition.kind == "field":
         return bool(getattr(row, condition.name) == value)
     if condition.kind == "prefix":

@@ -63,6 +63,9 @@ class RunRow(NamedTuple):
         return max(0.0, self.ended - self.started)
 
 
+ConditionKind = Literal["text", "field", "prefix", "tag", "since", "metric"]
+
+
 class RunCondition(NamedTuple):
     """One thing that a run must have. `kind` is what is compared:
 
@@ -71,7 +74,7 @@ class RunCondition(NamedTuple):
     called `name`, with or without its step, stands in the relation `sign` to it, as a finite number.
     """
 
-    kind: Literal["text", "field", "prefix", "tag", "since", "metric"]
+    kind: ConditionKind
     value: str | float
     name: str = ""
     sign: str = "="
