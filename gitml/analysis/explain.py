@@ -100,23 +100,21 @@ def _from_nearest(ws: Workspace, name: str, side: _Side) -> Explanation:
     if side.is_unasked(name):
         return Explanation(name, decision, None, [])
     action, waits = side.action(name)
-    best: tuple[int, list[Change], str, Action] | None = None
     known = [
         (key, f"run {run[:8]}") for key, run, _ in performed_actions(ws.index, side.graph.pipeline, name, NEAREST_OF)
     ]
     failure = ws.index.failure(side.graph.pipeline, name)
     if failure is not None and not known:
         known = [(failure.key, f"run {failure.run[:8]}, where it failed")]
-    for key, run in known:
-        recorded = ws.index.action(key)
-        if recorded is None:
-            continue
-        changes = known_changes(recorded, action, _descriptions(ws, side, recorded, action))
-        if best is None or len(changes) < best[0]:
-            best = (len(changes), changes, run, recorded)
-    if best is None:
+    found = [
+        (known_changes(recorded, action, _descriptions(ws, side, recorded, action)), run, recorded)
+        for key, run in known
+        if (recorded := ws.index.action(key)) is not None
+    ]
+    if not found:
         return Explanation(name, decision, None, [], waits)
-    return Explanation(name, decision, best[2], best[1], waits, changed_code(best[3], action))
+    changes, run, recorded = min(found, key=lambda one: len(one[0]))
+    return Explanation(name, decision, run, changes, waits, changed_code(recorded, action))
 
 
 def _between(ws: Workspace, name: str, before: _Side, after: _Side, rev: str) -> Explanation:

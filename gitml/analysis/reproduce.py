@@ -11,7 +11,6 @@ from gitml.core.model.environment import description_or_none
 from gitml.core.model.events import Emit, Note
 from gitml.core.model.result import OutputRef
 from gitml.core.model.stop_signal import StopSignal
-from gitml.core.model.tree import TreeEntry
 from gitml.core.records.record import Run, StepRun
 from gitml.core.secrets.seals import is_seal
 from gitml.engine.planning.load import NO_PROMPT, SecretPrompt, load_recorded
@@ -25,6 +24,7 @@ from gitml.transfer.availability import Availability
 from gitml.workspace import Workspace
 
 _OTHERWISE = "is not known to have the value of the run: its digest differs, as with another value or in another clone"
+_CHUNK = 1 << 20
 TAG = "reproduction"  # of runs that reproduce another
 
 
@@ -122,22 +122,11 @@ def _compared(ws: Workspace, original: Run, run: Run) -> tuple[list[OutputDiffer
             continue
         if before.key != after.key and not differences:
             notes.append(f"step {before.name} had another environment or other inputs: {_why(ws, before, after)}")
-        differences += _step_differences(ws, available, before, after)
+        new = {output.name: output for output in after.outputs}
+        for old in before.outputs:
+            found = _output_differences(ws.store, available, old, new.get(old.name))
+            differences += (OutputDifference(before.name, old.name, path, what) for path, what in found)
     return differences, notes
-
-
-def _step_differences(
-    ws: Workspace, available: Availability, before: StepRun, after: StepRun
-) -> list[OutputDifference]:
-    new = {output.name: output for output in after.outputs}
-    found = []
-    for old in before.outputs:
-        if old.name not in new:
-            found.append(OutputDifference(before.name, old.name, "", "is no output any more"))
-            continue
-        for path, what in compare_outputs(ws.store, available, old, new[old.name]):
-            found.append(OutputDifference(before.name, old.name, path, what))
-    return found
 
 
 def _why(ws: Workspace, before: StepRun, after: StepRun) -> str:
@@ -156,28 +145,23 @@ def _why(ws: Workspace, before: StepRun, after: StepRun) -> str:
     return summary_of(changes) if changes else "nothing that can be named"
 
 
-CHUNK = 1 << 20
-
-
-class FileDifference(NamedTuple):
-    """A file (``""``: the output itself) that differs; `what` says how and where first, in words."""
-
-    path: str
-    what: str
-
-
-def compare_outputs(store: LocalStore, available: Availability, one: OutputRef, two: OutputRef) -> list[FileDifference]:
-    """How output `two` differs from `one`; empty when they are the same bytes."""
-    if one.digest == two.digest and one.executable == two.executable:
-        return []
-    if one.is_tree != two.is_tree:
-        return [FileDifference("", f"{one.kind} became {two.kind}")]
-    if not available.has(one) or not _fetched(available, one):
+def _output_differences(
+    store: LocalStore, available: Availability, one: OutputRef, two: OutputRef | None
+) -> Iterator[tuple[str, str]]:
+    """(file, or ``""`` for the output itself; how it differs and where first, in words) of each that is not the same bytes."""
+    if two is None:
+        yield "", "is no output any more"
+    elif one.digest == two.digest and one.executable == two.executable:
+        return
+    elif one.is_tree != two.is_tree:
+        yield "", f"{one.kind} became {two.kind}"
+    elif not available.has(one) or not _fetched(available, one):
         which = f"{one.digest[7:19]} became {two.digest[7:19]}"
-        return [FileDifference("", f"other bytes ({which}; the first {available.absence()})")]
-    if one.is_tree:
-        return list(_trees(store, one.digest, two.digest, ""))
-    return [FileDifference("", _files(store, one.digest, two.digest))]
+        yield "", f"other bytes ({which}; the first {available.absence()})"
+    elif one.is_tree:
+        yield from _trees(store, one.digest, two.digest, "")
+    else:
+        yield "", _files(store, one.digest, two.digest)
 
 
 def _fetched(available: Availability, output: OutputRef) -> bool:
@@ -189,25 +173,20 @@ def _fetched(available: Availability, output: OutputRef) -> bool:
     return not fetch_outputs(available.ws, [output], lambda _: None, StopSignal()).lost
 
 
-def _trees(store: LocalStore, one: Digest, two: Digest, prefix: str) -> Iterator[FileDifference]:
+def _trees(store: LocalStore, one: Digest, two: Digest, prefix: str) -> Iterator[tuple[str, str]]:
     before = {entry.name: entry for entry in store.listing(one)}
     after = {entry.name: entry for entry in store.listing(two)}
     for name in sorted({*before, *after}):
         path = prefix + name.decode("utf-8", "surrogateescape")
         old, new = before.get(name), after.get(name)
         if old is None or new is None:
-            yield FileDifference(path, "is new" if old is None else "is missing")
+            yield path, "is new" if old is None else "is missing"
+        elif old.kind != new.kind:
+            yield path, f"kind {old.kind} became {new.kind}"
+        elif old != new and old.kind == "d":
+            yield from _trees(store, old.digest, new.digest, path + "/")
         elif old != new:
-            yield from _entries(store, old, new, path)
-
-
-def _entries(store: LocalStore, old: TreeEntry, new: TreeEntry, path: str) -> Iterator[FileDifference]:
-    if old.kind == new.kind == "d":
-        yield from _trees(store, old.digest, new.digest, path + "/")
-    elif old.kind != new.kind:
-        yield FileDifference(path, f"kind {old.kind} became {new.kind}")
-    else:
-        yield FileDifference(path, _files(store, old.digest, new.digest))
+            yield path, _files(store, old.digest, new.digest)
 
 
 def _files(store: LocalStore, one: Digest, two: Digest) -> str:
@@ -218,7 +197,7 @@ def _files(store: LocalStore, one: Digest, two: Digest) -> str:
     try:
         with store.open(one) as first, store.open(two) as second:
             while True:
-                a, b = first.read(CHUNK), second.read(CHUNK)
+                a, b = first.read(_CHUNK), second.read(_CHUNK)
                 text = text and b"\0" not in a
                 if a != b:
                     shared = next(

@@ -187,10 +187,10 @@ class Timeline:
         running = self._running(ws, commit, planned)
         if not last and not running:
             return planned.cells
-        found = {}
-        for name in planned.cells or last:
-            found[name] = _with_record(planned.cells.get(name, _NOTHING), last.get(name), running.get(name))
-        return found
+        return {
+            name: _with_record(planned.cells.get(name, _NOTHING), last.get(name), running.get(name))
+            for name in planned.cells or last
+        }
 
     def _running(self, ws: Workspace, commit: str, planned: _Planned) -> dict[str, str]:
         """The steps that runs in progress at this commit have still to end, with the run."""
