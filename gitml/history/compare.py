@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from gitml.core.model.action import Action, Scalar
 from gitml.core.model.environment import description_or_none
@@ -15,15 +15,13 @@ from gitml.history.runs import get_run, read_run, run_or_rev
 from gitml.store.index.runs import newest_runs
 from gitml.workspace import Workspace
 
-T = TypeVar("T")
 
-
-class ValueDifference(NamedTuple, Generic[T]):
+class ValueDifference(NamedTuple):
     """A named value on both sides, None where it was not there."""
 
     name: str
-    before: T | None
-    after: T | None
+    before: Any
+    after: Any
 
     @property
     def changed(self) -> bool:
@@ -34,13 +32,6 @@ class ValueDifference(NamedTuple, Generic[T]):
     def delta(self) -> float | None:
         """After minus before, None unless both are finite numbers."""
         return change_of(self.before, self.after)
-
-
-class RunPair(NamedTuple):
-    """The two runs that are compared."""
-
-    before: Run
-    after: Run
 
 
 def same_value(one: object, other: object) -> bool:
@@ -57,13 +48,13 @@ def change_of(before: object, after: object) -> float | None:
     return None
 
 
-def differences(before: Mapping[str, T], after: Mapping[str, T]) -> list[ValueDifference[T]]:
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[ValueDifference]:
     """Every name of both sides, in the order of the second, then what only the first has."""
     names = [*after, *(name for name in before if name not in after)]
     return [ValueDifference(name, before.get(name), after.get(name)) for name in names]
 
 
-def run_pair(ws: Workspace, text: str | None, pipeline: str | None) -> RunPair:
+def run_pair(ws: Workspace, text: str | None, pipeline: str | None) -> tuple[Run, Run]:
     """The two runs that ``A..B`` names, each by run id or revision (then the newest run of that commit).
 
     One name alone is compared with the newest run of its pipeline; nothing at all means the two newest runs of one pipeline.
@@ -77,8 +68,8 @@ def run_pair(ws: Workspace, text: str | None, pipeline: str | None) -> RunPair:
         before, after = before or "HEAD", after or "HEAD"
     first = run_or_rev(ws, before, pipeline)
     if not dots:
-        return RunPair(first, _newest_of(ws, pipeline or first.pipeline))
-    return RunPair(first, run_or_rev(ws, after, pipeline or first.pipeline))
+        return first, _newest_of(ws, pipeline or first.pipeline)
+    return first, run_or_rev(ws, after, pipeline or first.pipeline)
 
 
 def _newest_of(ws: Workspace, pipeline: str) -> Run:
@@ -88,12 +79,12 @@ def _newest_of(ws: Workspace, pipeline: str) -> Run:
     return read_run(ws, rows[0].id)
 
 
-def _two_newest(ws: Workspace, pipeline: str | None) -> RunPair:
+def _two_newest(ws: Workspace, pipeline: str | None) -> tuple[Run, Run]:
     newest = newest_runs(ws.index, pipeline=pipeline, limit=1)
     rows = newest_runs(ws.index, pipeline=newest[0].pipeline, limit=2) if newest else []
     if len(rows) < 2:
         raise InputError("there are no two runs to compare", hint="name them: A..B")
-    return RunPair(read_run(ws, rows[1].id), read_run(ws, rows[0].id))
+    return read_run(ws, rows[1].id), read_run(ws, rows[0].id)
 
 
 SECTIONS = ("run", "parameters", "metrics", "code", "data", "environment", "steps")

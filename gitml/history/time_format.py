@@ -16,14 +16,9 @@ def moment(at: float) -> str:
 def ago(at: float, now: float) -> str:
     """``12s ago``, ``3m ago``, ``5h ago``, ``2d ago``; the date when longer."""
     past = max(0, int(now - at))
-    if past < 60:
-        return f"{past}s ago"
-    if past < 3600:
-        return f"{past // 60}m ago"
-    if past < 86400:
-        return f"{past // 3600}h ago"
-    if past < 30 * 86400:
-        return f"{past // 86400}d ago"
+    for unit, most in (("s", 60), ("m", 3600), ("h", 86400), ("d", 30 * 86400)):
+        if past < most:
+            return f"{past // _SPANS[unit]}{unit} ago"
     return time.strftime("%Y-%m-%d", time.localtime(at))
 
 

@@ -67,8 +67,8 @@ def first_of(workspace: Callable[[], Workspace], words: Sequence[str]) -> First:
     if name == "compare":
         if len(rest) > 1:
             return name, {"runs": tuple(find_run(workspace(), word).run.id for word in rest)}
-        sides = run_pair(workspace(), rest[0] if rest else None, None)
-        return name, {"runs": (sides.before.id, sides.after.id)}
+        before, after = run_pair(workspace(), rest[0] if rest else None, None)
+        return name, {"runs": (before.id, after.id)}
     if name in ("runs", "artifacts"):
         return name, {"filter": " ".join(rest)} if rest else {}
     if name == "lineage" and rest:
