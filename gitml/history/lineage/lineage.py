@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Iterable
+from functools import cache, partial
 from typing import NamedTuple
 
 from gitml.core.model.action import Action
@@ -85,8 +86,8 @@ class _Steps:
 
     def __init__(self, ws: Workspace) -> None:
         self.ws = ws
-        self.runs: dict[str, Run | None] = {}
-        self.commits: dict[str, LineageNode] = {}
+        self.commit = cache(partial(commit_node, ws))
+        self.run = cache(self._run)
 
     # -- up
 
@@ -97,9 +98,7 @@ class _Steps:
         if node.kind == "step":
             return self.ingredients(node)
         if node.kind == "file" and node.commit:
-            if node.commit not in self.commits:
-                self.commits[node.commit] = commit_node(self.ws, node.commit)
-            return [self.commits[node.commit]]
+            return [self.commit(node.commit)]
         return []
 
     def maker(self, node: LineageNode) -> list[LineageNode]:
@@ -137,12 +136,8 @@ class _Steps:
                 return artifact_node(digest, step, run)
         return newest_artifact(self.ws, digest)
 
-    def run(self, id: str | None) -> Run | None:
-        if id is None:
-            return None
-        if id not in self.runs:
-            self.runs[id] = read_run(self.ws, id) if run_row(self.ws.index, id) is not None else None
-        return self.runs[id]
+    def _run(self, id: str | None) -> Run | None:
+        return read_run(self.ws, id) if id is not None and run_row(self.ws.index, id) is not None else None
 
     # -- down
 
@@ -228,16 +223,6 @@ class _Steps:
         return LineageNode(f"step:{key}", "step", step, key, run, pipeline, row.commit if row is not None else None)
 
 
-def action_of(ws: Workspace, node: LineageNode) -> Action | None:
-    """The Action behind a step or an artifact, None when no record has it."""
-    if node.kind == "step":
-        return ws.index.action(Digest(node.content))
-    if node.kind == "artifact":
-        makers = makers_of(ws.index, Digest(node.content))
-        return ws.index.action(makers[0].key) if makers else None
-    return None
-
-
 def _covers(used: str, path: str) -> bool:
     """Whether a step that names `used` had the file `path`: the same, a directory above it, or a copy that a module got."""
     if used == path or path.startswith(used + "/"):
@@ -263,19 +248,20 @@ def node_details(ws: Workspace, node: LineageNode) -> NodeDetails:
     """What the index and Git know of a node."""
     run = run_row(ws.index, node.run) if node.run else None
     commit = commit_info(ws.objects, node.commit) if node.commit else None
-    if node.kind == "artifact":
-        action = action_of(ws, node)
-        ref = None
-        for maker in makers_of(ws.index, node.content)[:1]:  # type: ignore[arg-type]
-            result = ws.index.result(maker.key)
-            ref = next((one for one in result.outputs if one.digest == node.content), None) if result else None
-        here = contents.is_here(ws, ref.digest, ref.size, tree=ref.is_tree) if ref is not None else None
-        return NodeDetails(action, run, commit, ref.size if ref else None, here)
-    if node.kind == "step":
-        action = action_of(ws, node)
-        result = ws.index.result(node.content)  # type: ignore[arg-type]
-        return NodeDetails(action, run, commit, wall=result.cost.wall if result is not None else None)
+    found = NodeDetails(run=run, commit=commit)
     if node.kind == "file":
         kind, length = ws.objects.kind_size(node.content)
-        return NodeDetails(commit=commit, size=length if kind == "blob" else None)
-    return NodeDetails(run=run, commit=commit)
+        return found._replace(size=length if kind == "blob" else None)
+    if node.kind not in ("artifact", "step"):
+        return found
+    content = Digest(node.content)
+    keys = [content] if node.kind == "step" else [maker.key for maker in makers_of(ws.index, content)]
+    for key in keys[:1]:
+        found = found._replace(action=ws.index.action(key))
+        result = ws.index.result(key)
+        if result is not None and node.kind == "step":
+            return found._replace(wall=result.cost.wall)
+        for ref in result.outputs if result is not None else ():
+            if ref.digest == content:
+                return found._replace(size=ref.size, here=contents.is_here(ws, content, ref.size, tree=ref.is_tree))
+    return found
