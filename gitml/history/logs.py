@@ -45,9 +45,8 @@ def attempt_logs(ws: Workspace, found: FoundRun, step: str | None = None) -> lis
     A reused step has the log of the run it comes from, only when it is named. InputError for a step that the run lacks.
     """
     recorded = {item.name: item for item in found.run.steps}
-    names = list(recorded)
-    if found.live is not None:
-        names = list(step_numbers(found.live.folder))
+    numbers = step_numbers(found.live.folder) if found.live is not None else {}
+    names = list(recorded if found.live is None else numbers)
     if step is not None:
         wanted = [name for name in names if step in (name, name.partition("[")[0])]
         if not wanted:
@@ -60,7 +59,7 @@ def attempt_logs(ws: Workspace, found: FoundRun, step: str | None = None) -> lis
             if step is not None:
                 made += _of_origin(ws, item)
         elif found.live is not None:
-            made += _live_parts(found.live.folder, name)
+            made += _live_parts(found.live.folder, name, numbers[name])
         elif item is not None:
             made += _kept_parts(item)
     return made
@@ -141,18 +140,14 @@ def _of_origin(ws: Workspace, item: StepRun) -> list[AttemptLog]:
     return []
 
 
-def _live_parts(folder: str, name: str) -> list[AttemptLog]:
-    index = step_numbers(folder).get(name)
+def _live_parts(folder: str, name: str, index: int) -> list[AttemptLog]:
     logs = os.path.join(folder, "logs")
     try:
         listed = os.listdir(logs)
     except FileNotFoundError:
         return []
-    numbers = sorted(
-        int(rest)
-        for entry in listed
-        if entry.endswith(".log") and (rest := entry[:-4].removeprefix(f"{index}-")) != entry[:-4] and rest.isdigit()
-    )
+    log_of_step = re.compile(re.escape(f"{index}-") + r"([0-9]+)\.log\Z")
+    numbers = sorted(int(match[1]) for match in map(log_of_step.match, listed) if match)
     return [
         AttemptLog(name, f"{index}-{number}", number, len(numbers), path=os.path.join(logs, f"{index}-{number}.log"))
         for number in numbers

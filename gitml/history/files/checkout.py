@@ -115,11 +115,10 @@ def _below(selection: Selection, dest: str) -> list[_Job]:
         if os.path.isdir(dest) and not (output.ref.is_tree and not os.listdir(dest)):
             return [_Job(output, dest, os.path.join(dest, output.file_name))]
         return [_Job(output, os.path.dirname(dest), dest)]
-    jobs = []
-    for output in selection.outputs:
-        folder = os.path.join(dest, _folder_name(output.step.name))
-        jobs.append(_Job(output, dest, os.path.join(folder, output.file_name)))
-    return jobs
+    return [
+        _Job(output, dest, os.path.join(dest, _folder_name(output.step.name), output.file_name))
+        for output in selection.outputs
+    ]
 
 
 def _folder_name(step: str) -> str:
@@ -251,7 +250,7 @@ def _state(ws: Workspace, job: _Job, force: bool) -> str:
         )
     if _is_same(ws, job):
         return "unchanged"
-    if not force and not (job.output.ref.is_tree and _is_empty(job.path)):
+    if not force and not (job.output.ref.is_tree and os.path.isdir(job.path) and not os.listdir(job.path)):
         raise InputError(
             "another file is in the way", where=job.path, hint="move it away, or overwrite it with --force"
         )
@@ -270,10 +269,6 @@ def _refuse_repository(path: str, shown: str | None = None) -> None:
                 where=place if shown is None else shown + place[len(path) :],
                 hint="move it away, or choose another place",
             )
-
-
-def _is_empty(path: str) -> bool:
-    return os.path.isdir(path) and not os.path.islink(path) and not os.listdir(path)
 
 
 def _is_same(ws: Workspace, job: _Job) -> bool:
@@ -295,27 +290,18 @@ def _tree_of_folder(path: str) -> list[TreeEntry] | None:
     entries = []
     with os.scandir(os.fsencode(path)) as found:
         for item in found:
-            entry = _entry(item)
-            if entry is None:
+            status = item.stat(follow_symlinks=False)
+            if stat.S_ISLNK(status.st_mode):
+                target = os.readlink(item.path)
+                entries.append(TreeEntry(item.name, "l", digest_of(target), len(target)))
+            elif stat.S_ISREG(status.st_mode):
+                kind = "x" if status.st_mode & 0o100 else "f"
+                entries.append(TreeEntry(item.name, kind, _digest_of_file(item.path), status.st_size))
+            elif stat.S_ISDIR(status.st_mode) and (below := _tree_of_folder(os.fsdecode(item.path))) is not None:
+                entries.append(TreeEntry(item.name, "d", digest_of(encode_tree(below)), tree_size(below)))
+            else:
                 return None
-            entries.append(entry)
     return entries
-
-
-def _entry(item: os.DirEntry[bytes]) -> TreeEntry | None:
-    status = item.stat(follow_symlinks=False)
-    if stat.S_ISLNK(status.st_mode):
-        target = os.readlink(item.path)
-        return TreeEntry(item.name, "l", digest_of(target), len(target))
-    if stat.S_ISDIR(status.st_mode):
-        below = _tree_of_folder(os.fsdecode(item.path))
-        if below is None:
-            return None
-        return TreeEntry(item.name, "d", digest_of(encode_tree(below)), tree_size(below))
-    if not stat.S_ISREG(status.st_mode):
-        return None
-    kind = "x" if status.st_mode & 0o100 else "f"
-    return TreeEntry(item.name, kind, _digest_of_file(item.path), status.st_size)
 
 
 def _digest_of_file(path: str | bytes) -> Digest:

@@ -10,7 +10,6 @@ import errno
 import os
 import stat
 from collections.abc import Callable
-from typing import NamedTuple
 
 from gitml.core.model.digest import Digest
 from gitml.core.model.tree import link_stays_inside
@@ -21,17 +20,11 @@ from gitml.workspace import Workspace
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-class OpenFolder(NamedTuple):
-    """An open folder, and the folders whose names its making changed, by path: they are to be synced."""
-
-    fd: int
-    changed: list[str]
-
-
-def open_folder(root: str, path: str) -> OpenFolder:
+def open_folder(root: str, path: str) -> tuple[int, list[str]]:
     """Opens the folder `path`, which is `root` or lies below it, made where it is not there. `root` may lie behind links.
 
-    InputError for a link, or no folder, on the way from `root`.
+    With it come the folders whose names its making changed, by path: they are to be synced. InputError for a link, or no folder,
+    on the way from `root`.
     """
     changed: list[str] = []
     above = root
@@ -61,7 +54,7 @@ def open_folder(root: str, path: str) -> OpenFolder:
     except BaseException:
         os.close(fd)
         raise
-    return OpenFolder(fd, [*changed, place])
+    return fd, [*changed, place]
 
 
 def in_the_way(path: str) -> InputError:
