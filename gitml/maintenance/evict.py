@@ -41,11 +41,6 @@ class EvictionPlan(NamedTuple):
     retaining_runs: tuple[RetainingRun, ...]
     inline: int
 
-    @property
-    def is_retained(self) -> bool:
-        """Whether a run keeps it, so that freeing needs a person's word."""
-        return bool(self.retaining_runs)
-
 
 class Evicted(NamedTuple):
     """Objects and bytes that were deleted."""

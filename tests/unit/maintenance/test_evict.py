@@ -78,7 +78,7 @@ def test_a_run_at_a_named_commit_keeps_by_rule(project: Project) -> None:
 def test_what_nothing_keeps_is_freed_without_a_word(project: Project) -> None:
     with project.workspace() as ws:
         orphan = ws.store.put(b"nobody's")
-        assert not plan_eviction(ws, [orphan]).is_retained
+        assert not plan_eviction(ws, [orphan]).retaining_runs
         assert evict(ws, [orphan]).objects == 1
         assert not ws.store.is_intact(orphan)
         assert evict(ws, [orphan]).objects == 0

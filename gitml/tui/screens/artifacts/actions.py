@@ -129,7 +129,7 @@ class ArtifactActionsPage(Page):
         def then() -> None:
             self.run_query("free", lambda ws: evict(ws, freeing.digests, though_kept=True), self._freed, exclusive=True)
 
-        self.confirm(f"Free {name}?", freeing_lines(freeing), then, yes="Free", danger=freeing.is_retained)
+        self.confirm(f"Free {name}?", freeing_lines(freeing), then, yes="Free", danger=bool(freeing.retaining_runs))
 
     def _freed(self, freed: Evicted) -> None:
         self.ui.report(f"freed {size(freed.bytes)}, {count(freed.objects, 'object')}")
