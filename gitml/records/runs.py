@@ -26,13 +26,7 @@ def read_run(index: Index, objects: Objects, run_id: str) -> Run:
     found = objects.find(f"{row.record}:{path}")
     if found is None:
         raise IntegrityError(f"the record of run {run_id[:8]} is gone", where=f"{row.record}:{path}", hint="gitml fsck")
-
-    def rows(name: str) -> bytes:
-        there = objects.find(f"{row.record}:{steps_path(folder, name)}")
-        if there is None:
-            raise ValueError(f"steps/{name}.jsonl is gone")
-        return there[1]
-
+    rows = _reader(objects, lambda name: f"{row.record}:{steps_path(folder, name)}")
     try:
         run = decode_run(found[1], rows)
     except ValueError as error:
@@ -86,16 +80,18 @@ def recorded_runs(records: GitRecordLog, objects: Objects, known: str | None = N
         known = None
     for head, content in heads(records, objects, known, tip):
         try:
-            yield decode_run(content or b"", _reader(objects, head))
+            yield decode_run(content or b"", _reader(objects, head.steps.__getitem__))
         except ValueError:
             continue  # `fsck` names it
 
 
-def _reader(objects: Objects, head: RecordHead) -> Callable[[str], bytes]:
+def _reader(objects: Objects, blob_of: Callable[[str], str]) -> Callable[[str], bytes]:
+    """Reads step rows by their name, from the blob that `blob_of` says."""
+
     def read(name: str) -> bytes:
-        found = objects.find(head.steps[name]) if name in head.steps else None
+        found = objects.find(blob_of(name))
         if found is None:
-            raise ValueError(f"steps/{name}.jsonl is not here")
+            raise ValueError(f"steps/{name}.jsonl is gone")
         return found[1]
 
     return read
