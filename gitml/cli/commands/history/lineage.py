@@ -70,8 +70,8 @@ def show(session: Session, thing: str, rev: str) -> None:
     shown: list[dict[str, Any]] = []
     for found in _found(session, thing, rev):
         data = found._asdict()
-        data["made_from"] = list(dict.fromkeys(item.name for item in _next(lineage.upstream(ws, [found]), found)))
-        data["used_by"] = list(dict.fromkeys(item.name for item in _next(lineage.downstream(ws, [found]), found)))
+        data["made_from"] = list(dict.fromkeys(item.name for item in lineage.parents_of(ws, found)))
+        data["used_by"] = list(dict.fromkeys(item.name for item in lineage.children_of(ws, found)))
         shown.append(data)
     session.result(shown)
     for data in shown:
@@ -86,10 +86,6 @@ def _found(session: Session, thing: str, rev: str) -> list[LineageNode]:
     from gitml.history.lineage.nodes import find_nodes
 
     return find_nodes(session.recovered_ws, thing, rev)
-
-
-def _next(found: Lineage, node: LineageNode) -> list[LineageNode]:
-    return [found.nodes[id] for id in found.edges.get(node.id, [])]
 
 
 def _show(session: Session, found: Lineage) -> None:
