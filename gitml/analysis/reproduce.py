@@ -132,9 +132,7 @@ def _compared(ws: Workspace, original: Run, run: Run) -> tuple[list[OutputDiffer
 def _why(ws: Workspace, before: StepRun, after: StepRun) -> str:
     from gitml.core.planner.explain import changes_between, summary_of
 
-    if before.key is None or after.key is None:
-        return "what it was is not recorded"
-    one, two = ws.index.action(before.key), ws.index.action(after.key)
+    one, two = (ws.index.action(step.key) if step.key is not None else None for step in (before, after))
     if one is None or two is None:
         return "what it was is not recorded"
     descriptions: dict[str, Any] = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
 from gitml.core.language.diagnostics import nearest
@@ -88,13 +89,10 @@ def read(ws: Workspace, part: AttemptLog, start: int = 0) -> Iterator[bytes]:
             if piece:
                 yield piece
     elif part.path is not None:
-        try:
-            with open(part.path, "rb") as file:
-                file.seek(start)
-                while chunk := file.read(_CHUNK):
-                    yield chunk
-        except FileNotFoundError:
-            return
+        with suppress(FileNotFoundError), open(part.path, "rb") as file:
+            file.seek(start)
+            while chunk := file.read(_CHUNK):
+                yield chunk
 
 
 class LogFollower:
@@ -232,11 +230,8 @@ def find(ws: Workspace, part: AttemptLog, wanted: str, offset: int, *, backwards
 def _piece(ws: Workspace, part: AttemptLog, start: int, count: int) -> bytes:
     if part.log is not None:
         return contents.piece(ws, part.log.digest, start, count)
-    if part.path is None:
-        return b""
-    try:
-        with open(part.path, "rb") as file:
+    if part.path is not None:
+        with suppress(FileNotFoundError), open(part.path, "rb") as file:
             file.seek(start)
             return file.read(count)
-    except FileNotFoundError:
-        return b""
+    return b""
