@@ -115,12 +115,8 @@ def _told(step: StepRun) -> str:
 def _picture(board: RunBoard, width: int, height: int, now: float) -> Text:
     from rich.text import Text
 
-    picture = Text(no_wrap=True, overflow="ellipsis", end="")
-    for number, (line, style) in enumerate(picture_lines(board, width, height, now)):
-        if number:
-            picture.append("\n")
-        picture.append(line, style)
-    return picture
+    lines = [Text(line, style) for line, style in picture_lines(board, width, height, now)]
+    return Text("\n", no_wrap=True, overflow="ellipsis", end="").join(lines)
 
 
 def picture_lines(board: RunBoard, width: int, height: int, now: float) -> list[tuple[str, str]]:

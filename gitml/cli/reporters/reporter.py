@@ -34,7 +34,7 @@ def reporter_for(session: Session) -> Iterator[Emit]:
     if session.json:
         yield lambda event: None  # the result has everything, and stderr is for errors in JSON
     elif session.quiet:
-        yield ErrorReporter(last)
+        yield _failures_only(last)
     elif is_terminal(sys.stderr):
         from gitml.cli.reporters.live import LiveReporter
 
@@ -47,19 +47,18 @@ def reporter_for(session: Session) -> Iterator[Emit]:
             yield lines
 
 
-class ErrorReporter:
+def _failures_only(last_lines: Callable[[StepRun], list[str]]) -> Emit:
     """With ``-q``: prints the failed steps and nothing else."""
+    run: Run | None = None
 
-    def __init__(self, last_lines: Callable[[StepRun], list[str]]) -> None:
-        self.last_lines = last_lines
-        self.run: Run | None = None
-
-    def __call__(self, event: Event) -> None:
-        """Takes one event."""
+    def show(event: Event) -> None:
+        nonlocal run
         if isinstance(event, RunStarted):
-            self.run = event.run
+            run = event.run
         elif isinstance(event, StepFinished) and event.step.outcome == "failed":
             from gitml.cli.reporters.plain import failure_lines, partial_lines
 
-            lines = failure_lines(None, event.step, self.last_lines(event.step)) + partial_lines(self.run, event.step)
+            lines = failure_lines(None, event.step, last_lines(event.step)) + partial_lines(run, event.step)
             sys.stderr.write("".join([f"{line}\n" for line in lines]))
+
+    return show

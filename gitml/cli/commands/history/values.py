@@ -140,19 +140,17 @@ def _show_differences(
     found = differences(values(before), values(after))
     changed = [item for item in found if item.changed]
     shown = found if compared.everything else changed
-    if session.json:
-        data = [{**item._asdict(), "delta": item.delta, "changed": item.changed} for item in shown]
-        session.show_json({"before": _side(before), "after": _side(after), what: data})
-    else:
-        session.note(f"{_named(before)} -> {_named(after)}")
-        rows = []
-        for item in shown:
-            delta = "" if item.delta is None or not item.changed else f"{item.delta:+.6g}"
-            rows.append([safe(item.name), _shown(item.before), "->", _shown(item.after), delta])
-        session.show(*columns(rows, right=frozenset((1, 3, 4))))
-        if not rows:
-            same = f"all {len(found)} {what} are the same" if len(found) > 1 else f"the one {what[:-1]} is the same"
-            session.note(same if found else f"no {what} to compare")
+    data = [{**item._asdict(), "delta": item.delta, "changed": item.changed} for item in shown]
+    rows = []
+    for item in shown:
+        delta = "" if item.delta is None or not item.changed else f"{item.delta:+.6g}"
+        rows.append([safe(item.name), _shown(item.before), "->", _shown(item.after), delta])
+    session.remark(f"{_named(before)} -> {_named(after)}")
+    lines = columns(rows, right=frozenset((1, 3, 4)))
+    session.result({"before": _side(before), "after": _side(after), what: data}, *lines)
+    if not rows:
+        same = f"all {len(found)} {what} are the same" if len(found) > 1 else f"the one {what[:-1]} is the same"
+        session.remark(same if found else f"no {what} to compare")
     return FAILED if changed and compared.exit_code else DONE
 
 

@@ -203,12 +203,8 @@ def _pre_push(session: Session, args: tuple[str, ...], _: str | None) -> int:
         _send_along(session, updates, remote)
     except GitmlError as error:
         phrase = translate(error)
-        _print(
-            safe(
-                f"the runs of these commits don't go along: {phrase.message}"
-                + (f" ({phrase.where})" if phrase.where else "")
-            )
-        )
+        where = f" ({phrase.where})" if phrase.where else ""
+        _print(safe(f"the runs of these commits don't go along: {phrase.message}{where}"))
         if is_gated(session.ws, updates):
             _print("this project's gate refuses commits without them (git push --no-verify leaves it out)")
             return FAILED

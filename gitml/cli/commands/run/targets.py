@@ -39,12 +39,9 @@ def command(session: Session, names: tuple[str, ...], rev: str | None) -> int:
     shown = []
     for state in target_states(ws, config, names):
         code = code or (state.error.exit_code if state.error else DONE)
-        if session.json:
-            shown.append(_as_data(state))
-        else:
-            session.show(*_lines(state))
-    if session.json:
-        session.show_json(shown)
+        shown.append(_as_data(state))
+        session.show(*_lines(state))
+    session.result(shown)
     return code
 
 

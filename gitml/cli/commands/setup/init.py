@@ -79,10 +79,7 @@ def command(session: Session, undo: bool, purge: bool, remote: str | None) -> No
         raise InputError("--undo undoes it for every remote: leave --remote away")
     if remote is not None:
         new = set_refspecs(ws.location, remote)
-        done = [
-            FileOutcome(f"the fetch of {remote}", "extended" if new else "kept"),
-            *_write(root),
-        ]
+        done = [FileOutcome(f"the fetch of {remote}", "extended" if new else "kept"), *_write(root)]
     elif undo:
         done = _undo(root)
         done += [FileOutcome(f"the fetch of {name}", "restored") for name in unset_refspecs(ws.location)]

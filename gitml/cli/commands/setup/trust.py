@@ -102,8 +102,7 @@ def allow(session: Session, kind: str, names: tuple[str, ...]) -> None:
             session.note(f"allowed: {safe(item.place.words)}")
         if not places:
             session.note("the repository names no place")
-    if session.json:
-        session.show_json(_as_data(consent, [item._replace(allowed=True) for item in places]))
+    session.result(_as_data(consent, [item._replace(allowed=True) for item in places]))
 
 
 @verb("revoke", of=command, json=True)

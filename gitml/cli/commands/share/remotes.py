@@ -43,18 +43,14 @@ def command(session: Session, check: bool) -> int:
             if check:
                 row["problem"] = _problem(remotes, row)
             phrase.append(row)
-    if session.json:
-        session.show_json(phrase)
-    elif not phrase:
-        session.note("gitml.yaml names no remote store; see docs/remotes.md")
-    else:
-        lines = columns([[safe(row["name"]), safe(row["place"]), _more(row)] for row in phrase])
-        for row, line in zip(phrase, lines, strict=True):
-            verdict = ""
-            if check:
-                wrong = row["problem"]
-                verdict = "  " + (paint(safe(wrong), "red") if wrong else paint("ok", "green"))
-            session.show(line + verdict)
+    lines = columns([[safe(row["name"]), safe(row["place"]), _more(row)] for row in phrase])
+    if check:
+        wrong = [row["problem"] for row in phrase]
+        verdicts = [paint(safe(why), "red") if why else paint("ok", "green") for why in wrong]
+        lines = [f"{line}  {verdict}" for line, verdict in zip(lines, verdicts, strict=True)]
+    session.result(phrase, *lines)
+    if not phrase:
+        session.remark("gitml.yaml names no remote store; see docs/remotes.md")
     if any(row.get("denied") for row in phrase):
         return TrustError.exit_code
     return RemoteError.exit_code if any(row.get("problem") for row in phrase) else DONE
