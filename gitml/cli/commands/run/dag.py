@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import click
@@ -46,7 +47,7 @@ def command(
             }
         )
         return
-    parents, labels = _all(graph, names) if expand else _by_base(graph, names)
+    parents, labels = _nodes(graph, names, expand)
     if mermaid:
         session.show(*_mermaid(parents, labels))
     elif dot:
@@ -64,24 +65,16 @@ def _drawn(parents: Parents, labels: dict[str, str], as_tree: bool) -> list[str]
     return lines if speaks_unicode() else ascii_only(lines)
 
 
-def _all(graph: Graph, names: list[str]) -> tuple[Parents, dict[str, str]]:
-    return {name: list(graph.steps[name].parents) for name in names}, {name: safe(name) for name in names}
-
-
-def _by_base(graph: Graph, names: list[str]) -> tuple[Parents, dict[str, str]]:
-    """Steps as written: all combinations of a matrix are one."""
-    parents: Parents = {}
-    counts: dict[str, int] = {}
+def _nodes(graph: Graph, names: list[str], expand: bool) -> tuple[Parents, dict[str, str]]:
+    """What is drawn: each step, or without `expand` steps as written, where all combinations of a matrix are one."""
+    shown = {name: name if expand else step.base for name, step in graph.steps.items()}
+    parents: dict[str, dict[str, None]] = {}
+    counts = Counter(shown[name] for name in names)
     for name in names:
-        step = graph.steps[name]
-        known = parents.setdefault(step.base, [])
-        counts[step.base] = counts.get(step.base, 0) + 1
-        for parent in step.parents:
-            base = graph.steps[parent].base
-            if base not in known:
-                known.append(base)
-    labels = {base: safe(base) + (f" {_TIMES}{counts[base]}" if counts[base] > 1 else "") for base in parents}
-    return parents, labels
+        known = parents.setdefault(shown[name], {})
+        known |= dict.fromkeys(shown[parent] for parent in graph.steps[name].parents)
+    labels = {node: safe(node) + (f" {_TIMES}{counts[node]}" if counts[node] > 1 else "") for node in parents}
+    return {node: list(known) for node, known in parents.items()}, labels
 
 
 def _mermaid(parents: Parents, labels: dict[str, str]) -> list[str]:
