@@ -11,10 +11,8 @@ from gitml.platform.interface import Platform
 IS_LINUX = sys.platform.startswith("linux") and os.environ.get(PLATFORM_VARIABLE) != "posix"
 
 if IS_LINUX:
-    from gitml.platform import linux
+    from gitml.platform.linux import form
 
-    platform: Platform = linux
+    platform: Platform = form
 else:
-    from gitml.platform import posix
-
-    platform = posix
+    platform = Platform()

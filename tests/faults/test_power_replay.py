@@ -57,7 +57,7 @@ from gitml.platform import linux
 from gitml.store.local import ingest
 from gitml.store.local.store import LocalStore
 
-linux.unwritten_bytes = lambda: 0  # so that all is written at once, where that is as good
+linux.form.unwritten_bytes = lambda: 0  # so that all is written at once, where that is as good
 ingest._MANY = 50  # so that two processes do it, where there are two processors
 os.makedirs("in/sub")
 for n in range(400):

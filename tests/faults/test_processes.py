@@ -17,7 +17,7 @@ import pytest
 from gitml.core.model.protocols import TaskFinished, TaskOutput, TaskStarted
 from gitml.execute.local_executor import LocalExecutor
 from gitml.execute.log import HEAD, TAIL
-from gitml.platform.linux import below, end_strays
+from gitml.platform.linux import form
 from tests.kit.execution import ExecutionBench, finish, gone, processes_with, runs, until, until_finished
 from tests.kit.patience import PATIENCE
 
@@ -101,11 +101,11 @@ def test_what_ends_is_not_stopped_first_as_it_would_stay_so_if_its_ender_were_ki
     script = (
         "import os, subprocess\n"
         "from gitml.platform import linux\n"
-        "linux.adopt_orphans('tested', os.getppid(), 9)\n"
+        "linux.form.adopt_orphans('tested', os.getppid(), 9)\n"
         "sent, real = [], linux.send\n"
         "linux.send = lambda pids, number: (sent.append(int(number)), real(pids, number))\n"
         "subprocess.Popen(['sh', '-c', 'sleep 60 & sleep 60'])\n"
-        "linux.end_all()\n"
+        "linux.form.end_all()\n"
         "print(sorted(set(sent)))\n"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -322,7 +322,7 @@ def test_a_killed_gitml_leaves_no_process_and_no_sandbox(tmp_path: Path, phase: 
             time.sleep(0.02)
         else:
             wait_for_process(name)
-        workers = below(parent.pid)
+        workers = form.below(parent.pid)
         assert len(workers) >= 3
         os.killpg(parent.pid, signal.SIGKILL)
         parent.wait()
@@ -349,7 +349,7 @@ def test_an_interrupt_of_the_terminal_does_not_reach_steps_or_workers(bench: Exe
     executor = bench.executor()
     task = bench.task("sh", "-c", "sleep 0.5; echo on")
     start(executor, task)
-    assert {os.getsid(pid) for pid in below(executor._supervisor)}.isdisjoint({os.getsid(0)})
+    assert {os.getsid(pid) for pid in form.below(executor._supervisor)}.isdisjoint({os.getsid(0)})
     finished = until_finished(executor, task.attempt)[-1]
     assert isinstance(finished, TaskFinished)
     assert finished.outcome == "done"
@@ -483,5 +483,5 @@ def test_when_all_of_gitml_is_killed_at_once_its_steps_can_be_found_by_their_pla
     os.kill(executor._supervisor, signal.SIGSTOP)
     os.kill(worker, signal.SIGKILL)
     os.kill(executor._supervisor, signal.SIGKILL)
-    assert end_strays(bench.live) >= 1
+    assert form.end_strays(bench.live) >= 1
     assert gone(name)

@@ -15,7 +15,7 @@ from gitml.errors import InputError
 from gitml.execute.sandbox import namespace
 from gitml.execute.sandbox.location import MARKS, clear_root, lock_root, mark_above, remove_abandoned, sandbox_roots
 from gitml.platform.current import platform
-from gitml.platform.linux import end_strays, strays_of
+from gitml.platform.linux import form
 from tests.kit.execution import ExecutionBench, mounts, until_true
 from tests.kit.projects.command_line import Project
 from tests.kit.user_settings import with_settings
@@ -198,10 +198,10 @@ def test_a_stray_that_hides_is_known_by_the_sandbox_that_it_sees(tmp_path: Path)
                 os.execve("/bin/sleep", ["sleep", "600"], {})
         finally:
             os._exit(1)
-    until_true("it is seen", lambda: strays_of(str(tmp_path / "live")) == [pid])
+    until_true("it is seen", lambda: form.strays_of(str(tmp_path / "live")) == [pid])
     killed = os.fork()
     if killed == 0:
-        end_strays(str(tmp_path / "live"))
+        form.end_strays(str(tmp_path / "live"))
         os._exit(0)
     assert os.WTERMSIG(os.waitpid(pid, 0)[1]) == 9
     os.waitpid(killed, 0)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 from contextlib import ExitStack, suppress
 
-from gitml.platform.linux import below
+from gitml.platform.linux import form
 from tests.kit.patience import PATIENCE
 
 
@@ -23,7 +23,7 @@ def kill(process: subprocess.Popen[bytes] | subprocess.Popen[str], *, all_of_it:
         os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
     with ExitStack() as stack:
         others = {}
-        for pid in below(process.pid):
+        for pid in form.below(process.pid):
             with suppress(ProcessLookupError):
                 others[pid] = os.pidfd_open(pid)
                 stack.callback(os.close, others[pid])

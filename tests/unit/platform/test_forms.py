@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gitml.layout import PLATFORM_VARIABLE
-from gitml.platform import linux, posix
+from gitml.platform import linux
 from gitml.platform.interface import Platform
 from tests.kit.patience import PATIENCE
 from tests.kit.projects.project import Project
@@ -46,13 +46,7 @@ def wait_until_dead(group: int) -> None:
         time.sleep(0.005)
 
 
-@pytest.mark.parametrize("form", [linux, posix])
-def test_a_form_has_all_that_is_asked_of_a_platform(form: Platform) -> None:
-    names = [name for name in (*Platform.__annotations__, *vars(Platform)) if not name.startswith("_")]
-    assert [name for name in names if not hasattr(form, name)] == []
-
-
-@pytest.mark.parametrize("form", [linux, posix])
+@pytest.mark.parametrize("form", [linux.form, Platform()])
 def test_a_child_is_seen_to_end_and_is_reaped_once(form: Platform) -> None:
     pid = os.posix_spawn("/bin/sh", ["sh", "-c", "sleep 0.05; exit 3"], {"PATH": "/usr/bin:/bin"})
     child = form.watch_child(pid)
@@ -71,18 +65,18 @@ def test_a_child_is_seen_to_end_and_is_reaped_once(form: Platform) -> None:
 def test_the_processes_of_a_step_are_ended_by_their_group() -> None:
     started = group_of_sleepers()
     assert is_alive(started.pid)
-    posix.end_all(groups=(started.pid,))
+    Platform().end_all(groups=(started.pid,))
     wait_until_dead(started.pid)
     started.communicate()
 
 
 def test_what_a_killed_worker_left_is_ended_by_the_group_that_its_sandbox_names(tmp_path: Path) -> None:
     started = group_of_sleepers()
-    posix.note_group(str(tmp_path), started.pid)
-    assert posix.end_strays(str(tmp_path)) == 1
+    Platform().note_group(str(tmp_path), started.pid)
+    assert Platform().end_strays(str(tmp_path)) == 1
     wait_until_dead(started.pid)
     started.communicate()
-    assert posix.end_strays(str(tmp_path / "missing")) == 0
+    assert Platform().end_strays(str(tmp_path / "missing")) == 0
 
 
 def test_the_portable_form_runs_steps_names_what_it_lacks_and_refuses_a_strict_one(tmp_path: Path) -> None:
@@ -108,4 +102,4 @@ def test_the_portable_form_runs_steps_names_what_it_lacks_and_refuses_a_strict_o
     assert code != 0
     assert "sandbox: strict can't be kept here: this system has neither Landlock nor namespaces" in refused
     found = gitml("doctor")[1]
-    assert [lack for lack in posix.LACKS if lack not in found] == []
+    assert [lack for lack in Platform.LACKS if lack not in found] == []

@@ -224,7 +224,7 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine on which one request is as good as a sync of each."""
     monkeypatch.setattr(linux, "reports_failures", lambda: True)
     monkeypatch.setattr(linux, "file_system_kind", lambda folder: 0xEF53)
-    monkeypatch.setattr(linux, "unwritten_bytes", lambda: 1 << 20)
+    monkeypatch.setattr(linux.form, "unwritten_bytes", lambda: 1 << 20)
 
 
 @pytest.mark.needs_linux("one sync for many files")
@@ -234,7 +234,7 @@ def test_everything_is_written_at_once_only_for_many_files_where_little_else_wai
 ) -> None:
     assert disk.is_worth_one_request(1000, "/")
     assert not disk.is_worth_one_request(disk.FEW, "/")
-    monkeypatch.setattr(linux, "unwritten_bytes", lambda: 1 << 30)
+    monkeypatch.setattr(linux.form, "unwritten_bytes", lambda: 1 << 30)
     assert not disk.is_worth_one_request(1000, "/")
 
 
@@ -264,7 +264,7 @@ def test_the_kernel_is_asked_for_the_kind_of_a_file_system_and_for_what_is_unwri
         pytest.skip("both are Linux's")
     assert linux.file_system_kind("/proc") == 0x9FA0
     assert linux.file_system_kind(str(tmp_path / "missing")) == 0
-    assert 0 <= linux.unwritten_bytes() < sys.maxsize
+    assert 0 <= linux.form.unwritten_bytes() < sys.maxsize
     platform.sync_file_system(str(tmp_path))
     waiting = disk.begin_sync(str(tmp_path / "missing"))
     with pytest.raises(FileNotFoundError):
