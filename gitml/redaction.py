@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from gitml.core.secrets.credential_names import credentials_in
 from gitml.core.secrets.mask import SHORTEST, Mask
+from gitml.files import opened
 
 _PLAIN = re.compile(r"[A-Za-z]{1,8}|[0-9.]{1,8}")  # a word, a number, a version
 _LARGEST_FILE = 16384
@@ -37,15 +38,10 @@ def registered_secrets() -> frozenset[str]:
 def secret_in_file(path: str) -> str | None:
     """The one secret that a small file of this machine holds; None where there is none."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with opened(path, os.O_RDONLY | os.O_NONBLOCK) as fd:
+            content = os.read(fd, _LARGEST_FILE + 1) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
     except OSError:
         return None
-    try:
-        content = os.read(fd, _LARGEST_FILE + 1) if stat.S_ISREG(os.fstat(fd).st_mode) else b""
-    except OSError:
-        return None
-    finally:
-        os.close(fd)
     value = content.decode("utf-8", "surrogateescape").strip()
     return value if len(content) <= _LARGEST_FILE and is_secret(value) else None
 

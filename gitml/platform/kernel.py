@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING
 
+from gitml.files import opened
 from gitml.layout import INSPECTION_VARIABLE
 
 if TYPE_CHECKING:
@@ -66,11 +67,8 @@ def setns(fd: int, kind: int) -> None:
 def map_own_ids(uid: int, gid: int) -> None:
     """Keeps the ids in a fresh user namespace; groups beyond these keep their rights, though they have no name there."""
     for name, text in (("setgroups", "deny"), ("uid_map", f"{uid} {uid} 1"), ("gid_map", f"{gid} {gid} 1")):
-        fd = os.open(f"/proc/self/{name}", os.O_WRONLY | os.O_CLOEXEC)
-        try:
+        with opened(f"/proc/self/{name}", os.O_WRONLY) as fd:
             os.write(fd, text.encode())
-        finally:
-            os.close(fd)
 
 
 def mount(source: str | None, target: str, kind: str | None, flags: int, options: str | None = None) -> None:

@@ -9,10 +9,12 @@ import errno
 import os
 from collections.abc import Iterable
 
+from gitml.files import closing_fd
+from gitml.platform.kernel import deny_privileges, libc
+
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446  # the same on every architecture
 _VERSION_FLAG = 1
 _PATH_BENEATH = 1
-_SET_NO_NEW_PRIVS = 38
 
 _EXECUTE, _WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 _REFER, _TRUNCATE = 1 << 13, 1 << 14
@@ -21,16 +23,15 @@ _WITH_SCOPES = 6  # the version from which the kernel knows them
 _MAKE_AND_REMOVE = sum(1 << bit for bit in range(4, 13))
 _ON_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE
 
-_SYSTEM = (
+MACHINE_ROOTS = (
     *("/usr", "/lib", "/lib32", "/lib64", "/libx32", "/bin", "/sbin", "/etc", "/proc", "/sys", "/opt/nvidia"),
     *("/run/systemd/resolve", "/run/resolvconf", "/nix/store", "/gnu/store", "/run/current-system"),
     *("/var/cache/fontconfig", "/dev/zero", "/dev/random", "/dev/urandom"),
 )
+"""What every step may read: the system's programs, libraries and settings."""
+
 # shared memory is where semaphores of multiprocessing live
 _DEVICES = ("/dev/null", "/dev/full", "/dev/shm", "/dev/ptmx", "/dev/pts", "/dev/dri", "/dev/kfd")  # noqa: S108
-
-_LIBC = ctypes.CDLL(None, use_errno=True)
-_LIBC.syscall.restype = ctypes.c_long
 
 
 class _Ruleset(ctypes.Structure):
@@ -42,25 +43,18 @@ class _PathBeneath(ctypes.Structure):
     _fields_ = [("allowed_access", ctypes.c_uint64), ("parent_fd", ctypes.c_int32)]
 
 
-def available() -> tuple[bool, str]:
-    """Whether this kernel can confine a step, and if not, why."""
-    version = _syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_VERSION_FLAG))
-    if version >= 1:
-        return True, ""
-    code = ctypes.get_errno()
-    if code == errno.EOPNOTSUPP:
-        return False, "Landlock is built into this kernel but not enabled (add lsm=landlock,… to its command line)"
-    return False, "this kernel has no Landlock (Linux 5.13 and later have)"
+def refusal() -> str:
+    """Why this kernel can't confine a step; empty when it can."""
+    if _version() >= 1:
+        return ""
+    if ctypes.get_errno() == errno.EOPNOTSUPP:
+        return "Landlock is built into this kernel but not enabled (add lsm=landlock,… to its command line)"
+    return "this kernel has no Landlock (Linux 5.13 and later have)"
 
 
 def scopes() -> bool:
     """Whether this kernel also keeps a confined process from signalling others."""
-    return _syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_VERSION_FLAG)) >= _WITH_SCOPES
-
-
-def machine_roots() -> tuple[str, ...]:
-    """What every step may read: the system's programs, libraries and settings."""
-    return _SYSTEM
+    return _version() >= _WITH_SCOPES
 
 
 class Confinement:
@@ -70,9 +64,9 @@ class Confinement:
     """
 
     def __init__(self, readable: Iterable[str], writable: Iterable[str]) -> None:
-        version = _syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_VERSION_FLAG))
+        version = _version()
         if version < 1:
-            raise OSError(errno.ENOSYS, available()[1])
+            raise OSError(errno.ENOSYS, refusal())
         read = _EXECUTE | _READ_FILE | _READ_DIR
         everything = read | _WRITE_FILE | _MAKE_AND_REMOVE
         if version >= 2:
@@ -93,8 +87,7 @@ class Confinement:
 
     def enter(self) -> None:
         """Confines this process."""
-        if _LIBC.prctl(_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
-            raise OSError(ctypes.get_errno(), "prctl")
+        deny_privileges()
         _checked(_RESTRICT_SELF, ctypes.c_int(self._fd), ctypes.c_uint32(0))
 
     def close(self) -> None:
@@ -106,15 +99,13 @@ class Confinement:
             fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
         except OSError:
             return
-        try:
+        with closing_fd(fd):
             if not os.path.isdir(path):
                 access &= _ON_FILES
             rule = _PathBeneath(access, fd)
             _checked(
                 _ADD_RULE, ctypes.c_int(self._fd), ctypes.c_int(_PATH_BENEATH), ctypes.byref(rule), ctypes.c_uint32(0)
             )
-        finally:
-            os.close(fd)
 
 
 def _devices() -> list[str]:
@@ -130,4 +121,11 @@ def _checked(number: int, *arguments: object) -> int:
 
 
 def _syscall(number: int, *arguments: object) -> int:
-    return int(_LIBC.syscall(ctypes.c_long(number), *arguments))
+    call = libc().syscall
+    call.restype = ctypes.c_long
+    return int(call(ctypes.c_long(number), *arguments))
+
+
+def _version() -> int:
+    """The version of Landlock that this kernel knows; below 1 when it has none."""
+    return _syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_VERSION_FLAG))

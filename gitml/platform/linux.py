@@ -193,9 +193,9 @@ class _LinuxPlatform(Platform):
         kernel.deny_inspection()
 
     def confinement_refusal(self) -> str:
-        from gitml.platform.landlock import available  # with ctypes: only what is strict needs it
+        from gitml.platform.landlock import refusal  # with ctypes: only what is strict needs it
 
-        return available()[1]
+        return refusal()
 
     def namespace_refusal(self) -> str:
         """Empty: each kind of namespace must be tried."""

@@ -22,6 +22,7 @@ from gitml.engine.planning.load import load_run
 from gitml.engine.run import run_pipeline
 from gitml.errors import MachineError
 from gitml.execute.sandbox.removal import remove_tree
+from gitml.files import opened
 from gitml.records.layout import record_folder
 from gitml.submission.bundle import heavy_part, open_job_bundle
 from gitml.submission.event_stream import JobEvent, JobLogText, JobRecordFile, JobResults
@@ -214,19 +215,12 @@ def _reap(base: str, now: float) -> None:
     """Removes what jobs that were killed left, and results that nobody fetched for two weeks."""
     for name in os.listdir(base):
         folder = os.path.join(base, name)
-        try:
+        with suppress(OSError):  # it is in use, or gone by now
             if name.startswith(_MAKING) and os.stat(folder).st_mtime > now - _MADE:
                 continue
-            lock = os.open(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError:
-            continue
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            kept = os.path.join(folder, "kept")
-            if os.path.exists(kept) and os.stat(kept).st_mtime > now - KEEP:
-                continue
-            remove_tree(folder)
-        except OSError:
-            continue
-        finally:
-            os.close(lock)
+            with opened(os.path.join(folder, "lock"), os.O_RDWR | os.O_CREAT, 0o600) as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                kept = os.path.join(folder, "kept")
+                if os.path.exists(kept) and os.stat(kept).st_mtime > now - KEEP:
+                    continue
+                remove_tree(folder)

@@ -74,12 +74,12 @@ class Isolation(NamedTuple):
             kernel.deny_privileges()
 
     def _confine(self, *, private: bool) -> None:
-        from gitml.platform.landlock import Confinement, machine_roots
+        from gitml.platform.landlock import MACHINE_ROOTS, Confinement
 
         writable = [self.seen]
         if private:
-            writable += self._make_private([*machine_roots(), *self.readable, self.seen])
-        confinement = Confinement(readable=[*machine_roots(), *self.readable], writable=writable)
+            writable += self._make_private([*MACHINE_ROOTS, *self.readable, self.seen])
+        confinement = Confinement(readable=[*MACHINE_ROOTS, *self.readable], writable=writable)
         kernel.keep_capabilities(_KEPT)
         confinement.enter()
         confinement.close()
