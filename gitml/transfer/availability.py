@@ -16,6 +16,8 @@ from gitml.workspace import Workspace
 if TYPE_CHECKING:
     from gitml.transfer.remotes import Remotes
 
+_Content = tuple[Digest, int, bool]  # with its size, and whether it is a Tree
+
 
 class Availability:
     """Answers for one plan or run; what was found once is not looked at again.
@@ -34,7 +36,7 @@ class Availability:
         self._remotes: Remotes | None = None
         self._answers: dict[Digest, bool] = {}
         self._questions: list[OutputRef] | None = None
-        self._in_records: dict[Digest, bool] = {}
+        self._in_records: dict[_Content, bool] = {}
 
     @property
     def remotes(self) -> Remotes:
@@ -93,7 +95,7 @@ class Availability:
 
     def fetchable_by_workers(self, output: OutputRef) -> bool:
         """Whether machines of a cluster may fetch an output by themselves: from a remote store that is known to have it."""
-        if self._answers.get(output.digest) is False or not self.remotes.worker_accessible_has(output):
+        if self._answers.get(output.digest) is False or not self.remotes.says(output, self.remotes.worker_accessible):
             return False
         self.remotes.need_consent()
         return True
@@ -107,7 +109,7 @@ class Availability:
         if answer is None:
             if not self.remotes.specs:
                 answer = False
-            elif self.remotes.offline:
+            elif self.ws.consent.offline:
                 answer = self.remotes.says(output)
                 if not answer:
                     self.unasked.add(output.digest)
@@ -127,39 +129,32 @@ class Availability:
 
     def in_records(self, digest: Digest, *, tree: bool) -> bool:
         """Whether records hold all of some content, so that every clone has it. What the Store has counts for nothing."""
-        return self._is_in_records(digest, tree, 0)
-
-    def _is_in_records(self, digest: Digest, tree: bool, deep: int) -> bool:
-        known = self._in_records.get(digest)
-        if known is None:
-            oid = self.index.inline(digest)
-            entries = self._listing(digest, oid, deep) if tree and oid is not None else ()
-            known = self._in_records[digest] = (
-                oid is not None
-                and entries is not None
-                and all(self._is_in_records(entry.digest, entry.kind == "d", deep + 1) for entry in entries)
-            )
-        return known
+        return self._is_whole((digest, 0, tree), self._in_records, here=False)
 
     def holds(self, digest: Digest, size: int, *, tree: bool) -> bool:
         """Whether all of some content can be had on this machine, from the Store or from records."""
-        return self._holds(digest, size, tree, set(), 0)
+        return self._is_whole((digest, size, tree), {}, here=True)
 
-    def _holds(self, digest: Digest, size: int, tree: bool, seen: set[tuple[Digest, int, bool]], deep: int) -> bool:
-        if (digest, size, tree) in seen or self.store.has(digest, size, tree=tree):
+    def _is_whole(self, content: _Content, known: dict[_Content, bool], deep: int = 0, *, here: bool) -> bool:
+        """Whether records have all of some content, or `here` the Store what they lack. A listing may name another many times:
+        the answers are `known` then.
+        """
+        digest, size, tree = content
+        if content in known:
+            return known[content]
+        if here and self.store.has(digest, size, tree=tree):
             return True
-        # Content that went bad here is made again by running, which also shows whether it can be; see docs/architecture.md.
         oid = self.index.inline(digest)
-        if oid is None or self.store.is_quarantined(digest):
-            return False
-        entries = self._listing(digest, oid, deep) if tree else ()
-        if entries is None:
-            return False
-        for entry in entries:
-            if not self._holds(entry.digest, entry.size, entry.kind == "d", seen, deep + 1):
-                return False
-        seen.add((digest, size, tree))  # a listing may name another many times
-        return True
+        # Content that went bad here is made again by running, which also shows whether it can be; see docs/architecture.md.
+        if oid is None or (here and self.store.is_quarantined(digest)):
+            entries = None
+        else:
+            entries = self._listing(digest, oid, deep) if tree else ()
+        known[content] = entries is not None and all(
+            self._is_whole((entry.digest, entry.size, entry.kind == "d"), known, deep + 1, here=here)
+            for entry in entries
+        )
+        return known[content]
 
     def fetch_inline(self, outputs: Sequence[OutputRef]) -> list[OutputRef]:
         """Puts outputs that are in records into the Store; gives those still not there. IntegrityError when a record lies."""

@@ -96,11 +96,6 @@ class Remotes:
         """What is remembered of a remote."""
         return RemoteCache(self.ws.index, spec.identity)
 
-    @property
-    def offline(self) -> bool:
-        """Whether this is for a command that only looks, so that no store is asked."""
-        return self.ws.consent.offline
-
     def need_consent(self, specs: Iterable[RemoteSpec] | None = None) -> None:
         """TrustError unless the user lets this repository use these stores (all of them by default); see `consent`."""
         self.ws.consent.need_places([self.place(spec) for spec in (self.specs if specs is None else specs)])
@@ -135,13 +130,10 @@ class Remotes:
             except GitmlError as error:
                 self.failures.append(RemoteFailure(spec.name, error))
 
-    def says(self, output: OutputRef) -> bool:
-        """Whether a remote is known to have an output."""
-        return any(self.known(spec).lookup(output.digest) is True for spec in self.specs)
-
-    def worker_accessible_has(self, output: OutputRef) -> bool:
-        """Whether a remote that machines of a cluster may ask is known to have an output."""
-        return any(self.known(spec).lookup(output.digest) is True for spec in self.worker_accessible)
+    def says(self, output: OutputRef, specs: Iterable[RemoteSpec] | None = None) -> bool:
+        """Whether a remote, of `specs` if they are given, is known to have an output."""
+        asked = self.specs if specs is None else specs
+        return any(self.known(spec).lookup(output.digest) is True for spec in asked)
 
     def ask(self, outputs: Sequence[OutputRef]) -> set[Digest]:
         """Which of these a remote has, asked of one after the other in few requests, and remembered."""
@@ -178,10 +170,14 @@ class Remotes:
             tracked = {word: value for word, value in spec.options.items() if word not in own}
             self._places[spec.name] = place_of_store(spec._replace(options=tracked))
             return spec._replace(options={**spec.options, **own}) if own else spec
+        from gitml.git.lfs.endpoint import find_endpoint  # with the client of Git LFS, which few repositories need
+
         try:
-            return _resolved_lfs(self.ws, spec)
+            endpoint = find_endpoint(self.ws.location, spec.options.get("remote"))
         except InputError:
             return spec  # there is no Git remote yet: opening it says so
+        found = {_PLACE: endpoint.shown} | ({FROM: endpoint.source} if endpoint.source else {})
+        return spec._replace(options={**spec.options, **found})
 
     def _opened(self, spec: RemoteSpec) -> RemoteStore:
         if spec.scheme == LFS:
@@ -253,15 +249,6 @@ def _has_recent(ws: Workspace, remotes: Remotes, spec: RemoteSpec) -> bool:
     if not is_there:
         known.forget()
     return is_there
-
-
-def _resolved_lfs(ws: Workspace, spec: RemoteSpec) -> RemoteSpec:
-    """The spec with the place that its Git remote has now."""
-    from gitml.git.lfs.endpoint import find_endpoint  # with the client of Git LFS, which few repositories need
-
-    endpoint = find_endpoint(ws.location, spec.options.get("remote"))
-    found = {_PLACE: endpoint.shown} | ({FROM: endpoint.source} if endpoint.source else {})
-    return spec._replace(options={**spec.options, **found})
 
 
 def _open_lfs(ws: Workspace, spec: RemoteSpec) -> RemoteStore:
