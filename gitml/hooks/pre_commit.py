@@ -311,7 +311,11 @@ def _missing(
             if path not in told and not _is_there(source, path):
                 told.add(path)
                 whole = _whole(pipeline, path)
-                mistake = f"{what} {path!r} is not in the commit: {_how_to_add(ws, whole)}"
+                is_here = ws.location.worktree is not None and os.path.lexists(
+                    os.path.join(ws.location.worktree, whole)
+                )
+                mend = "git add it" if is_here else "fix the path, or add the file"
+                mistake = f"{what} {path!r} is not in the commit: {mend}"
                 yield whole, _in_pipeline(pipeline, text, path, mistake, step)
         try:
             code.find(step)
@@ -333,11 +337,6 @@ def _is_there(source: Source, path: str) -> bool:
         return source.lookup(path) is not None
     except InputError:
         return True  # in a submodule: there, if not for steps; a plan says so
-
-
-def _how_to_add(ws: Workspace, path: str) -> str:
-    here = ws.location.worktree is not None and os.path.lexists(os.path.join(ws.location.worktree, path))
-    return "git add it" if here else "fix the path, or add the file"
 
 
 def _left_out(ws: Workspace, source: Source, graph: Graph, pipeline: Pipeline) -> Iterator[str]:

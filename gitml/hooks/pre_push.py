@@ -47,19 +47,14 @@ class UnrunPipeline(NamedTuple):
 def unrun_pipelines(ws: Workspace, updates: Sequence[Update], remote: str) -> Iterator[UnrunPipeline]:
     """What the gate of the project, as each pushed branch's newest commit has it, does not let pass."""
     asked: set[str] = set()
-    for update, tip, gate in _gated(ws, updates):
+    for update, tip, gate in gated_branches(ws, updates):
         for commit in new_commits(ws, [update], remote) if gate == "every" else [tip]:
             if commit not in asked:
                 asked.add(commit)
                 yield from _unrun_at(ws, commit, update.ref)
 
 
-def is_gated(ws: Workspace, updates: Sequence[Update]) -> bool:
-    """Whether the gate has anything to say about one of the branches."""
-    return any(True for _ in _gated(ws, updates))
-
-
-def _gated(ws: Workspace, updates: Sequence[Update]) -> Iterator[tuple[Update, str, str]]:
+def gated_branches(ws: Workspace, updates: Sequence[Update]) -> Iterator[tuple[Update, str, str]]:
     """(branch, newest commit, which commits) of each branch that is gated."""
     for update in updates:
         tip = tip_of(ws, update)

@@ -150,10 +150,7 @@ def _taken(planner: Planner, plan: Plan, cluster: Cluster, most: int) -> list[Ou
     taken = results_to_take(planner, plan, few=True)
     size = sum(output.size for output in taken)
     if size >= most:
-        try:
-            cluster.join(from_outside=True)
-        except RemoteError as error:
-            raise _too_large(size, most, error) from error
+        _can_drive(cluster, size, most)
     return taken
 
 
@@ -163,13 +160,7 @@ def _send_ahead(cluster: Cluster, place: str, folder: str, most: int) -> tuple[s
     What is small enough to do so goes with the job too where nothing but the dashboard reaches the cluster.
     """
     size = size_of(folder)
-    if size < LIGHT:
-        return None
-    try:
-        cluster.join(from_outside=True)
-    except RemoteError as error:
-        if size >= most:
-            raise _too_large(size, most, error) from error
+    if size < LIGHT or not _can_drive(cluster, size, most):
         return None
     heavy = os.path.join(place, "heavy")
     split_bundle(folder, heavy)
@@ -178,12 +169,20 @@ def _send_ahead(cluster: Cluster, place: str, folder: str, most: int) -> tuple[s
     return node, path
 
 
-def _too_large(size: int, most: int, error: RemoteError) -> InputError:
-    what = f"the run takes {size_text(size)} along; the dashboard takes {size_text(most)}, and by other ways {error.message}"
-    hint = (
-        f"open port {CLIENT_PORT} of the head, submit from one of its machines, or gitml push to a remote store first"
-    )
-    return InputError(what, where=error.where, hint=hint)
+def _can_drive(cluster: Cluster, size: int, most: int) -> bool:
+    """Whether this machine reaches more than the dashboard, which takes at most `most` bytes. InputError where `size` is more."""
+    try:
+        cluster.join(from_outside=True)
+    except RemoteError as error:
+        if size < most:
+            return False
+        takes = f"the run takes {size_text(size)} along; the dashboard takes {size_text(most)}"
+        raise InputError(
+            f"{takes}, and by other ways {error.message}",
+            where=error.where,
+            hint=f"open port {CLIENT_PORT} of the head, submit from one of its machines, or gitml push to a remote store first",
+        ) from error
+    return True
 
 
 class _SubmitterSession(RaySession):

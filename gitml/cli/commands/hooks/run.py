@@ -178,7 +178,7 @@ def _limited(seconds: float) -> Iterator[None]:
 
 def _pre_push(session: Session, args: tuple[str, ...], _: str | None) -> int:
     """The gate, and what goes along."""
-    from gitml.hooks.pre_push import is_gated, unrun_pipelines, updates_of_framework, updates_to_send
+    from gitml.hooks.pre_push import gated_branches, unrun_pipelines, updates_of_framework, updates_to_send
 
     remote = args[0] if args else os.environ.get("PRE_COMMIT_REMOTE_NAME", "origin")
     updates = updates_of_framework(session.ws, os.environ)
@@ -205,7 +205,7 @@ def _pre_push(session: Session, args: tuple[str, ...], _: str | None) -> int:
         phrase = translate(error)
         where = f" ({phrase.where})" if phrase.where else ""
         _print(safe(f"the runs of these commits don't go along: {phrase.message}{where}"))
-        if is_gated(session.ws, updates):
+        if any(gated_branches(session.ws, updates)):
             _print("this project's gate refuses commits without them (git push --no-verify leaves it out)")
             return FAILED
         _print("gitml push sends them later")
