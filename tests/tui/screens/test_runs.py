@@ -226,12 +226,13 @@ async def test_where_one_was_is_found_again_and_no_run_is_left_out_unasked(ran: 
         assert (screen.filter, screen.query_one(LazyTable).count) == ("", 3)
         assert ui.app.theme == "gitml-light"
         await ui.press("down")
-        run = screen._current_id()
+        chosen = screen.selected_run()
+        assert chosen is not None
         ui.app.save_state()
     async with shown(ran.path, ran.env, state=memory) as ui:
         screen = ui.app.screen
         assert isinstance(screen, RunsPage)
-        assert (screen._current_id(), screen.query_one(LazyTable).cursor) == (run, 1)
+        assert (screen.selected_run(), screen.query_one(LazyTable).cursor) == (chosen, 1)
 
 
 @pytest.mark.parametrize("size", [(80, 24), (20, 5), (300, 80)])
