@@ -52,8 +52,9 @@ test: $(VENV)/dev.stamp $(VENV)/servers.stamp $(VENV)/azurite.stamp
 	$(PYTEST) $(MANY) -m "not cluster and not campaign" $(ARGS)
 
 # The local suite on the portable form of the platform, which other systems than Linux have: see gitml/platform.
+test-portable: export GITML_PLATFORM = posix
 test-portable: $(VENV)/dev.stamp $(VENV)/servers.stamp
-	GITML_PLATFORM=posix $(PYTEST) $(MANY) -m "not cluster and not campaign" $(ARGS)
+	$(PYTEST) $(MANY) -m "not cluster and not campaign" $(ARGS)
 
 test-root: $(VENV)/dev.stamp $(VENV)/servers.stamp
 	$(PYTEST) $(MANY) -m "root and not cluster" $(ARGS)
