@@ -96,18 +96,20 @@ def _receive(remote: RemoteStore, item: StoredObject, part: _Part, moved: Callab
         at = 0
     download = remote.get(item, at)
     with Guard(part.path), closing(GrowingFileHash(part.fd)) as hashing:
+        at, chunks = download.start, download.chunks
+        moved(at)
         if download.file is not None:
-            moved(at)
-            with closing_fd(download.file):
+            try:
                 while at < item.size and (count := copy_in_kernel(download.file, part.fd, at)):
                     at += count
                     hashing.upto(at)
                     moved(count)
-            chunks = remote.get(item, at).chunks if at < item.size else iter(())  # what the kernel can't copy
-        else:
-            chunks = download.chunks
-            at = download.start
-            moved(at)
+            except BaseException:
+                os.close(download.file)
+                raise
+            if at > download.start or at == item.size:  # else the kernel can't copy here, and the chunks are the file
+                os.close(download.file)
+                chunks = remote.get(item, at).chunks if at < item.size else iter(())
         os.ftruncate(part.fd, at)
         os.lseek(part.fd, at, os.SEEK_SET)
         hashing.upto(at)
