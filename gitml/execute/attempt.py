@@ -18,7 +18,8 @@ from gitml.core.records.record import MACHINE
 from gitml.core.secrets.mask import Mask
 from gitml.core.secrets.seals import opened
 from gitml.errors import GitmlError, Guard, InputError, how_to_mend
-from gitml.execute.environments.environments import RealizedEnvironment, missing_program_hint, other_python
+from gitml.execute.environments.programs import missing_program_hint, other_python
+from gitml.execute.environments.software import RealizedEnvironment
 from gitml.execute.environments.variables import command_line, find_program, search_path, variables_of
 from gitml.execute.interfaces import WorkerServices
 from gitml.execute.log import Log, mask_of

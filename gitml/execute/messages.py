@@ -8,7 +8,7 @@ from typing import Any
 
 from gitml.core.model.action import decode_action
 from gitml.core.model.digest import Digest, parse_digest
-from gitml.core.model.environment import Environment, EnvironmentSource
+from gitml.core.model.environment import Environment, EnvironmentSource, spec_from_json
 from gitml.core.model.guarantees import network_of
 from gitml.core.model.protocols import Task, TaskFinished
 from gitml.core.model.resources import ONE_CPU
@@ -66,8 +66,9 @@ def encode_task(task: Task, *, with_environment: bool) -> dict[str, Any]:
     """A Task for a worker, that keeps the environments it was sent."""
     environment: list[Any] = [task.environment.digest]
     if with_environment:
-        name, content = task.environment.source
-        environment += [task.environment.description, name, None if content is None else content.decode("latin-1")]
+        spec, files = task.environment.source
+        sent = [[path, content.decode("latin-1")] for path, content in files]
+        environment += [task.environment.description, spec.as_json(), sent]
     return {
         "op": "run",
         "attempt": task.attempt,
@@ -89,8 +90,9 @@ def decode_task(message: dict[str, Any], environments: dict[Digest, Environment]
     try:
         digest, *rest = message["environment"]
         if rest:
-            description, name, text = rest
-            source = EnvironmentSource(name, None if text is None else text.encode("latin-1"))
+            description, spec, sent = rest
+            files = tuple([(path, text.encode("latin-1")) for path, text in sent])
+            source = EnvironmentSource(spec_from_json(spec), files)
             environments[digest] = Environment(digest, description, source)
         return Task(
             message["attempt"],

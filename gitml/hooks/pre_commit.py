@@ -13,7 +13,7 @@ from typing import NamedTuple
 from gitml.analysis.lock import resolve_lock
 from gitml.core.config.project import PATH as CONFIG
 from gitml.core.config.project import Config, Hooks, matches
-from gitml.core.kinds.environment_kinds import environment_file
+from gitml.core.kinds.environment_kinds import environment_files, script_of
 from gitml.core.language.diagnostics import Diagnostic, SpecError
 from gitml.core.language.params import Param, bind_params
 from gitml.core.language.parse import parse_pipeline
@@ -304,9 +304,9 @@ def _missing(
     code = CodeFinder(source, ws.index)
     for step in graph.steps.values():
         wanted = {binding.path: f"input {binding.name!r}" for binding in step.inputs if binding.path is not None}
-        file = environment_file(step.settings.environment)
-        if file is not None and step.module is None:
-            wanted[file] = "environment"
+        if step.module is None:
+            files = environment_files(script_of(step.settings.environment, step.argv))
+            wanted.update({path: "environment" for path, required in files if required})
         for path, what in wanted.items():
             if path not in told and not _is_there(source, path):
                 told.add(path)

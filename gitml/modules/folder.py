@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from gitml import layout
-from gitml.core.kinds.environment_kinds import environment_file
+from gitml.core.kinds.environment_kinds import environment_files
 from gitml.core.language.diagnostics import Diagnostic, SpecError
 from gitml.core.language.spec import ModuleSpec
 from gitml.core.model.protocols import Source
@@ -96,9 +96,9 @@ def check_folder(folder: str) -> ModuleSpec:
     if data is None:
         raise InputError(f"no {FILE} here", where=folder, hint="start one: gitml module init DIR")
     spec = parse_module(data, path)
-    file = environment_file(spec.settings.environment)
-    if file is not None and not os.path.isfile(os.path.join(folder, file)):
-        raise _missing_environment(file, path)
+    for file, required in environment_files(spec.settings.environment):
+        if required and not os.path.isfile(os.path.join(folder, file)):
+            raise _missing_environment(file, path)
     return spec
 
 
@@ -110,10 +110,9 @@ def load_spec(objects: Objects, content_oid: str, path: str = FILE) -> ModuleSpe
     if entry is None or entry.mode not in ("100644", "100755"):
         raise InputError(f"no {FILE} in this folder", where=path, hint="start one: gitml module init DIR")
     spec = parse_module(read_checked(objects, entry.oid, "blob"), path)
-    file = environment_file(spec.settings.environment)
-    if file is not None:
+    for file, required in environment_files(spec.settings.environment):
         found = source.lookup(file)
-        if found is None or found.is_tree:
+        if required and (found is None or found.is_tree):
             raise _missing_environment(file, path)
     return spec
 

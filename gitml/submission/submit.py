@@ -25,7 +25,7 @@ from gitml.engine.planning.planner import Planner, policy_for
 from gitml.engine.planning.request import Origin, RunRequest
 from gitml.engine.run import consented, head_of, refuse_blocked
 from gitml.errors import InputError, RemoteError
-from gitml.execute.environments.environments import EnvironmentQuery
+from gitml.execute.environments.software import EnvironmentQuery
 from gitml.git.revisions import IdentQuery
 from gitml.history.submissions import Submission, forget_submission, note_submission
 from gitml.submission.bundle import (

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from gitml.core.kinds import environment_kinds
-from gitml.core.kinds.environment_kinds import EnvironmentKind
+from gitml.core.kinds.environment_kinds import EnvironmentFile, EnvironmentKind
 from gitml.core.language.diagnostics import SpecError
 from gitml.core.model.environment import Environment, environment_of
 from gitml.errors import InputError
 from gitml.execute.environments import environments
-from gitml.execute.environments.environments import EnvironmentQuery, Environments, RealizedEnvironment
+from gitml.execute.environments.software import EnvironmentQuery, MachineSoftware, RealizedEnvironment
 from gitml.execute.process import StopRequests
 from tests.kit.projects.project import Project, outcomes, reasons
 
@@ -29,7 +29,11 @@ def parse_toy(text: str) -> tuple[str, str | None]:
     return text, None if text[len(PREFIX) :].isidentifier() else f"{text!r} names no toy"
 
 
-TOY = EnvironmentKind(lambda text: text.startswith(PREFIX), parse_toy, lambda name: f"toys/{name[len(PREFIX) :]}.sh")
+def script_of_toy(name: str) -> EnvironmentFile:
+    return EnvironmentFile(f"toys/{name[len(PREFIX) :]}.sh")
+
+
+TOY = EnvironmentKind(lambda text: text.startswith(PREFIX), parse_toy, lambda spec: (script_of_toy(spec.name),))
 """``toy:NAME``, the part that is pure."""
 
 
@@ -39,23 +43,23 @@ class ToyProvider:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def identify(self, here: Environments, query: EnvironmentQuery) -> Environment:
+    def identify(self, here: MachineSoftware, query: EnvironmentQuery) -> Environment:
         source = query.source
-        content = source.content or b""
+        content = source.file(script_of_toy(source.spec.name).path) or b""
         if not content.startswith(b"#!"):
-            raise InputError("a toy is a script", where=source.name)
+            raise InputError("a toy is a script", where=source.spec.name)
         return environment_of({"kind": "toy", "script": f"sha256:{hashlib.sha256(content).hexdigest()}"}, source)
 
-    def path_folders(self, here: Environments, environment: Environment) -> tuple[str, ...] | None:
+    def path_folders(self, here: MachineSoftware, environment: Environment) -> tuple[str, ...] | None:
         place = self._place(environment)
         return (str(place),) if place.exists() else None
 
     def realize(
-        self, here: Environments, environment: Environment, stop: StopRequests, report: Callable[[str], None]
+        self, here: MachineSoftware, environment: Environment, stop: StopRequests, report: Callable[[str], None]
     ) -> RealizedEnvironment:
         place = self._place(environment)
         os.makedirs(place, exist_ok=True)
-        (place / "greet").write_bytes(environment.source.content or b"")
+        (place / "greet").write_bytes(environment.source.files[0][1])
         (place / "greet").chmod(0o755)
         return RealizedEnvironment((str(place),), (str(place),), None)
 

@@ -24,7 +24,7 @@ from gitml.core.model.result import Cost, OutputRef
 from gitml.engine.execution.executor_kind import ExecutorKind, TargetSession
 from gitml.engine.execution.executor_kinds import EXECUTOR_KINDS, register, target_states
 from gitml.engine.planning.load import load
-from gitml.execute.environments.environments import EnvironmentQuery
+from gitml.execute.environments.software import EnvironmentQuery
 from gitml.workspace import Workspace
 from tests.kit.projects.project import Project
 

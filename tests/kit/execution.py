@@ -12,7 +12,7 @@ from typing import Any
 
 from gitml.core.model.action import Action, ActionInput, ActionOutput, CodeFile, Scalar
 from gitml.core.model.digest import Digest
-from gitml.core.model.environment import Environment, EnvironmentSource, environment_of
+from gitml.core.model.environment import Environment, EnvironmentSource, EnvironmentSpec, environment_of
 from gitml.core.model.protocols import Task, TaskEvent, TaskFinished
 from gitml.core.model.resources import Resources
 from gitml.execute.environments.environments import Environments
@@ -34,7 +34,7 @@ GIT_ENV = {
     "GIT_COMMITTER_NAME": "A",
     "GIT_COMMITTER_EMAIL": "a@example.com",
 }
-ON_HOST = EnvironmentSource("host")
+ON_HOST = EnvironmentSource(EnvironmentSpec())
 HOST = environment_of(
     {"kind": "host", "platform": "test", "python": None, "distributions": [], "programs": {}}, ON_HOST
 )

@@ -6,12 +6,10 @@ import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TypeVar
 
-from gitml.core.kinds.environment_kinds import parse_environment
 from gitml.core.language.diagnostics import Diagnostic, nearest
 from gitml.core.language.expression import NAME, ExpressionError, Template, parse_template
 from gitml.core.language.yaml_document import Node
 from gitml.core.model.guarantees import NETWORKS, Network, network_of
-from gitml.core.model.step_settings import HOST
 
 DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|min|h|d)?\Z")
 _SECONDS = {None: 1, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
@@ -168,20 +166,6 @@ class Fields:
     def network(self, node: Node, what: str) -> Network:
         """How much of the network is asked for."""
         return network_of(self.one_of(node, what, NETWORKS) or "")
-
-    def environment(self, node: Node, what: str) -> str:
-        """The name of an environment of one of ENVIRONMENT_KINDS."""
-        if node.is_mapping:
-            kinds = ", ".join(list(node.value)[:3])
-            self.report(node, f"{what} is `host` or the path of a locked requirements file, no mapping ({kinds})")
-            return HOST
-        text = self.text_of(node, what)
-        if text is None:
-            return HOST
-        name, mistake = parse_environment(text)
-        if mistake is not None:
-            self.report(node, mistake)
-        return name
 
     def target(self, node: Node, what: str) -> str:
         """The name of a target; whether there is such a target is known where `gitml.yaml` is."""

@@ -10,8 +10,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from gitml.core.kinds.environment_kinds import ENVIRONMENT_KINDS
 from gitml.core.kinds.port_kinds import PORT_KINDS
 from gitml.core.language import fields as values
+from gitml.core.language.environment_field import OPTIONS, read_environment
 from gitml.core.language.expression import NAME
 from gitml.core.language.fields import Fields
 from gitml.core.language.params import TYPES
@@ -187,6 +189,12 @@ def _count(fields: Fields, node: Node, what: str) -> int | None:
     return fields.whole(node, what, least=1, most=MAX_GANG)
 
 
+def _environment() -> Schema:
+    texts = {"python": WORD, "groups": listed(WORD), "extras": listed(WORD), "host": listed(WORD)}
+    properties = {name: texts.get(name, WORD) for name in (*ENVIRONMENT_KINDS, *OPTIONS)}
+    return {"anyOf": [WORD, {"type": "object", "additionalProperties": False, "properties": properties}]}
+
+
 PARAMS: Schema = by_name({"anyOf": [SCALAR, mapping(PARAM_KEYS)]})
 ENV: Schema = by_text({"type": ["string", "number", "boolean", "null"]})
 _COUNT = number(least=1, most=MAX_GANG, whole=True)
@@ -196,7 +204,7 @@ _INHERITED = "that of the pipeline"
 # Keys that more than one file has
 HELP = Key("help", "a sentence for people", TEXT)
 OUTPUTS = Key("outputs", "what the step makes, by name", lambda: ports(PORT_KEYS), "nothing")
-ENVIRONMENT = Key("environment", "`host` or a requirements file", TEXT, _INHERITED, Fields.environment)
+ENVIRONMENT = Key("environment", "what its programs are", _environment, _INHERITED, read_environment)
 SANDBOX = Key(
     "sandbox", "`strict` or `normal`", one_of(("strict", "normal")), _INHERITED, Fields.sandbox, setting="strict"
 )

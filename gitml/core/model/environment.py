@@ -12,12 +12,68 @@ FORMAT = 2  # of a description; those without a format are of version 1
 _DEEPEST = 32  # collections in each other: packages of one name beside each other are
 
 
-class EnvironmentSource(NamedTuple):
-    """What a step names as its environment: the `name` that the pipeline has, and the `content` of the file of the commit that
-    defines it, None where no file does. It is all that a machine needs to identify the environment."""
+HOST = "host"
+REQUIREMENTS = "requirements"
 
-    name: str
-    content: bytes | None = None
+
+class EnvironmentSpec(NamedTuple):
+    """What ``environment:`` says, in normal form: a `kind` of `core.kinds.environment_kinds`, and the `name` of one of that kind.
+
+    The name is the path of a file of the commit, or what else names it (an image, the folder of a venv). `options` are sorted by
+    name; their values are text, or tuples of text.
+    """
+
+    kind: str = HOST
+    name: str = ""
+    options: tuple[tuple[str, Any], ...] = ()
+
+    def option(self, name: str) -> Any:
+        """The value of an option; None where it is not given."""
+        return next((value for given, value in self.options if given == name), None)
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """The value of an option that is a list; empty where it is not given."""
+        return tuple(self.option(name) or ())
+
+    def as_json(self) -> Any:
+        """JSON data from which `spec_from_json` makes it again: text for what 0.1.0 knew."""
+        if not self.options and self.kind in (HOST, REQUIREMENTS):
+            return self.name or self.kind
+        options = {name: list(value) if isinstance(value, tuple) else value for name, value in self.options}
+        return {"kind": self.kind, "name": self.name, **({"options": options} if options else {})}
+
+    def __str__(self) -> str:
+        """As people are shown it: ``uv.lock (groups: train)``."""
+        said = [f"{name}: {', '.join(value) if isinstance(value, tuple) else value}" for name, value in self.options]
+        return (self.name or self.kind) + (f" ({'; '.join(said)})" if said else "")
+
+
+ON_HOST = EnvironmentSpec()
+"""What a machine has installed, all of it."""
+
+
+def spec_from_json(raw: Any) -> EnvironmentSpec:
+    """The inverse of `EnvironmentSpec.as_json`; TypeError, KeyError or AttributeError for what is none."""
+    if isinstance(raw, str):
+        return ON_HOST if raw == HOST else EnvironmentSpec(REQUIREMENTS, raw)
+    options = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in raw.get("options", {}).items()
+    }
+    return EnvironmentSpec(raw["kind"], raw["name"], tuple(sorted(options.items())))
+
+
+class EnvironmentSource(NamedTuple):
+    """What a step names as its environment, and the `files` of the commit that define it, as (path, content).
+
+    It is all that a machine needs to identify the environment, and to build it.
+    """
+
+    spec: EnvironmentSpec
+    files: tuple[tuple[str, bytes], ...] = ()
+
+    def file(self, path: str) -> bytes | None:
+        """The content of the file at `path`; None where the commit has none."""
+        return next((content for name, content in self.files if name == path), None)
 
 
 class Environment(NamedTuple):

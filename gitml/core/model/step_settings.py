@@ -9,21 +9,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from gitml.core.model.environment import ON_HOST, EnvironmentSpec, spec_from_json
 from gitml.core.model.guarantees import FULL, Network
 from gitml.core.model.resources import ONE_CPU, Resources
 
-HOST = "host"
-REQUIREMENTS = "requirements"
 ALONE = (1, 1)
 
 
 class StepSettings(NamedTuple):
-    """How one step runs. `environment` is ``host`` or a requirements file, `target` empty where nothing names one.
+    """How one step runs. `target` is empty where nothing names one.
 
     `timeout` is in seconds. `nodes` and `processes` (on each) are those of a gang.
     """
 
-    environment: str = HOST
+    environment: EnvironmentSpec = ON_HOST
     strict: bool = False
     network: Network = FULL
     target: str = ""
@@ -47,7 +46,10 @@ class StepSettings(NamedTuple):
         """JSON data of what is not usual, None where everything is."""
         if self == USUAL:
             return None
-        return {name: value for name, value in self._asdict().items() if value != getattr(USUAL, name)}
+        given = {name: value for name, value in self._asdict().items() if value != getattr(USUAL, name)}
+        if "environment" in given:
+            given["environment"] = self.environment.as_json()
+        return given
 
 
 USUAL = StepSettings()
@@ -57,8 +59,12 @@ def settings_from_json(raw: dict[str, Any] | None) -> StepSettings:
     """The inverse of `StepSettings.as_json`."""
     if raw is None:
         return USUAL
-    resources = {"resources": Resources(*raw["resources"])} if "resources" in raw else {}
-    return USUAL._replace(**{**raw, **resources})
+    given = dict(raw)
+    if "resources" in given:
+        given["resources"] = Resources(*given["resources"])
+    if "environment" in given:
+        given["environment"] = spec_from_json(given["environment"])
+    return USUAL._replace(**given)
 
 
 class KeyedSetting(NamedTuple):

@@ -14,7 +14,7 @@ from gitml.core.model.protocols import Executor
 from gitml.core.model.resources import Machine, Resources
 from gitml.core.planner.plan import PartProblem
 from gitml.errors import GitmlError, InputError
-from gitml.execute.environments.environments import EnvironmentQuery
+from gitml.execute.environments.software import EnvironmentQuery
 from gitml.workspace import Workspace
 
 if TYPE_CHECKING:

@@ -13,7 +13,8 @@ from gitml.core.model.graph import GraphStep
 from gitml.core.model.resources import Machine, Resources
 from gitml.core.planner.plan import PartProblem
 from gitml.engine.execution.executor_kind import ExecutorKind, TargetSession, TargetState
-from gitml.execute.environments.environments import EnvironmentQuery, Environments
+from gitml.execute.environments.environments import Environments
+from gitml.execute.environments.software import EnvironmentQuery
 from gitml.git.objects.reader import Objects
 from gitml.store.local.store import LocalStore
 from gitml.workspace import KnownFacts, Workspace, open_workspace

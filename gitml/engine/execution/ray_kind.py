@@ -26,7 +26,7 @@ from gitml.engine.execution.executor_kind import (
     TargetState,
 )
 from gitml.errors import GitmlError, InputError, RemoteError, TrustError
-from gitml.execute.environments.environments import EnvironmentQuery, NotInspectedError
+from gitml.execute.environments.software import EnvironmentQuery, NotInspectedError
 from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -244,8 +244,8 @@ class RaySession(TargetSession):
         import hashlib
 
         ray: RayTarget = target.options
-        name, content = query.source
-        source = name if content is None else hashlib.sha256(content).hexdigest()
+        spec, files = query.source
+        source = [spec.as_json(), [[path, hashlib.sha256(content).hexdigest()] for path, content in files]]
         said = [FORMAT, ray.name, ray.address, self._meant(ray), request, source, query.programs]
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 

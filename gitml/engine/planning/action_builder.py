@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gitml.core.kinds.environment_kinds import environment_file
+from gitml.core.kinds.environment_kinds import environment_files, script_of, told_by_content
 from gitml.core.model.action import ActionInput, CodeFile
-from gitml.core.model.environment import Environment, EnvironmentSource
+from gitml.core.model.environment import Environment, EnvironmentSource, EnvironmentSpec
 from gitml.core.model.graph import Binding, GraphStep
 from gitml.core.model.links import LinkError, resolve_path
 from gitml.core.model.protocols import Entry, Source
@@ -19,7 +19,7 @@ from gitml.core.planner.plan import ActionParts, PartProblem, PendingInput, Unco
 from gitml.engine.execution.executor_kinds import RunTargets
 from gitml.engine.planning.load import Loaded
 from gitml.errors import InputError
-from gitml.execute.environments.environments import EnvironmentQuery, NotInspectedError
+from gitml.execute.environments.software import EnvironmentQuery, NotInspectedError
 from gitml.git.objects.source import TreeSource
 from gitml.git.worktree.snapshot import WorkTree, WorkTreeFolder
 from gitml.workspace import Workspace
@@ -104,7 +104,7 @@ class ActionBuilder:
         request = session.request(target, step)
         # what a passed-on PYTHONPATH leads to is imported, so it counts by content, not by the name alone
         path = self.ws.environ.get("PYTHONPATH", "") if ("PYTHONPATH", None) in step.env else ""
-        question = (step.module, step.settings.environment, programs, path)
+        question = (step.module, script_of(step.settings.environment, step.argv), programs, path)
         known = (question, session.environment_scope(target, request))
         if known not in self.environments:
             answer: FoundEnvironment
@@ -125,17 +125,19 @@ class ActionBuilder:
         return self.environments[known]
 
     def _environment_query(
-        self, module: str | None, name: str, programs: tuple[str, ...], python_path: str
+        self, module: str | None, spec: EnvironmentSpec, programs: tuple[str, ...], python_path: str
     ) -> EnvironmentQuery:
         """InputError for an environment file that is not in the commit."""
-        file = environment_file(name)
-        source = EnvironmentSource(name)
-        if file is not None:
-            entry = self._files(module).lookup(file)
-            if entry is None or entry.is_tree or entry.is_submodule:
-                raise InputError(f"environment file {file!r} is not in the commit", hint=self._why_missing(file))
-            source = EnvironmentSource(name, self.source.read(entry.oid))
-        return EnvironmentQuery(source, programs, python_path)
+        files = []
+        for path, required in environment_files(spec):
+            entry = self._files(module).lookup(path)
+            if entry is not None and not entry.is_tree and not entry.is_submodule:
+                files.append((path, self.source.read(entry.oid)))
+            elif required:
+                raise InputError(f"environment file {path!r} is not in the commit", hint=self._why_missing(path))
+        if files:
+            spec = told_by_content(spec, files[0][1])
+        return EnvironmentQuery(EnvironmentSource(spec, tuple(files)), programs, python_path)
 
     def _code(self, step: GraphStep, environment: FoundEnvironment) -> FoundCode:
         repository = environment.description.get("repository") if isinstance(environment, Environment) else None

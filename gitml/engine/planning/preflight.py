@@ -17,7 +17,7 @@ from gitml.core.model.graph import GraphStep
 from gitml.core.model.guarantees import FULL, Network
 from gitml.core.model.protocols import Source
 from gitml.core.planner.plan import PartProblem
-from gitml.execute.environments.environments import missing_program_hint
+from gitml.execute.environments.programs import missing_program_hint
 from gitml.execute.environments.variables import find_program, missing_variable_hint
 from gitml.platform.current import platform
 from gitml.workspace import Workspace

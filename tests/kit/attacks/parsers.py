@@ -14,6 +14,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+from gitml.execute.environments.requirements import parse_requirements
+
 from gitml.cluster.connect.head_client import grows_the_old_way, versions_in
 from gitml.cluster.content.messages import decode_report, decode_request
 from gitml.cluster.environment_probe import description_in, refusal_in
@@ -49,7 +51,6 @@ from gitml.core.text.image_header import picture_of
 from gitml.core.text.metrics_file import read_metrics
 from gitml.core.text.plot_data import can_be_plot, parse_plot
 from gitml.errors import GitmlError, InputError, RemoteError
-from gitml.execute.environments.requirements import parse_requirements
 from gitml.execute.messages import Frames, decode_task, finished_from_json, frame
 from gitml.execute.sandbox.sandbox import is_pointer, pointed_at
 from gitml.git.command import Location

@@ -11,13 +11,18 @@ from pathlib import Path
 import pytest
 
 import gitml
-from gitml.core.model.environment import EnvironmentSource
+from gitml.core.model.environment import REQUIREMENTS, EnvironmentSource, EnvironmentSpec
 from gitml.errors import InputError
 from gitml.execute.environments.environments import Environments
 from tests.kit.execution import ON_HOST, ExecutionBench, MemoryFacts, finish
 from tests.kit.patience import PATIENCE
 
 OLD = time.time() - 1000
+
+
+def requirements_at(path: str, content: bytes) -> EnvironmentSource:
+    """A requirements file of a commit."""
+    return EnvironmentSource(EnvironmentSpec(REQUIREMENTS, path), ((path, content),))
 
 
 @pytest.fixture
@@ -246,7 +251,7 @@ def test_a_locked_environment_has_python_where_the_machine_has_only_python3(
     (tmp_path / "bench").mkdir()
     bench = ExecutionBench(tmp_path / "bench", {**offline, "PATH": str(only_python3)})
     try:
-        locked = bench.services().environments.identify(EnvironmentSource("r.txt", b"leaf==1.0\n"), ("python",))
+        locked = bench.services().environments.identify(requirements_at("r.txt", b"leaf==1.0\n"), ("python",))
         for program in ("python", "python3"):
             done = finish(bench.executor(), bench.task(program, "-c", "import leaf", environment=locked))
             assert done.outcome == "done", bench.log(done)
@@ -256,15 +261,15 @@ def test_a_locked_environment_has_python_where_the_machine_has_only_python3(
 
 def test_a_locked_environment_is_named_by_its_requirements_and_python(tmp_path: Path, venv: Path) -> None:
     look = environments(tmp_path, venv)
-    one = look.identify(EnvironmentSource("r.txt", b"leaf==1.0\ntree==2.0\n"))
-    assert one.digest == look.identify(EnvironmentSource("elsewhere.txt", b"# c\ntree==2.0\nleaf==1.0")).digest
-    assert one.digest != look.identify(EnvironmentSource("r.txt", b"leaf==1.1\ntree==2.0\n")).digest
+    one = look.identify(requirements_at("r.txt", b"leaf==1.0\ntree==2.0\n"))
+    assert one.digest == look.identify(requirements_at("elsewhere.txt", b"# c\ntree==2.0\nleaf==1.0")).digest
+    assert one.digest != look.identify(requirements_at("r.txt", b"leaf==1.1\ntree==2.0\n")).digest
     assert one.described()["distributions"] == ("leaf 1.0", "tree 2.0")
     assert "distributions" not in one.description
     assert one.description["python"] == "CPython {}.{}".format(*sys.version_info[:2])
     assert (
-        look.identify(EnvironmentSource("r.txt", b"leaf==1.0"), ("bash",)).digest
-        != look.identify(EnvironmentSource("r.txt", b"leaf==1.0")).digest
+        look.identify(requirements_at("r.txt", b"leaf==1.0"), ("bash",)).digest
+        != look.identify(requirements_at("r.txt", b"leaf==1.0")).digest
     )
 
 
@@ -273,7 +278,7 @@ def test_steps_run_in_the_environment_that_is_built_once(tmp_path: Path, venv: P
     bench = ExecutionBench(tmp_path / "bench", {**offline, "PATH": f"{venv}/bin:/usr/bin:/bin"})
     try:
         look = bench.services().environments
-        locked = look.identify(EnvironmentSource("r.txt", b"tree==2.0\nleaf==1.0\n"))
+        locked = look.identify(requirements_at("r.txt", b"tree==2.0\nleaf==1.0\n"))
         assert look.path_of(locked) is None
         executor = bench.executor()
         script = "import leaf, tree, sys; print(leaf.VERSION, tree.VERSION, sys.prefix)"
@@ -294,7 +299,7 @@ def test_a_strict_step_may_read_its_environment(tmp_path: Path, venv: Path, offl
     (tmp_path / "bench").mkdir()
     bench = ExecutionBench(tmp_path / "bench", {**offline, "PATH": f"{venv}/bin:/usr/bin:/bin"})
     try:
-        locked = bench.services().environments.identify(EnvironmentSource("r.txt", b"leaf==1.0\n"))
+        locked = bench.services().environments.identify(requirements_at("r.txt", b"leaf==1.0\n"))
         strict = finish(bench.executor(), bench.task("python", "-c", "import leaf", environment=locked, strict=True))
         assert strict.outcome == "done", bench.log(strict)
     finally:
@@ -305,7 +310,7 @@ def test_two_tasks_that_need_one_environment_build_it_once(tmp_path: Path, venv:
     (tmp_path / "bench").mkdir()
     bench = ExecutionBench(tmp_path / "bench", {**offline, "PATH": f"{venv}/bin:/usr/bin:/bin"})
     try:
-        locked = bench.services().environments.identify(EnvironmentSource("r.txt", b"leaf==1.0\n"))
+        locked = bench.services().environments.identify(requirements_at("r.txt", b"leaf==1.0\n"))
         executor = bench.executor()
         tasks = [bench.task("python", "-c", "import leaf", environment=locked) for _ in range(2)]
         for task in tasks:
@@ -328,7 +333,7 @@ def test_what_cannot_be_built_is_told_and_leaves_nothing(
     (tmp_path / "bench").mkdir()
     bench = ExecutionBench(tmp_path / "bench", {**offline, "PATH": f"{venv}/bin:/usr/bin:/bin"})
     try:
-        locked = bench.services().environments.identify(EnvironmentSource("r.txt", text))
+        locked = bench.services().environments.identify(requirements_at("r.txt", text))
         finished = bench.run("true", environment=locked)
         assert finished.outcome == "failed"
         assert words in (finished.error or "")

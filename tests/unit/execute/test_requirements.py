@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from gitml.errors import InputError
-from gitml.execute.environments.requirements import parse_requirements
+from gitml.execute.environments.locks.requirements import parse_requirements
 
 A, B = "a" * 64, "b" * 64
 
@@ -81,19 +81,14 @@ def test_utf_16_is_read_by_its_mark() -> None:
     [
         (
             "name: x\ndependencies: [python=3.11]\n",
-            "this is a conda environment",
-            "gitml takes locked requirements files only",
+            "this is a conda environment, which does not lock its packages",
+            "gitml env lock env/r.txt",
         ),
-        (
-            "# platform: linux-64\n@EXPLICIT\nhttps://c/x.conda\n",
-            "this is an explicit list of conda",
-            "requirements.in",
-        ),
-        ("[project]\nname = 'x'\n", "this is a TOML file", "uv pip compile pyproject.toml"),
+        ("[project]\nname = 'x'\n", "this is a TOML file", "environment: {uv: FILE}"),
         (
             "a>=1\nb==1\nc\n",
             "a is not pinned to one version (and 1 more line is not locked)",
-            "uv pip compile env/r.txt -o env/r.lock.txt",
+            "gitml env lock env/r.txt",
         ),
         (
             "-e .\na\nb\n",

@@ -51,7 +51,7 @@ def test_everything_a_module_can_say_is_read():
     assert spec.outputs == (Port("card", "file", ("cards/card.md",)), Port("scores", "metrics"))
     assert spec.params["depth"] == Param("depth", "int", 2, 1, 9)
     assert spec.params["who"].default is None
-    assert spec.settings.environment == "requirements.txt"
+    assert str(spec.settings.environment) == "requirements.txt"
     assert (spec.settings.resources.cpus, spec.settings.resources.memory) == (2, 1 << 30)
     manifest = manifest_of(spec)
     assert [p.name for p in manifest.interface.inputs] == ["model", "rules"]

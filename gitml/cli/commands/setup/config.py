@@ -24,7 +24,7 @@ def command(session: Session, rev: str | None) -> None:
     settings: dict[str, Any] = {
         "defaults.pipeline": config.pipeline,
         "defaults.experiment": config.experiment,
-        "defaults.environment": config.defaults.environment,
+        "defaults.environment": config.defaults.environment.as_json(),
         "defaults.sandbox": "strict" if config.defaults.strict else "normal",
         "defaults.network": config.defaults.network,
         **{f"targets.local.{name}": value for name, value in config.local.items()},

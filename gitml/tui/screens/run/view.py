@@ -206,7 +206,7 @@ def _environment(text: Table, detail: StepDetails | None, planned: GraphStep | N
     described = detail.environment if detail is not None else None
     if described is None:
         if planned is not None:
-            _fact(text, "environment", safe(planned.settings.environment))
+            _fact(text, "environment", safe(str(planned.settings.environment)))
         return
     python = described.get("python")
     head = ", ".join(safe(str(part)) for part in (described.get("kind"), described.get("platform"), python) if part)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -13,6 +14,7 @@ from gitml.core.language.expand import build_graph
 from gitml.core.language.expression import Ref
 from gitml.core.language.parse import parse_pipeline
 from gitml.core.language.spec import Pipeline, Port
+from gitml.core.model.environment import REQUIREMENTS, EnvironmentSpec, spec_from_json
 from gitml.core.model.resources import Resources
 from gitml.core.model.step_settings import USUAL, StepSettings
 
@@ -94,7 +96,7 @@ def test_everything_that_can_be_said_is_read() -> None:
     assert make.matrix == (("m", ("svm", 0.1, True)),)
     assert make.env == (("A", (Ref("matrix", "m"),)), ("B", ("2",)), ("C", ("true",)), ("TOKEN", None))
     assert (
-        make.settings.environment,
+        str(make.settings.environment),
         make.settings.strict,
         make.settings.retries,
         make.settings.timeout,
@@ -104,7 +106,7 @@ def test_everything_that_can_be_said_is_read() -> None:
     assert make.code == (("conf/",), ("src/*.sql",))
     assert make.outputs == (Port("o", "directory"), Port("fixed", "metrics", ("metrics/", Ref("matrix", "m"), ".json")))
     assert use.words == (("cat",), (Ref("steps", "make", "o", "*"),), (Ref("outputs", "x"),))
-    assert (use.settings.environment, use.settings.strict, use.settings.reuse, use.settings.timeout, use.after) == (
+    assert (str(use.settings.environment), use.settings.strict, use.settings.reuse, use.settings.timeout, use.after) == (
         "env/requirements.txt", True, True, None, ("make",),
     )  # fmt: skip
     assert shell.shell == "bash"
@@ -112,8 +114,8 @@ def test_everything_that_can_be_said_is_read() -> None:
 
 
 def test_defaults_of_the_project_hold_where_the_file_says_nothing() -> None:
-    step = parse(steps("run: x"), StepSettings("env.txt", True)).steps["a"]
-    assert (step.settings.environment, step.settings.strict) == ("env.txt", True)
+    step = parse(steps("run: x"), StepSettings(EnvironmentSpec(REQUIREMENTS, "env.txt"), True)).steps["a"]
+    assert (str(step.settings.environment), step.settings.strict) == ("env.txt", True)
 
 
 def test_all_mistakes_are_told_at_once_in_order_of_place() -> None:
@@ -379,17 +381,20 @@ def test_a_key_of_another_tool_at_the_top_is_told_with_what_is_written_here(key:
 @pytest.mark.parametrize(
     ("path", "what", "mend"),
     [
-        ("environment.yml", "a conda environment", "requirements.in"),
-        ("env/conda-lock.yml", "a lock of conda", "requirements.in"),
-        ("pyproject.toml", "a project, whose requirements are not locked", "uv pip compile pyproject.toml"),
-        ("uv.lock", "a lock of uv", "uv export --format requirements-txt --no-emit-project -o requirements.txt"),
-        ("sub/uv.lock", "a lock of uv", "cd sub && uv export"),
+        ("environment.yml", "a conda environment, which does not lock its packages", "gitml env lock environment.yml"),
+        (
+            "env/environment-gpu.yaml",
+            "a conda environment, which does not lock its packages",
+            "gitml env lock env/environment-gpu.yaml",
+        ),
+        ("pyproject.toml", "a project, which does not lock its packages", "gitml env lock pyproject.toml"),
         ("poetry.lock", "a lock of Poetry", "poetry export -o requirements.txt"),
         ("Pipfile.lock", "a file of Pipenv", "pipenv requirements --hash > requirements.txt"),
-        ("pixi.lock", "a file of pixi", "requirements.in"),
-        ("pylock.toml", "a pylock file", "uv pip compile pylock.toml"),
-        ("setup.py", "a project, whose requirements are not locked", "uv pip compile setup.py"),
-        ("docker/Dockerfile", "a container", "containers are not taken yet"),
+        ("sub/pdm.lock", "a lock of PDM", "pdm export -f pylock -o sub/pylock.toml"),
+        ("pixi.toml", "a project of pixi, which does not lock its packages", "gitml env lock pixi.toml"),
+        ("setup.py", "a project, which does not lock its packages", "gitml env lock setup.py"),
+        ("renv.lock", "a lock of renv", "gitml env lock environment.yml"),
+        ("docker/Dockerfile", "a recipe of an image", "{image: NAME@sha256:…}"),
     ],
 )
 def test_an_environment_file_that_is_not_taken_is_told_with_the_way_to_one_that_is(
@@ -403,8 +408,34 @@ def test_an_environment_file_that_is_not_taken_is_told_with_the_way_to_one_that_
         parse_config(f"defaults: {{environment: {path}}}\n".encode())
 
 
-def test_an_environment_that_is_a_mapping_is_told_what_it_must_be() -> None:
-    assert mistake(steps("run: x", "environment: {docker: a}")).startswith("4:18: environment is `host` or the path of")
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("{docker: a}", "environment names no kind of environment, "),
+        ("{host: [], python: '3.12'}", "environment names no distributions: host: [torch, numpy]"),
+        ("{requirements: r.txt, host: [a]}", "environment is of one kind, not requirements and host"),
+        (
+            "{requirements: r.txt, python: 3.10}",
+            'python of environment must be text, as 3.10 is the number 3.1: python: "3.10"',
+        ),
+        ("{requirements: r.txt, python: '3'}", "python of environment must be a version such as"),
+        ("{requirements: r.txt, groups: [a]}", "'groups' is no option of an environment of kind requirements"),
+        ("{requirements: /etc/r.txt}", "environment is an absolute path"),
+        ("{requirements: r.txt, install: ../x}", "install of environment is a path that leaves the tree"),
+    ],
+)
+def test_a_mistake_in_an_environment_that_is_a_mapping_is_told_at_its_place(written: str, message: str) -> None:
+    found = mistakes(steps("run: x", f"environment: {written}"))
+    assert any(line.startswith("4:") and message in line for line in found), found
+
+
+def test_an_environment_that_is_a_mapping_has_its_options_in_normal_form() -> None:
+    step = parse(steps("run: x", "environment: {install: ./, python: '3.12', requirements: ./r.txt}")).steps["a"]
+    assert step.settings.environment == EnvironmentSpec("requirements", "r.txt", (("install", "."), ("python", "3.12")))
+    host = parse(steps("run: x", "environment: {host: [Torch, scikit_learn, torch]}")).steps["a"].settings.environment
+    assert host == EnvironmentSpec("host", "", (("packages", ("scikit-learn", "torch")),))
+    for spec in (step.settings.environment, host, EnvironmentSpec("requirements", "r.txt"), EnvironmentSpec()):
+        assert spec_from_json(json.loads(json.dumps(spec.as_json()))) == spec
 
 
 @pytest.mark.parametrize(
@@ -548,7 +579,7 @@ targets: {local: {cpus: 4, gpus: 1, memory: 8GiB, labels: {zone: a}, custom: {li
 records: {inline_file: 1KiB, inline_run: 0}
 """
     config = parse_config(text.encode())
-    assert config.defaults == StepSettings("env/requirements.txt", True)
+    assert config.defaults == StepSettings(EnvironmentSpec(REQUIREMENTS, "env/requirements.txt"), True)
     assert (config.pipeline, config.experiment, config.inline_file, config.inline_run) == ("p", "e", 1024, 0)
     assert machine_resources(config.local, Resources(64, 0, 1 << 40)) == Resources(
         4, 1, 8 << 30, {"zone": "a"}, {"license": 1}

@@ -11,7 +11,7 @@ from typing import Any
 from gitml import layout
 from gitml.errors import InputError
 from gitml.execute.environments.interpreters import PythonInterpreter
-from gitml.execute.environments.requirements import parse_requirements
+from gitml.execute.environments.locks.requirements import parse_requirements
 from gitml.execute.environments.variables import find_program
 from gitml.execute.process import NONE, StoppedError, StopRequests, run
 from gitml.execute.sandbox.removal import remove_tree

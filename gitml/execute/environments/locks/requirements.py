@@ -6,7 +6,7 @@ import codecs
 import re
 from typing import NamedTuple
 
-from gitml.core.kinds.environment_kinds import lock_command, unsupported_content
+from gitml.core.kinds.unlocked_files import lock_command, unlocked_content
 from gitml.errors import InputError
 
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
@@ -34,7 +34,7 @@ class LockedRequirements(NamedTuple):
 def parse_requirements(path: str, text: bytes) -> LockedRequirements:
     """The requirements in `text`; InputError with the line of `path` for what is not pinned or not allowed."""
     decoded = decoded_text(path, text)
-    other = unsupported_content(path, decoded)
+    other = unlocked_content(path, decoded)
     if other is not None:
         raise InputError(f"this is {other[0]}", where=path, hint=other[1])
     lines = []

@@ -1,0 +1,193 @@
+"""What this machine has installed, and what a provider of environments is, which identifies and realizes those of one kind."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
+from stat import S_ISREG
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from gitml import layout
+from gitml.core.model.environment import Environment, EnvironmentSource, encode_description
+from gitml.core.model.protocols import Facts
+from gitml.errors import InputError
+from gitml.execute.environments.import_redirect import Redirect, is_python
+from gitml.execute.environments.interpreters import Packages, PythonInterpreter, interpreter_at, packages_of
+from gitml.execute.environments.programs import is_relative
+from gitml.execute.environments.variables import find_program, search_path
+
+if TYPE_CHECKING:
+    from gitml.execute.process import StopRequests
+
+
+class NotInspectedError(InputError):
+    """What must be asked of a place, or looked at on this machine, is not known, and this command does not ask or look."""
+
+
+class EnvironmentQuery(NamedTuple):
+    """Which environment is asked for: its `source`, the `programs` that a step starts, and the PYTHONPATH it is passed."""
+
+    source: EnvironmentSource
+    programs: tuple[str, ...] = ()
+    python_path: str = ""
+
+
+class RealizedEnvironment(NamedTuple):
+    """An environment on this machine: folders to put first on PATH, folders a strict step may read, its Python.
+
+    `redirect` is there when its Python would import code of this repository from a work tree.
+    """
+
+    path_prepend: tuple[str, ...]
+    read_roots: tuple[str, ...]
+    python: str | None
+    redirect: Redirect | None = None
+
+
+class MachineSoftware:
+    """What is installed on this machine, looked at once for each object of this class.
+
+    `machine` is the environment of the gitml process, read once, and `cwd` where it was called. `tops` are the work trees of the
+    repository whose steps run: code in them never counts as installed. A Python of which `is_strange` is true is not started.
+    Environments that are built lie in ``<cache_dir>/envs``.
+    """
+
+    def __init__(
+        self,
+        facts: Facts,
+        cache_dir: str,
+        machine: Mapping[str, str],
+        cwd: str | None = None,
+        tops: Iterable[str] = (),
+        is_strange: Callable[[str], bool] = lambda path: False,
+    ) -> None:
+        self.machine = machine
+        self.facts = facts
+        self.cache_dir = cache_dir
+        self.tops = tuple(dict.fromkeys([os.path.realpath(top) for top in tops]))
+        self._cwd = cwd or os.getcwd()
+        self._is_strange = is_strange
+        self._packages: dict[tuple[PythonInterpreter, str], Packages] = {}
+
+    def described(self, python: PythonInterpreter, path: str = "") -> dict[str, Any]:
+        """What is installed for `python`, as a part of a description."""
+        found = self.installed(python, path)
+        described: dict[str, Any] = {"distributions": found.distributions, "contents": found.contents}
+        if found.repository:
+            described["repository"] = {"imports": [list(item) for item in found.repository], "commands": found.scripts}
+        return described
+
+    def installed(self, python: PythonInterpreter, path: str = "") -> Packages:
+        """What is installed for `python`, looked at once."""
+        known = self._packages.get((python, path))
+        if known is None:
+            known = self._packages[python, path] = packages_of(python, self.facts, self.tops, path)
+        return known
+
+    def redirect(self, environment: Environment, python: PythonInterpreter) -> Redirect | None:
+        """What keeps `python` from importing this repository's code from a work tree; None where it would not."""
+        if not leads_into_repository(environment):
+            return None
+        found = self.installed(python)
+        return Redirect(self.tops, found.outside, found.links)
+
+    @cached_property
+    def default_python(self) -> PythonInterpreter | None:
+        """The Python that a step's ``python``, or else ``python3``, is; None when there is none."""
+        found = self._default_on_path()
+        return None if found is None else self.interpreter_at(found)
+
+    def python_to_build_with(self) -> PythonInterpreter:
+        """The Python that environments are made from: the default one, or else gitml's own."""
+        if self.default_python is not None:
+            return self.default_python
+        import sys
+
+        return interpreter_at(sys.executable, self.machine, self._cwd, self.facts)
+
+    def interpreter_at(self, path: str) -> PythonInterpreter:
+        """The Python at `path`; NotInspectedError when it comes with a repository whose steps may not run yet."""
+        if self._is_strange(path):
+            raise NotInspectedError(
+                f"{path} comes with this repository, and is not started before its steps may run",
+                hint="gitml trust allow run",
+            )
+        return interpreter_at(path, self.machine, self._cwd, self.facts)
+
+    def python_folder(self) -> tuple[str, ...]:
+        """The folder of the real interpreter, where PATH has a script that chooses one by where it is called."""
+        python = self.default_python
+        if python is None:
+            return ()
+        folder = os.path.dirname(python.executable)
+        on_path = self._default_on_path()
+        return () if on_path is None or os.path.dirname(on_path) == folder else (folder,)
+
+    def host_path(self) -> str:
+        """The PATH of steps that use what the machine has."""
+        return search_path(self.machine, self.python_folder())
+
+    def hash_of(self, path: str) -> str:
+        """The digest of a program, remembered by its stats."""
+        stat = os.stat(path)
+        if not S_ISREG(stat.st_mode):
+            raise InputError(f"{path} is no program: it is not a file", hint="fix the path")
+        id = f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ino}\0{stat.st_ctime_ns}"
+        known = self.facts.fact("program", id)
+        if known is None:
+            with open(path, "rb") as file:
+                known = "sha256:" + hashlib.file_digest(file, "sha256").hexdigest()
+            self.facts.remember("program", id, known)
+        return str(known)
+
+    def folder_of(self, environment: Environment) -> str:
+        """Where an environment that is built on this machine lies."""
+        # programs of the machine and the format are part of its name, not of what is built
+        of_the_name = ("programs", "format")
+        built = {name: value for name, value in environment.description.items() if name not in of_the_name}
+        return os.path.join(
+            self.cache_dir, layout.ENVIRONMENTS, hashlib.sha256(encode_description(built)).hexdigest()[:32]
+        )
+
+    def _default_on_path(self) -> str | None:
+        path = search_path(self.machine)
+        return find_program("python", path) or find_program("python3", path)
+
+    def program_hashes(self, programs: Iterable[str]) -> dict[str, str]:
+        """The digests of those `programs` that this machine has, but for Pythons and programs of the commit."""
+        hashes = {}
+        for program in programs:
+            found = find_program(program, self.host_path()) if not is_relative(program) else None
+            if found is not None and not is_python(program):
+                hashes[program] = self.hash_of(found)
+        return hashes
+
+
+def platform_name() -> str:
+    """As in ``linux-x86_64``."""
+    system = os.uname()
+    return f"{system.sysname.lower()}-{system.machine}"
+
+
+class EnvironmentProvider(Protocol):
+    """Identifies and realizes the environments of one kind; `here` is the machine."""
+
+    def identify(self, here: MachineSoftware, query: EnvironmentQuery) -> Environment:
+        """See `environments.Environments.identify`: all that can decide of a result must be in the description, by content."""
+
+    def path_folders(self, here: MachineSoftware, environment: Environment) -> tuple[str, ...] | None:
+        """The folders that are first on the PATH of its steps; None while it is not built."""
+
+    def realize(
+        self, here: MachineSoftware, environment: Environment, stop: StopRequests, report: Callable[[str], None]
+    ) -> RealizedEnvironment:
+        """See `environments.Environments.realize`."""
+
+
+def leads_into_repository(environment: Environment) -> bool:
+    """Whether an import in it would take code of the repository from a work tree."""
+    programs = environment.description.get("programs") or {}
+    described = [environment.description, *[one for one in programs.values() if isinstance(one, Mapping)]]
+    return any("repository" in one for one in described)
