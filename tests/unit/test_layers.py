@@ -26,6 +26,7 @@ OWNERS = {
     "gitdb": ("gitml.git",),
     "grpc": ("gitml.cluster",),
     "pydantic": ("registry", "gitml.service"),
+    "rattler": ("gitml.execute.environments.conda",),
     "ray": ("gitml.cluster",),
     "rich": ("gitml.cli", "gitml.tui"),
     "semver": ("registry",),

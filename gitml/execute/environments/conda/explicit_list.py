@@ -1,7 +1,7 @@
 """Explicit lists of conda: the URL of each package below a line ``@EXPLICIT``, with the hash of its archive.
 
-The hash is a sha256, or an md5, as `conda list --explicit --md5` writes it: md5 keeps out whoever does not make the package,
-and conda writes nothing better by itself.
+The hash is a sha256, or an md5, as `conda list --explicit --md5` writes it: md5 still keeps out
+everybody but the author of the package, and older versions of conda write nothing better.
 """
 
 from __future__ import annotations

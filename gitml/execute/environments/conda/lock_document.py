@@ -9,7 +9,7 @@ from gitml.errors import InputError
 
 
 class LockDocument:
-    """The document in `content`; InputError with the line of `path` for one that can't be read, and for a part of another type."""
+    """The document in `content`; InputError with the line of `path` for one that can't be read, or has a part of another type."""
 
     def __init__(self, path: str, content: bytes) -> None:
         self.path = path

@@ -1,4 +1,4 @@
-"""Reads a lock of conda packages, whichever of the three formats it has: told apart by what is in it."""
+"""Reads a lock of conda packages, in whichever of the three formats it is, which its content shows."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def say(**event: Any) -> None:
     print(json.dumps(event), flush=True)
 
 
-class Progress(InstallerReporter):
+class Progress(InstallerReporter):  # type: ignore[misc]
     """Counts packages and bytes, and prints them now and then. Threads of rattler call it."""
 
     def __init__(self, total: int) -> None:
