@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from gitml.core.model.action import Action
 from gitml.core.model.digest import Digest
-from gitml.core.model.environment import description_or_none
+from gitml.core.model.environment import ON_HOST, Environment, description_or_none
 from gitml.core.planner.explain import Change, CodeChange, changed_code
 from gitml.core.planner.plan import (
     REUSE,
@@ -33,6 +33,7 @@ class Explanation(NamedTuple):
     """Why a step is decided as it is. `against` says what it was compared with; no changes and a reuse means: the same.
 
     `waits_for` are the steps whose outputs would have to be made before more can be said; `code` are the files that changed.
+    `remark` says how a change of what the machine has installed need not have counted.
     """
 
     step: str
@@ -41,6 +42,7 @@ class Explanation(NamedTuple):
     changes: list[Change]
     waits_for: tuple[str, ...] = ()
     code: Sequence[CodeChange] = ()
+    remark: str | None = None
 
 
 def explain(
@@ -114,7 +116,9 @@ def _from_nearest(ws: Workspace, name: str, side: _Side) -> Explanation:
     if not found:
         return Explanation(name, decision, None, [], waits)
     changes, run, recorded = min(found, key=lambda one: len(one[0]))
-    return Explanation(name, decision, run, changes, waits, changed_code(recorded, action))
+    return Explanation(
+        name, decision, run, changes, waits, changed_code(recorded, action), _cost_of_host(side, name, changes)
+    )
 
 
 def _between(ws: Workspace, name: str, before: _Side, after: _Side, rev: str) -> Explanation:
@@ -127,7 +131,23 @@ def _between(ws: Workspace, name: str, before: _Side, after: _Side, rev: str) ->
     new, new_waits = after.action(name)
     sides = {**_descriptions(ws, before, old, new), **_descriptions(ws, after, old, new)}
     waits = tuple(dict.fromkeys(old_waits + new_waits))
-    return Explanation(name, decision, rev, known_changes(old, new, sides), waits, changed_code(old, new))
+    changes = known_changes(old, new, sides)
+    remark = _cost_of_host(after, name, changes)
+    return Explanation(name, decision, rev, changes, waits, changed_code(old, new), remark)
+
+
+def _cost_of_host(side: _Side, name: str, changes: Sequence[Change]) -> str | None:
+    """What it costs that all that a machine has installed counts; None where no package differs, or not all of it counts."""
+    if side.graph.steps[name].settings.environment != ON_HOST or not any(one.kind == "package" for one in changes):
+        return None
+    environment = side.planner.builder.environment(side.graph.steps[name])
+    if not isinstance(environment, Environment):
+        return None
+    number = len(environment.description.get("distributions", ()))
+    return (
+        f"environment host: {number:,} distributions count, and a change of any runs the step again;"
+        " name those that the step uses: environment: {host: [numpy, …]}"
+    )
 
 
 def diff_of(ws: Workspace, change: CodeChange) -> list[str]:

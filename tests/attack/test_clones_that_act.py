@@ -183,14 +183,18 @@ def test_no_program_is_looked_for_in_a_folder_relative_to_the_clone(tmp_path: Pa
         assert not mark.exists(), words
 
 
+@pytest.mark.parametrize("how", ["first on PATH", "named by the pipeline"])
 @pytest.mark.parametrize("tracked", ["all", "what it reads"])
-def test_an_environment_that_a_clone_brings_is_not_started_before_steps_may_run(tmp_path: Path, tracked: str) -> None:
+def test_an_environment_that_a_clone_brings_is_not_started_before_steps_may_run(
+    tmp_path: Path, tracked: str, how: str
+) -> None:
     """As where a shell or an editor activates any `.venv` it finds, or one that was there when the user made theirs."""
+    named = "environment: {venv: .venv}\n" if how == "named by the pipeline" else ""
     mark = tmp_path / "mark"
     site = f".venv/lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
     files = {
         f"{site}/evil.pth": f"import os; os.system('touch {mark}')\n",
-        "pipelines/p.yaml": "steps:\n  a:\n    run: python3 -c pass\n",
+        "pipelines/p.yaml": named + "steps:\n  a:\n    run: python3 -c pass\n",
     }
     home = os.path.dirname(os.path.realpath(sys.executable))
     made = {".venv/bin/python3": os.path.realpath(sys.executable), ".venv/bin/python": "python3"}
@@ -203,7 +207,8 @@ def test_an_environment_that_a_clone_brings_is_not_started_before_steps_may_run(
         (bob.path / ".venv/pyvenv.cfg").write_text(settings)
         for link, target in made.items():
             (bob.path / link).symlink_to(target)
-    bob.env["PATH"] = f"{bob.path}/.venv/bin:{bob.env.get('PATH', os.environ['PATH'])}"
+    if not named:
+        bob.env["PATH"] = f"{bob.path}/.venv/bin:{bob.env.get('PATH', os.environ['PATH'])}"
     assert "1 not known" in bob.do("status").out
     assert "comes with this repository" in bob.do("plan").out
     bob.do("run", code=7)

@@ -53,6 +53,11 @@ def _parse_requirements(text: str) -> tuple[str, str | None]:
     return path, f"environment {path!r} is {unlocked[0]}: {unlocked[1]}" if unlocked else mistake
 
 
+def _parse_venv(text: str) -> tuple[str, str | None]:
+    path, mistake = _parse_path(text)
+    return path, "environment venv is the whole work tree: name the folder, .venv" if path == "." else mistake
+
+
 def _parse_image(text: str) -> tuple[str, str | None]:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,511}", text):
         return text, f"{text[:60]!r} is not the name of an image, such as ghcr.io/team/train@sha256:…"
@@ -87,6 +92,8 @@ ENVIRONMENT_KINDS: dict[str, EnvironmentKind] = {
     REQUIREMENTS: EnvironmentKind(lambda text: True, _parse_requirements, _own_file, _OF_PYTHON),
     # what the machine has installed; with names: these distributions alone, and what they need
     HOST: EnvironmentKind(lambda text: text == HOST, lambda text: ("", None), _NO_FILES),
+    # a virtual environment that the project has, in its work tree
+    VENV: EnvironmentKind(_NO_TEXT, _parse_venv, _NO_FILES),
 }
 """By name. Of those that match a text, the last counts: the first takes whatever no other does for the path of a file."""
 

@@ -11,12 +11,11 @@ from gitml.core.language.diagnostics import nearest
 from gitml.core.language.fields import Fields
 from gitml.core.language.yaml_document import Node
 from gitml.core.model import paths
-from gitml.core.model.environment import HOST, ON_HOST, EnvironmentSpec
+from gitml.core.model.environment import HOST, ON_HOST, PACKAGES, EnvironmentSpec
 
 _VERSION = re.compile(r"3\.[0-9]{1,3}(?:\.[0-9]{1,3})?")
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _LONGEST = 1000
-PACKAGES = "packages"
 
 
 def read_environment(fields: Fields, node: Node, what: str) -> EnvironmentSpec:

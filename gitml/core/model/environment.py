@@ -14,6 +14,8 @@ _DEEPEST = 32  # collections in each other: packages of one name beside each oth
 
 HOST = "host"
 REQUIREMENTS = "requirements"
+PACKAGES = "packages"
+"""The option of a host environment that names the distributions which count."""
 
 
 class EnvironmentSpec(NamedTuple):

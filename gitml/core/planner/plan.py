@@ -88,7 +88,7 @@ NEEDED, PERHAPS, NOT_NEEDED = "needed", "perhaps", "not needed"
 
 
 class Plan(NamedTuple):
-    """Decisions by step, each step after those it waits for; `warnings` name what could not be found out."""
+    """Decisions by step, each step after those it waits for; `warnings` name what was not found out, or is not the commit's."""
 
     decisions: Mapping[str, Decision]
     warnings: tuple[str, ...] = ()

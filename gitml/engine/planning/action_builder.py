@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gitml.core.kinds.environment_kinds import environment_files, script_of, told_by_content
+from gitml.core.kinds.environment_kinds import VENV, environment_files, script_of, told_by_content
 from gitml.core.model.action import ActionInput, CodeFile
 from gitml.core.model.environment import Environment, EnvironmentSource, EnvironmentSpec
 from gitml.core.model.graph import Binding, GraphStep
@@ -38,6 +38,7 @@ class ActionBuilder:
     def __init__(self, ws: Workspace, loaded: Loaded, targets: RunTargets | None = None) -> None:
         self.ws = ws
         self.source = loaded.files
+        self.project = loaded.project
         self.code = CodeFinder(loaded.files, ws.index)
         self.targets = targets or RunTargets(ws, loaded.config)
         self.modules = {module["content"]: module for module in loaded.modules.values()}
@@ -137,6 +138,8 @@ class ActionBuilder:
                 raise InputError(f"environment file {path!r} is not in the commit", hint=self._why_missing(path))
         if files:
             spec = told_by_content(spec, files[0][1])
+        if spec.kind == VENV and self.project:
+            spec = spec._replace(name=posixpath.join(self.project, spec.name))
         return EnvironmentQuery(EnvironmentSource(spec, tuple(files)), programs, python_path)
 
     def _code(self, step: GraphStep, environment: FoundEnvironment) -> FoundCode:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from gitml.core.kinds.environment_kinds import VENV
 from gitml.core.model.digest import Digest
 from gitml.core.model.graph import Graph, GraphStep
 from gitml.core.model.guarantees import guarantees, shortfall
@@ -33,6 +34,7 @@ from gitml.engine.execution.executor_kind import NodeRequest
 from gitml.engine.execution.executor_kinds import RunTargets, target_name, targets_of
 from gitml.engine.planning.action_builder import ActionBuilder
 from gitml.engine.planning.load import Loaded
+from gitml.git.objects.source import CommitSource
 from gitml.transfer.availability import Availability
 from gitml.workspace import Workspace
 
@@ -175,7 +177,16 @@ class Planner:
             self.availability.ask(questions)
             with self.index.snapshot():
                 decisions = self._decisions(names, foresee=foresee)
-        return Plan(decisions, tuple(self.availability.warnings))
+        return Plan(decisions, (*self.availability.warnings, *self._not_of_the_commit(decisions)))
+
+    def _not_of_the_commit(self, decisions: Mapping[str, Decision]) -> list[str]:
+        """What steps that are to run take from the work tree as it is now, though they are those of another commit."""
+        if not isinstance(self._source, CommitSource):
+            return []
+        specs = [self.graph.steps[name].settings.environment for name, one in decisions.items() if one.kind != REUSE]
+        names = dict.fromkeys([spec.name for spec in specs if spec.kind == VENV])
+        commit = self._source.commit[:12]
+        return [f"the virtual environment {name} is today's, not that of commit {commit}" for name in names]
 
     def _decisions(self, names: Sequence[str], *, foresee: bool) -> dict[str, Decision]:
         """First as if nobody needed what can't be had; then what steps that run need of it runs too, and before them."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from gitml.core.kinds.environment_kinds import VENV
 from gitml.core.model.digest import Digest
 from gitml.core.model.environment import HOST, REQUIREMENTS, Environment, EnvironmentSource
 from gitml.core.model.protocols import Facts
@@ -21,6 +22,7 @@ from gitml.execute.environments.software import (
     RealizedEnvironment,
 )
 from gitml.execute.environments.variables import search_path
+from gitml.execute.environments.venv import VenvProvider
 
 if TYPE_CHECKING:
     from gitml.execute.process import StopRequests
@@ -79,7 +81,11 @@ class Environments(MachineSoftware):
         return known
 
 
-ENVIRONMENT_PROVIDERS: dict[str, EnvironmentProvider] = {HOST: HostProvider(), REQUIREMENTS: RequirementsProvider()}
+ENVIRONMENT_PROVIDERS: dict[str, EnvironmentProvider] = {
+    HOST: HostProvider(),
+    REQUIREMENTS: RequirementsProvider(),
+    VENV: VenvProvider(),
+}
 """By the names of `core.kinds.environment_kinds.ENVIRONMENT_KINDS`."""
 
 

@@ -148,7 +148,8 @@ class Packages(NamedTuple):
 
     `repository` are (module, path) of what leads into this repository, with an empty module for a folder of ``sys.path``;
     `links` are those of them that are links among the packages. `outside` are the folders beyond the site folders that modules
-    are read from; `scripts` commands of editable packages by module.
+    are read from; `scripts` commands of editable packages by module. `sites` are all site folders that were looked at, each with
+    the name of its state.
     """
 
     distributions: tuple[str, ...]
@@ -157,6 +158,7 @@ class Packages(NamedTuple):
     links: tuple[tuple[str, str], ...]
     outside: tuple[str, ...]
     scripts: Mapping[str, str]
+    sites: tuple[tuple[str, str], ...] = ()
 
 
 def packages_of(interpreter: PythonInterpreter, facts: Facts, tops: Sequence[str] = (), path: str = "") -> Packages:
@@ -171,6 +173,7 @@ def packages_of(interpreter: PythonInterpreter, facts: Facts, tops: Sequence[str
     scripts: dict[str, str] = {}
     installed = conda_packages(interpreter.prefix, facts)
     sites = list(interpreter.sites)
+    states: list[tuple[str, str]] = []
     inner = [os.path.realpath(place) for place in (interpreter.prefix, *sites)]
     repository: set[tuple[str, str]] = set()
     for folder in filter(None, path.split(":")):
@@ -180,6 +183,7 @@ def packages_of(interpreter: PythonInterpreter, facts: Facts, tops: Sequence[str
             repository.add(("", os.path.normpath(folder)))  # in the sandbox
     for site in sites:
         found = site_at(site, facts)
+        states.append((site, found.state))
         own, loose = contents_of(site, found, facts)
         installed = installed + [
             [name, version, content or own.get(f"{name} {version}".strip(), ""), origin]
@@ -219,7 +223,7 @@ def packages_of(interpreter: PythonInterpreter, facts: Facts, tops: Sequence[str
         _put(contents, f"{owner} (editable)", digest_of_files(files), origin)
     outside.update(dict.fromkeys(sites[len(interpreter.sites) :], ""))
     names, ours = tuple(sorted(set(distributions))), tuple(sorted(repository))
-    return Packages(names, contents, ours, tuple(sorted(links)), tuple(sorted(outside)), scripts)
+    return Packages(names, contents, ours, tuple(sorted(links)), tuple(sorted(outside)), scripts, tuple(states))
 
 
 def _is_site(folder: str) -> bool:

@@ -32,8 +32,8 @@ class SitePackages(NamedTuple):
     """A site folder: `packages` are [name, version, content, origin], `own` the entries of those without a RECORD.
 
     `loose` are entries that belong to no package, `editable` where others lead; `scripts` are commands of editable packages with
-    their modules; `unread` are [package, folder] of editable installs that are made in a way not known here. `managed` names the
-    state of a folder that only the system's package manager changes.
+    their modules; `unread` are [package, folder] of editable installs that are made in a way not known here. `state` names what
+    was looked at, empty for a folder that is missing; `managed` that of a folder that only the system's package manager changes.
     """
 
     packages: list[list[Any]]
@@ -43,6 +43,7 @@ class SitePackages(NamedTuple):
     scripts: dict[str, str]
     unread: list[list[str]]
     managed: str | None = None
+    state: str = ""
 
 
 def only_files(path: str, flags: int) -> int:

@@ -54,7 +54,7 @@ def site_at(site: str, facts: Facts) -> SitePackages:
             facts.remember("installed", id, known)
     packages, own, loose, editable, scripts, unread = known
     links = [EditableInstall(*item) for item in editable]
-    return SitePackages(packages, own, loose, links, scripts, unread, id if _managed(site) else None)
+    return SitePackages(packages, own, loose, links, scripts, unread, id if _managed(site) else None, id)
 
 
 def contents_of(site: str, found: SitePackages, facts: Facts) -> tuple[dict[str, str], dict[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from stat import S_ISREG
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -15,6 +15,7 @@ from gitml.core.model.protocols import Facts
 from gitml.errors import InputError
 from gitml.execute.environments.import_redirect import Redirect, is_python
 from gitml.execute.environments.interpreters import Packages, PythonInterpreter, interpreter_at, packages_of
+from gitml.execute.environments.named_distributions import needed_by
 from gitml.execute.environments.programs import is_relative
 from gitml.execute.environments.variables import find_program, search_path
 
@@ -71,13 +72,19 @@ class MachineSoftware:
         self._is_strange = is_strange
         self._packages: dict[tuple[PythonInterpreter, str], Packages] = {}
 
-    def described(self, python: PythonInterpreter, path: str = "") -> dict[str, Any]:
-        """What is installed for `python`, as a part of a description."""
+    def described(self, python: PythonInterpreter, path: str = "", names: Sequence[str] = ()) -> dict[str, Any]:
+        """What is installed for `python`, as a part of a description; with `names` these distributions and what they need."""
         found = self.installed(python, path)
+        if names:
+            found = needed_by(names, found, python, self.facts).packages
         described: dict[str, Any] = {"distributions": found.distributions, "contents": found.contents}
         if found.repository:
             described["repository"] = {"imports": [list(item) for item in found.repository], "commands": found.scripts}
         return described
+
+    def missing(self, python: PythonInterpreter, names: Sequence[str]) -> tuple[str, ...]:
+        """Those of the distributions `names` of which nothing is installed for `python`."""
+        return needed_by(names, self.installed(python), python, self.facts).missing
 
     def installed(self, python: PythonInterpreter, path: str = "") -> Packages:
         """What is installed for `python`, looked at once."""

@@ -49,7 +49,7 @@ class Place:
     def look(self, tops: tuple[str, ...] = ()) -> Packages:
         prefix = str(self.path / "env")
         python = PythonInterpreter(f"{prefix}/bin/python", "CPython", "3.11.7", prefix, (str(self.site),), ())
-        return packages_of(python, self.facts, tops)
+        return packages_of(python, self.facts, tops)._replace(sites=())  # how each was when it was looked at
 
     def changes(self, change: Callable[[], Any]) -> list[str]:
         """What `explain` says of a change."""

@@ -97,6 +97,8 @@ def _lines(item: Explanation) -> list[str]:
         lines += [f"    {change_line(change)}" for change in item.changes]
     elif not item.waits_for:
         lines.append(f"  nothing differs from {safe(item.against)}")
+    if item.remark:
+        lines.append(f"  {safe(item.remark)}")
     if item.waits_for:
         lines.append(f"  more is known once {safe(', '.join(item.waits_for))} ran")
     return lines
@@ -126,4 +128,5 @@ def _as_data(item: Explanation) -> dict[str, object]:
         "against": item.against,
         "changes": [change._asdict() for change in item.changes],
         "waits_for": list(item.waits_for),
+        "remark": item.remark,
     }
