@@ -12,6 +12,7 @@ from gitml.engine.journal import partial_outputs
 from gitml.engine.journal.recovery import recover
 from gitml.errors import BusyError
 from gitml.execute.sandbox.location import remove_abandoned as remove_abandoned_sandboxes
+from gitml.files import bytes_below
 from gitml.git.command import git
 from gitml.git.integrity.packs import remove_stale_files
 from gitml.records.references import RunHead, Wants, referenced_contents
@@ -126,17 +127,7 @@ def usage(ws: Workspace) -> list[DiskUsage]:
 
 def _measure(folder: str) -> tuple[int, int]:
     """(folders directly in a folder, bytes of all files below it, hard links counted once)."""
-    seen: set[tuple[int, int]] = set()
-    total = 0
-    for place, _, names in os.walk(folder):
-        for name in names:
-            try:
-                found = os.lstat(os.path.join(place, name))
-            except OSError:
-                continue
-            if (found.st_dev, found.st_ino) not in seen:
-                seen.add((found.st_dev, found.st_ino))
-                total += found.st_size
+    total = bytes_below(folder)
     try:
         with os.scandir(folder) as found_here:
             return sum(1 for entry in found_here if entry.is_dir(follow_symlinks=False)), total

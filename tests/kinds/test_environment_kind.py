@@ -15,7 +15,12 @@ from gitml.core.language.diagnostics import SpecError
 from gitml.core.model.environment import Environment, environment_of
 from gitml.errors import InputError
 from gitml.execute.environments import environments
-from gitml.execute.environments.software import EnvironmentQuery, MachineSoftware, RealizedEnvironment
+from gitml.execute.environments.software import (
+    EnvironmentProvider,
+    EnvironmentQuery,
+    MachineSoftware,
+    RealizedEnvironment,
+)
 from gitml.execute.process import StopRequests
 from tests.kit.projects.project import Project, outcomes, reasons
 
@@ -37,7 +42,7 @@ TOY = EnvironmentKind(lambda text: text.startswith(PREFIX), parse_toy, lambda sp
 """``toy:NAME``, the part that is pure."""
 
 
-class ToyProvider:
+class ToyProvider(EnvironmentProvider):
     """A folder on PATH whose one program, ``greet``, is the file that the commit has."""
 
     def __init__(self, folder: Path) -> None:

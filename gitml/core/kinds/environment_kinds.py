@@ -33,6 +33,7 @@ class EnvironmentKind(NamedTuple):
     `parse` gives the name in normal form, and what is wrong with it, None for nothing. `files_of` names the files of the commit
     whose content defines such an environment. `options` are the keys that may stand beside the kind's own in a mapping: those
     of `core.language.environment_field.OPTIONS`. `known` returns whether a file whose name says nothing is of this kind.
+    `ignored` is what does not count in the identity of such an environment, in words.
     """
 
     matches: Callable[[str], bool]
@@ -40,6 +41,7 @@ class EnvironmentKind(NamedTuple):
     files_of: Callable[[EnvironmentSpec], tuple[EnvironmentFile, ...]]
     options: frozenset[str] = frozenset()
     known: Callable[[bytes], bool] = lambda content: False
+    ignored: str = "comments, order and what is not installed on this platform; where packages come from"
 
 
 def _parse_path(text: str) -> tuple[str, str | None]:
@@ -83,17 +85,20 @@ def _script_files(spec: EnvironmentSpec) -> tuple[EnvironmentFile, ...]:
 
 
 _BESIDE_UV = ("pyproject.toml", ".python-version")
+_NOT_OF_HOST = "other programs than those that steps start, libraries and drivers of the system"
 _OF_PYTHON = frozenset(("python", "image"))
 _NO_FILES: Callable[[EnvironmentSpec], tuple[EnvironmentFile, ...]] = lambda spec: ()  # noqa: E731
 _NO_TEXT: Callable[[str], bool] = lambda text: False  # noqa: E731
 
 ENVIRONMENT_KINDS: dict[str, EnvironmentKind] = {
     # the path of a locked requirements file, from which an isolated environment is built
-    REQUIREMENTS: EnvironmentKind(lambda text: True, _parse_requirements, _own_file, _OF_PYTHON),
+    REQUIREMENTS: EnvironmentKind(
+        lambda text: True, _parse_requirements, _own_file, _OF_PYTHON, ignored="comments, and the order of lines"
+    ),
     # what the machine has installed; with names: these distributions alone, and what they need
-    HOST: EnvironmentKind(lambda text: text == HOST, lambda text: ("", None), _NO_FILES),
+    HOST: EnvironmentKind(lambda text: text == HOST, lambda text: ("", None), _NO_FILES, ignored=_NOT_OF_HOST),
     # a virtual environment that the project has, in its work tree
-    VENV: EnvironmentKind(_NO_TEXT, _parse_venv, _NO_FILES),
+    VENV: EnvironmentKind(_NO_TEXT, _parse_venv, _NO_FILES, ignored=_NOT_OF_HOST),
 }
 """By name. Of those that match a text, the last counts: the first takes whatever no other does for the path of a file."""
 

@@ -237,6 +237,11 @@ def _environments(before: str, after: str, descriptions: Descriptions) -> list[C
     old, new = descriptions.get(before), descriptions.get(after)
     if old is None or new is None:
         return [Change("environment", "", before[7:19], after[7:19])]
+    return environment_changes(old, new)
+
+
+def environment_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Change]:
+    """What differs between two descriptions of environments, another kind first; packages by name and version."""
     changes = []
     packages = []
     if "distributions" in old and "distributions" in new:  # a record names the requirements by their digest alone

@@ -62,6 +62,10 @@ class Environments(MachineSoftware):
         folders = _provider_of(environment).path_folders(self, environment)
         return None if folders is None else search_path(self.machine, folders)
 
+    def place_of(self, environment: Environment) -> str | None:
+        """The folder that is built for it on this machine, whether it is there or not; None for what is never built."""
+        return _provider_of(environment).place_of(self, environment)
+
     def realize(
         self,
         environment: Environment,

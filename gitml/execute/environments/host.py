@@ -56,6 +56,9 @@ class HostProvider(EnvironmentProvider):
     def path_folders(self, here: MachineSoftware, environment: Environment) -> tuple[str, ...] | None:
         return here.python_folder()
 
+    def place_of(self, here: MachineSoftware, environment: Environment) -> str | None:
+        return None
+
     def realize(
         self, here: MachineSoftware, environment: Environment, stop: StopRequests, report: Callable[[str], None]
     ) -> RealizedEnvironment:

@@ -192,6 +192,10 @@ class EnvironmentProvider(Protocol):
     ) -> RealizedEnvironment:
         """See `environments.Environments.realize`."""
 
+    def place_of(self, here: MachineSoftware, environment: Environment) -> str | None:
+        """The folder that is built for it on this machine, whether it is there or not; None for what is never built."""
+        return here.folder_of(environment)
+
 
 def leads_into_repository(environment: Environment) -> bool:
     """Whether an import in it would take code of the repository from a work tree."""

@@ -1,0 +1,80 @@
+"""`env build`: builds the environments of a pipeline's steps on this machine, ahead of the runs that need them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+from gitml.analysis.environments import PipelineEnvironment, located, pipeline_environments
+from gitml.core.config.project import LOCAL
+from gitml.engine.planning.load import Loaded
+from gitml.engine.run import command_text
+from gitml.errors import GitmlError, machine_error
+from gitml.workspace import Workspace
+
+if TYPE_CHECKING:
+    from gitml.execute.process import StopRequests
+
+BUILT, THERE, FAILED, ELSEWHERE = "built", "there", "failed", "elsewhere"
+"""What became of an environment; `there`: it was built before, or is never built; `elsewhere`: its steps run on a cluster."""
+
+
+class BuildOutcome(NamedTuple):
+    """What became of an environment: one of the above, after so many seconds, with the words of what failed."""
+
+    found: PipelineEnvironment
+    outcome: str
+    seconds: float = 0.0
+    error: str | None = None
+    hint: str | None = None
+
+
+def build_environments(
+    ws: Workspace,
+    loaded: Loaded,
+    wanted: Sequence[str],
+    stop: StopRequests,
+    report: Callable[[PipelineEnvironment, str], None],
+) -> Iterator[BuildOutcome]:
+    """Builds each environment of the named steps, or of all, that is not built here; one that fails does not keep others.
+
+    `report` is called with what goes on while one builds. TrustError unless the steps of the repository may run, InputError for
+    an unknown step, StoppedError when `stop` asks.
+    """
+    _need_consent(ws, loaded, wanted)
+    for one in pipeline_environments(ws, loaded, wanted):
+        if one.environment is None:
+            yield BuildOutcome(one, FAILED, 0.0, one.problem, one.hint)
+        elif one.target != LOCAL:
+            yield BuildOutcome(one, ELSEWHERE)
+        elif one.built:
+            yield BuildOutcome(located(ws, one, measure=True), THERE)
+        else:
+            yield _built(ws, one, stop, report)
+
+
+def _need_consent(ws: Workspace, loaded: Loaded, wanted: Sequence[str]) -> None:
+    if ws.consent.may_run():
+        ws.consent.need_run(())
+        return
+    steps = loaded.graph.steps
+    names = loaded.graph.select(wanted) if wanted else list(steps)
+    ws.consent.need_run([(name, command_text(steps[name])) for name in names])
+    ws.forget_environments()  # which were looked at less closely before
+
+
+def _built(
+    ws: Workspace, one: PipelineEnvironment, stop: StopRequests, report: Callable[[PipelineEnvironment, str], None]
+) -> BuildOutcome:
+    assert one.environment is not None
+    begun = time.monotonic()
+    try:
+        ws.environments.realize(one.environment, stop, lambda words: report(one, words))
+    except GitmlError as error:
+        where = f" ({error.where})" if error.where else ""
+        return BuildOutcome(one, FAILED, time.monotonic() - begun, error.message + where, error.hint)
+    except OSError as error:
+        refused = machine_error(error, error.filename or ws.environments_folder())
+        return BuildOutcome(one, FAILED, time.monotonic() - begun, refused.message, refused.hint)
+    return BuildOutcome(located(ws, one, measure=True), BUILT, time.monotonic() - begun)

@@ -1,0 +1,1 @@
+"""`gitml env`: the environments of steps, shown, explained, compared, built and locked."""
