@@ -1,4 +1,4 @@
-"""Open files by their descriptors, and folders by their size: what every package needs of the operating system and Python has not."""
+"""Open files by descriptors, folders by size: what every package needs of the operating system and Python has not."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def build_environments(
     an unknown step, StoppedError when `stop` asks.
     """
     _need_consent(ws, loaded, wanted)
-    for one in pipeline_environments(ws, loaded, wanted):
+    for one in _by_place(pipeline_environments(ws, loaded, wanted)):
         if one.environment is None:
             yield BuildOutcome(one, FAILED, 0.0, one.problem, one.hint)
         elif one.target != LOCAL:
@@ -52,6 +52,16 @@ def build_environments(
             yield BuildOutcome(located(ws, one, measure=True), THERE)
         else:
             yield _built(ws, one, stop, report)
+
+
+def _by_place(found: Sequence[PipelineEnvironment]) -> list[PipelineEnvironment]:
+    """Those that differ only in the programs of the machine as one: they are built once."""
+    merged: dict[object, PipelineEnvironment] = {}
+    for one in found:
+        id = one.steps if one.place is None else (one.spec, one.place)
+        known = merged.get(id)
+        merged[id] = one if known is None else known._replace(steps=(*known.steps, *one.steps))
+    return list(merged.values())
 
 
 def _need_consent(ws: Workspace, loaded: Loaded, wanted: Sequence[str]) -> None:

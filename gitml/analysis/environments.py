@@ -12,7 +12,7 @@ from gitml.core.model.digest import Digest
 from gitml.core.model.environment import Environment, description_or_none
 from gitml.core.model.graph import GraphStep
 from gitml.core.planner.explain import Change, environment_changes
-from gitml.core.planner.plan import Policy, Unconfirmed
+from gitml.core.planner.plan import Policy
 from gitml.engine.planning.load import Loaded, load
 from gitml.engine.planning.planner import Planner
 from gitml.errors import InputError
@@ -105,9 +105,7 @@ class EnvironmentExplanation(NamedTuple):
     changes: tuple[Change, ...]
 
 
-def explain_environments(
-    ws: Workspace, loaded: Loaded, wanted: Sequence[str] = ()
-) -> list[EnvironmentExplanation]:
+def explain_environments(ws: Workspace, loaded: Loaded, wanted: Sequence[str] = ()) -> list[EnvironmentExplanation]:
     """Explains each distinct environment of the named steps, or of all; InputError for an unknown step."""
     return [_explained(ws, loaded, one) for one in pipeline_environments(ws, loaded, wanted)]
 

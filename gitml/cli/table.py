@@ -22,6 +22,7 @@ SECTIONS: dict[str, dict[str, CommandEntry]] = {
         "status": CommandEntry("run.status", "Show what is up to date, what runs now, and the last runs"),
         "dag": CommandEntry("run.dag", "Draw the graph of a pipeline"),
         "targets": CommandEntry("run.targets", "Show where steps can run: machines, what they have, what is free"),
+        "env": CommandEntry("environment.group", "Show, build and compare the environments of steps"),
         "cancel": CommandEntry("run.cancel", "Cancel a run in progress"),
         "reproduce": CommandEntry("run.reproduce", "Run a recorded run again and compare its outputs"),
     },
@@ -66,7 +67,8 @@ COMMANDS: dict[str, CommandEntry] = {name: entry for section in SECTIONS.values(
 # A command of a group with a dot between.
 _LOOKING = """plan explain status dag targets log show logs checkout ui remotes du fsck doctor config completion schema
     metrics.show metrics.diff params.show params.diff lineage.up lineage.down lineage.show hooks.status module.list module.show
-    module.versions module.history module.resolve module.diff module.verify module.get module.check trust.list"""
+    module.versions module.history module.resolve module.diff module.verify module.get module.check trust.list
+    env.show env.explain env.diff"""
 
 LOOKING = frozenset(name.replace(".", " ") for name in _LOOKING.split())
 """What only looks at the repository, and works where it can't be written. So does `run -n`; not so `fsck --repair`. All others

@@ -57,5 +57,5 @@ def test_every_command_and_option_has_a_help(name: str, command: click.Command) 
 
 def test_commands_that_list_or_show_have_json() -> None:
     without = {name for name, command in commands() if not any("--json" in option.opts for option in command.params)}
-    groups = {"hooks", "lineage", "metrics", "module", "params", "trust"}
+    groups = {"env", "hooks", "lineage", "metrics", "module", "params", "trust"}
     assert without == {"completion", "demo", "schema", "ui"} | groups

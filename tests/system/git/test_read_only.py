@@ -48,6 +48,9 @@ WORDS: dict[str, list[list[str]]] = {
     "explain": [["explain", "use"]],
     "status": [["status"]],
     "dag": [["dag"]],
+    "env show": [["env", "show"], ["env", "show", "--at", "HEAD"]],
+    "env explain": [["env", "explain", "use"]],
+    "env diff": [["env", "diff"], ["env", "diff", "HEAD", "latest"]],
     "targets": [["targets"]],
     "log": [["log"]],
     "show": [["show", "latest"]],
@@ -86,7 +89,7 @@ CHANGING = frozenset(
     name.replace(".", " ")
     for name in """run submit collect cancel reproduce push fetch pull lock gc init clone demo hooks.install hooks.uninstall
     hooks.run module.publish module.deprecate module.disable module.enable module.set-default module.pull module.push
-    module.rebuild module.init module.run trust.allow trust.revoke""".split()
+    module.rebuild module.init module.run env.build trust.allow trust.revoke""".split()
 )
 """What changes the repository, or makes one. Who adds a command adds it here, or to those that only look."""
 

@@ -21,9 +21,7 @@ if TYPE_CHECKING:
 @click.option("-p", "--pipeline", metavar="NAME", help="The pipeline; default: that of a run, or the project's.")
 @click.option("--all", "everything", is_flag=True, help="Show what is the same, too.")
 @click.option("--exit-code", is_flag=True, help="Exit with 1 when something differs.")
-def diff(
-    session: Session, sides: tuple[str, ...], pipeline: str | None, everything: bool, exit_code: bool
-) -> int:
+def diff(session: Session, sides: tuple[str, ...], pipeline: str | None, everything: bool, exit_code: bool) -> int:
     """Show how the environments of B differ from those of A: packages by name and version, Python, platform, image.
 
     A and B (also A..B) are runs or Git revisions. Of a run it is what its steps had where they ran, of a revision what they would
@@ -53,8 +51,7 @@ def _sides(words: tuple[str, ...]) -> tuple[str, str | None]:
         if ".." in after or after.startswith("."):
             raise InputError(f"not a range: {words[0][:80]!r}", hint="write it as A..B")
         return before or "HEAD", after or "HEAD"
-    before, after_or_none = ([*words, None, None])[:2]
-    return before or "HEAD", after_or_none
+    return (words[0] if words else "HEAD"), (words[1] if len(words) > 1 else None)
 
 
 def _lines(one: EnvironmentDifference) -> list[str]:

@@ -1,0 +1,105 @@
+"""`env show`, `env build`, `env explain` and `env diff`."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.system.conftest import Project
+
+
+def test_show_has_each_environment_with_its_steps_and_whether_it_is_built(locked: Project) -> None:
+    first = locked.gitml("env", "show").out
+    assert re.search(r"^r\.txt  \(requirements\)\n  steps     a\n  identity  [0-9a-f]{12}\n", first)
+    assert "\n  packages  1\n  here      not built: gitml env build\n" in first
+    assert "\nhost\n  steps     c\n" in first
+    assert locked.gitml("env", "show", "c").out.startswith("host\n")
+    assert "\n    leaf 1.0\n" in locked.gitml("env", "show", "a", "--all").out
+    (shown,) = locked.gitml("env", "show", "a", "--json").data
+    key = locked.run("a")["steps"][0]["key"]
+    (built,) = locked.gitml("env", "show", "a", "--json").data
+    assert shown["identity"] == built["identity"] != key
+    assert (shown["built"], shown["bytes"], shown["packages"]) == (False, None, ["leaf 1.0"])
+    assert built["built"]
+    assert built["bytes"] > 0
+    assert os.path.isdir(built["place"])
+
+
+def test_show_names_what_keeps_an_environment_from_being_known(locked: Project) -> None:
+    locked.write("r.txt", "leaf\n")
+    shown = locked.gitml("env", "show", "a").out
+    assert "  problem   leaf is not pinned to one version (r.txt:1) (gitml env lock r.txt)\n" in shown
+    assert locked.gitml("env", "show", "a", "--at", "HEAD", "--json").data[0]["problem"] is None
+    answer = locked.gitml("env", "show", "nowhere", code=2)
+    assert "no pipeline 'nowhere'" in answer.err or "no step 'nowhere'" in answer.err
+
+
+def test_build_builds_once_what_steps_share_and_run_finds_it_built(locked: Project) -> None:
+    first = locked.gitml("env", "build", "--json")
+    assert [(one["environment"], one["outcome"], one["steps"]) for one in first.data] == [
+        ("r.txt", "built", ["a", "b"]),
+        ("host", "there", ["c"]),
+    ]
+    assert locked.gitml("env", "build").out.startswith("there      r.txt  ")
+    assert "building" not in locked.gitml("run").err
+
+
+def test_what_cannot_be_built_is_reported_in_the_words_of_uv_and_keeps_no_other(locked: Project) -> None:
+    locked.write("bad.txt", "absent==1.0\n")
+    text = (locked.root / "pipelines/p.yaml").read_text().replace("r.txt", "bad.txt", 1)
+    locked.write("pipelines/p.yaml", text)
+    answer = locked.gitml("env", "build", code=1)
+    assert re.search(r"^failed     bad\.txt  uv could not install the requirements: .*absent", answer.out, re.M)
+    assert re.search(r"^built      r\.txt  ", answer.out, re.M)
+    assert "bad.txt: building the environment\n" in answer.err
+
+
+def test_a_clone_builds_nothing_before_its_steps_may_run(locked: Project, tmp_path: Path) -> None:
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "-q", str(locked.root), str(clone)], check=True)
+    locked.env = {name: value for name, value in locked.env.items() if name != "GITML_TRUST"}
+    answer = locked.gitml("env", "build", cwd=clone, code=7)
+    assert "may not run yet" in answer.err
+    assert not (tmp_path / "uv").exists()
+    assert locked.gitml("env", "build", "--trust", "a", cwd=clone).out.startswith("built ")
+
+
+def test_explain_names_what_counts_and_what_changed_since_the_last_run(locked: Project) -> None:
+    assert "no run of these steps is recorded" in locked.gitml("env", "explain", "a").out
+    run = locked.run("a")["run"]
+    explained = locked.gitml("env", "explain", "a").out
+    assert "  counts:\n" in explained
+    assert "the version and the content of 1 package\n" in explained
+    assert f"  the same as in run {run[:8]}\n" in explained
+    locked.write("r.txt", "# another\nleaf==1.1\n")
+    assert (
+        f"compared with run {run[:8]}, 1 difference:\n    package leaf: 1.0 -> 1.1\n"
+        in locked.gitml("env", "explain", "a").out
+    )
+
+
+def test_diff_names_packages_between_revisions_runs_and_the_files(locked: Project) -> None:
+    run = locked.run("a", "c")["run"]
+    locked.write("r.txt", "# only a comment\nleaf==1.0\n")
+    assert locked.gitml("env", "diff", "--exit-code").err == "no environment differs\n"
+    locked.write("r.txt", "leaf==1.1\n")
+    changed = "  package leaf: 1.0 -> 1.1\n"
+    assert locked.gitml("env", "diff").out == f"a  r.txt\n{changed}b  r.txt\n{changed}"
+    locked.commit("an update")
+    assert locked.gitml("env", "diff", "HEAD~1..HEAD", "--exit-code", code=1).out.count(changed) == 2
+    found = locked.gitml("env", "diff", run, "HEAD", "--json").data["environments"]
+    by_step = {one["steps"][0]: one for one in found}
+    assert [change["name"] for change in by_step["a"]["changes"]] == ["leaf"]
+    assert by_step["b"]["before"] is None
+    assert "c" not in by_step
+    same = locked.gitml("env", "diff", "HEAD", "HEAD", "--all").out
+    assert same.count("  the same\n") == 3
+
+
+@pytest.mark.parametrize("words", [("a", "b", "c"), ("HEAD...HEAD",), ("nowhere",)])
+def test_a_mistake_in_what_is_compared_is_one_line(locked: Project, words: tuple[str, ...]) -> None:
+    assert locked.gitml("env", "diff", *words, code=2).err.count("\n") == 1
