@@ -60,6 +60,9 @@ class VenvProvider(EnvironmentProvider):
     def path_folders(self, here: MachineSoftware, environment: Environment) -> tuple[str, ...] | None:
         return (f"{_place(here, environment.source.spec.name)}/bin",)
 
+    def place_of(self, here: MachineSoftware, environment: Environment) -> str | None:
+        return None
+
     def realize(
         self, here: MachineSoftware, environment: Environment, stop: StopRequests, report: Callable[[str], None]
     ) -> RealizedEnvironment:
