@@ -144,7 +144,7 @@ class WorkerAttempt:
             ceiling=sandbox.seen,
             home=sandbox.seen + "/home" if task.strict else None,
             devices=task.devices,
-            lent=task.lent,
+            lent={**dict(realized.variables), **task.lent},
         )
         if realized.redirect is not None:
             from gitml.execute.environments.import_redirect import write_redirect

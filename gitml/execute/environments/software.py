@@ -38,13 +38,15 @@ class EnvironmentQuery(NamedTuple):
 class RealizedEnvironment(NamedTuple):
     """An environment on this machine: folders to put first on PATH, folders a strict step may read, its Python.
 
-    `redirect` is there when its Python would import code of this repository from a work tree.
+    `redirect` is there when its Python would import code of this repository from a work tree. `variables` are lent to every
+    step in it; they follow from what the environment is identified by.
     """
 
     path_prepend: tuple[str, ...]
     read_roots: tuple[str, ...]
     python: str | None
     redirect: Redirect | None = None
+    variables: tuple[tuple[str, str], ...] = ()
 
 
 class MachineSoftware:
