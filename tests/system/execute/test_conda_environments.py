@@ -1,0 +1,292 @@
+"""Steps in environments of conda packages: installed exactly, once, complete or not there, and part of the key."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gitml.core.model.stop_signal import StopSignal
+from gitml.errors import InputError
+from gitml.execute.environments.conda.prefixes import run_rattler
+from gitml.execute.process import StopRequests
+from tests.kit.projects.project import Project, outcomes, reasons
+from tests.kit.servers.conda_channel import PLACEHOLDER, CondaArchive, CondaChannel, Link
+
+pytest.importorskip("rattler", reason="py-rattler is not installed: pip install 'gitml[conda]'")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        sys.platform != "linux" or os.uname().machine != "x86_64", reason="its packages are for linux-64"
+    ),
+]
+
+STEP = "environment: {}\nsteps:\n  a: {{shell: sh, run: '{} > ${{{{ outputs.o }}}}', outputs: {{o: file}}}}\n"
+
+
+@pytest.fixture
+def channel(tmp_path: Path) -> CondaChannel:
+    return CondaChannel(tmp_path / "channel")
+
+
+@pytest.fixture
+def served(channel: CondaChannel) -> Iterator[CondaChannel]:
+    with channel.served():
+        yield channel
+
+
+def greeter(channel: CondaChannel, word: str = "hello", **more: str) -> CondaArchive:
+    """A package with the program ``greet``."""
+    text = f"#!/bin/sh\ncat {PLACEHOLDER}/share/word\n"
+    return channel.package("greet", {"bin/greet": text, "share/word": f"{word}\n"}, subdir="linux-64", **more)
+
+
+def project(
+    tmp_path: Path, lock: str, path: str = "pixi.lock", environment: str = "", command: str = "greet"
+) -> Project:
+    files = {path: lock, "pipelines/p.yaml": STEP.format(environment or path, command)}
+    return Project(tmp_path / "r", files)
+
+
+def said(run: object) -> str:
+    """What a run gives as the reason why its step failed."""
+    step = run.steps[0]  # type: ignore[attr-defined]
+    return str(step.error)
+
+
+def built(project: Project) -> list[str]:
+    """What is in the folder of environments."""
+    found = Path(project.repo.path).rglob("envs/*")
+    return sorted(path.name for path in found if path.suffix != ".lock" and path.parent.name == "envs")
+
+
+def test_a_step_runs_in_a_pixi_environment_which_is_part_of_its_key(tmp_path: Path, served: CondaChannel) -> None:
+    first = project(tmp_path, served.pixi_lock(greeter(served)))
+    run = first.run()
+    assert first.output(run.steps[0]) == b"hello\n"
+    assert outcomes(first.run()) == {"a": "reused"}
+    assert len(served.requests) == 1
+    first.repo.commit("another build", {"pixi.lock": served.pixi_lock(greeter(served, "hi", version="1.1"))})
+    again = first.run()
+    assert (outcomes(again), first.output(again.steps[0])) == ({"a": "executed"}, b"hi\n")
+    assert reasons(again)["a"].startswith("package greet: 1.0 -> 1.1")
+
+
+def test_what_does_not_count_does_not_build_again(tmp_path: Path, served: CondaChannel) -> None:
+    lock = served.pixi_lock(greeter(served))
+    made = project(tmp_path, lock)
+    made.run()
+    moved = lock.replace(served.url, "http://127.0.0.1:9/elsewhere")
+    made.repo.commit("a comment, another mirror", {"pixi.lock": f"# mine\n{moved}"})
+    assert outcomes(made.run()) == {"a": "reused"}
+
+
+@pytest.mark.parametrize("kind", ["md5", "sha256"])
+@pytest.mark.parametrize("environment", ["env/list.txt", "{conda: env/list.txt}"])
+def test_an_explicit_list_is_known_by_its_content(
+    tmp_path: Path, channel: CondaChannel, kind: str, environment: str
+) -> None:
+    lock = channel.explicit_list(greeter(channel, old=True), kind=kind)  # type: ignore[arg-type]
+    made = project(tmp_path, lock, "env/list.txt", environment)
+    assert made.output(made.run().steps[0]) == b"hello\n"
+
+
+@pytest.mark.parametrize("kind", ["md5", "sha256"])
+def test_another_file_than_the_lock_has_is_refused_and_nothing_is_left(
+    tmp_path: Path, channel: CondaChannel, kind: str
+) -> None:
+    lock = channel.explicit_list(greeter(channel), kind=kind)
+    greeter(channel, "bye")  # under the same name
+    made = project(tmp_path, lock, "list.txt")
+    run = made.run()
+    assert outcomes(run) == {"a": "failed"}
+    assert f"greet-1.0-h0_0.conda: the lock has {kind} " in said(run)
+    assert built(made) == []
+
+
+def test_packages_of_one_name_do_not_stand_in_for_each_other(tmp_path: Path, channel: CondaChannel) -> None:
+    made = project(tmp_path, channel.explicit_list(greeter(channel)), "list.txt")
+    assert made.output(made.run().steps[0]) == b"hello\n"
+    made.repo.commit("other bytes", {"list.txt": channel.explicit_list(greeter(channel, "bye"))})
+    assert made.output(made.run().steps[0]) == b"bye\n"
+
+
+def test_what_a_step_wrote_into_its_environment_is_in_no_other(tmp_path: Path, channel: CondaChannel) -> None:
+    shared = greeter(channel)
+    spoil = "chmod u+w $CONDA_PREFIX/share/word; echo spoilt >> $CONDA_PREFIX/share/word; greet"
+    made = project(tmp_path, channel.pixi_lock(shared), command=spoil)
+    assert made.output(made.run().steps[0]) == b"hello\nspoilt\n"
+    more = channel.package("more", {"share/more": "x"})
+    made.repo.commit(
+        "one more",
+        {"pixi.lock": channel.pixi_lock(shared, more), "pipelines/p.yaml": STEP.format("pixi.lock", "greet")},
+    )
+    assert made.output(made.run().steps[0]) == b"hello\n"
+
+
+def test_steps_that_need_it_at_once_wait_for_one_build(tmp_path: Path, served: CondaChannel) -> None:
+    step = "{shell: sh, run: 'greet > ${{ outputs.o }}', outputs: {o: file}}"
+    pipeline = f"environment: pixi.lock\nsteps:\n  a: {step}\n  b: {step}\n  c: {step}\n"
+    files = {"pixi.lock": served.pixi_lock(greeter(served)), "pipelines/p.yaml": pipeline}
+    made = Project(tmp_path / "r", files)
+    assert set(outcomes(made.run()).values()) <= {"executed", "reused"}
+    assert served.requests == ["/linux-64/greet-1.0-h0_0.conda"]
+
+
+def test_a_server_that_hangs_up_leaves_nothing_and_the_next_run_builds(tmp_path: Path, served: CondaChannel) -> None:
+    made = project(tmp_path, served.pixi_lock(greeter(served)))
+    served.cut_after = 100
+    run = made.run()
+    assert outcomes(run) == {"a": "failed"}
+    assert "rattler could not install: " in said(run)
+    assert built(made) == []
+    served.cut_after = None
+    assert made.output(made.run().steps[0]) == b"hello\n"
+
+
+def test_a_build_that_is_stopped_leaves_nothing(tmp_path: Path, served: CondaChannel) -> None:
+    made = project(tmp_path, served.pixi_lock(greeter(served)))
+    served.stalled = threading.Event()
+    stop = StopSignal()
+
+    def stop_when_asked() -> None:
+        while not served.requests:
+            time.sleep(0.01)
+        stop.ask()
+
+    threading.Thread(target=stop_when_asked, daemon=True).start()
+    run = made.run(stop=stop)
+    assert outcomes(run)["a"] in ("cancelled", "interrupted")
+    assert built(made) == []
+
+
+def test_a_package_that_the_channel_has_no_more_is_said(tmp_path: Path, served: CondaChannel) -> None:
+    archive = greeter(served)
+    made = project(tmp_path, served.pixi_lock(archive))
+    archive.path.unlink()
+    assert "the channel has the package no more" in said(made.run())
+
+
+def test_post_link_scripts_are_not_run_and_variables_of_packages_are_set(tmp_path: Path, channel: CondaChannel) -> None:
+    ran = tmp_path / "ran"
+    tool = channel.package(
+        "tool",
+        {
+            "bin/.tool-post-link.sh": f"#!/bin/sh\ntouch {ran}\n",
+            "etc/conda/env_vars.d/tool.json": f'{{"TOOL_DATA": "{PLACEHOLDER}/share/tool", "PATH": "/evil", "HOME": "/evil"}}',
+            "share/tool/x": "data of the tool\n",
+        },
+    )
+    made = project(tmp_path, channel.pixi_lock(tool), command="(cat $TOOL_DATA/x; echo $PATH$HOME)")
+    out = made.output(made.run().steps[0]).decode()
+    assert out.startswith("data of the tool\n")
+    assert "/evil" not in out
+    assert not ran.exists()
+    assert any("not run: post-link scripts of tool" in str(event) for event in made.events)
+
+
+@pytest.mark.parametrize("named", ["../../../escaped", "share/../../../escaped", "/tmp/escaped"])
+def test_a_package_with_a_file_outside_of_its_prefix_is_refused(
+    tmp_path: Path, channel: CondaChannel, named: str
+) -> None:
+    evil = channel.package("evil", {"share/x": "x"}, named=[named])
+    made = project(tmp_path, channel.pixi_lock(evil))
+    run = made.run()
+    assert "evil has a file outside the environment" in said(run)
+    assert built(made) == []
+
+
+def test_a_file_where_another_package_has_a_link_is_refused(tmp_path: Path, channel: CondaChannel) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    link = channel.package("link", {"share/there": Link(str(outside))})
+    through = channel.package("through", {"share//there/x": "x"})
+    assert "link to elsewhere" in said(project(tmp_path, channel.pixi_lock(link, through)).run())
+    assert list(outside.iterdir()) == []
+
+
+def python_package(channel: CondaChannel) -> CondaArchive:
+    """A Python for environments: this one, told by ``pyvenv.cfg`` that its packages are in the prefix."""
+    version = ".".join(map(str, sys.version_info[:3]))
+    real = os.path.realpath(sys.executable)
+    site = f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
+    files = {
+        "bin/python": Link(real),
+        "bin/python3": Link(real),
+        "pyvenv.cfg": f"home = {os.path.dirname(real)}\nversion = {version}\n",
+        f"{site}/README.txt": "",
+    }
+    return channel.package("python", files, version, subdir="linux-64", build="h0_0_cpython")
+
+
+def wheel(folder: Path, name: str, code: str) -> str:
+    """The URL of a wheel with one module, its hash behind it."""
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}-2.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"{name}.py", code)
+        archive.writestr(f"{name}-2.0.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 2.0\n")
+        archive.writestr(
+            f"{name}-2.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+        )
+        archive.writestr(f"{name}-2.0.dist-info/RECORD", "")
+    return f"{path.as_uri()}#sha256={hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+
+def test_packages_of_python_come_from_conda_and_from_pypi(tmp_path: Path, channel: CondaChannel) -> None:
+    pure = channel.package("pure", {"site-packages/pure.py": "word = 'pure'\n"}, noarch="python")
+    lock = channel.pixi_lock(
+        python_package(channel), pure, pypi=[wheel(tmp_path / "wheels", "wheely", "word = 'wheel'\n")]
+    )
+    command = 'python -c "import pure, wheely; print(pure.word, wheely.word, pure.__cached__)"'
+    made = project(tmp_path, lock, command=command)
+    first, second, cached = made.output(made.run().steps[0]).decode().split()
+    assert (first, second) == ("pure", "wheel")
+    assert Path(cached).is_file()
+
+
+def test_a_wheel_with_another_hash_is_refused(tmp_path: Path, channel: CondaChannel) -> None:
+    url = wheel(tmp_path / "wheels", "wheely", "word = 'wheel'\n")
+    lock = channel.pixi_lock(python_package(channel), pypi=[url])
+    wheel(tmp_path / "wheels", "wheely", "word = 'another'\n")
+    made = project(tmp_path, lock, command="python --version")
+    assert "uv could not install the packages of PyPI" in said(made.run())
+    assert built(made) == []
+
+
+def test_a_step_that_calls_python_needs_a_lock_that_has_it(tmp_path: Path, channel: CondaChannel) -> None:
+    made = project(tmp_path, channel.pixi_lock(greeter(channel)), command="python --version")
+    made.repo.commit("no shell", {"pipelines/p.yaml": "environment: pixi.lock\nsteps:\n  a: {run: python --version}\n"})
+    with pytest.raises(InputError, match="the step calls python, and the lock has no Python for linux-x86_64"):
+        made.run()
+
+
+def test_a_lock_for_other_platforms_is_said_before_anything_runs(tmp_path: Path, channel: CondaChannel) -> None:
+    made = project(tmp_path, channel.pixi_lock(greeter(channel), platform="win-64"))
+    with pytest.raises(InputError, match="the lock is for win-64, and not for linux-64"):
+        made.run()
+
+
+def test_a_strict_step_sees_its_environment_and_no_other(tmp_path: Path, channel: CondaChannel) -> None:
+    made = project(tmp_path, channel.pixi_lock(greeter(channel)))
+    pipeline = "sandbox: strict\n" + STEP.format("pixi.lock", "(greet; ls $CONDA_PREFIX/../.. 2>&1 || true)")
+    made.repo.commit("strict", {"pipelines/p.yaml": pipeline})
+    run = made.run()
+    if "can't" in str(run.steps[0].error):
+        pytest.skip(str(run.steps[0].error))
+    assert made.output(run.steps[0]).startswith(b"hello\n")
+
+
+def test_without_rattler_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rattler", None)
+    with pytest.raises(InputError) as caught:
+        run_rattler("install", {}, str(tmp_path / "request.json"), {}, StopRequests(), lambda what: None)
+    assert caught.value.message == "py-rattler is not installed; it installs conda packages"
+    assert str(caught.value.hint).startswith("pip install 'gitml[conda]'")
