@@ -58,7 +58,7 @@ def say(**event: Any) -> None:
     print(json.dumps(event), flush=True)
 
 
-class Progress(InstallerReporter):  # type: ignore[misc]
+class InstallProgress(InstallerReporter):  # type: ignore[misc]
     """Counts packages and bytes, and prints them now and then. Threads of rattler call it."""
 
     def __init__(self, total: int) -> None:
@@ -122,7 +122,7 @@ def client() -> Client:
     return Client.from_config(settings(), user_agent="gitml")
 
 
-async def fetch(package: dict[str, Any], folder: str, fetcher: Client, progress: Progress) -> tuple[str, str]:
+async def fetch(package: dict[str, Any], folder: str, fetcher: Client, progress: InstallProgress) -> tuple[str, str]:
     """The path and the sha256 of the archive of a package, fetched and checked; RefusedError when it is another one."""
     name = unquote(urlsplit(package["url"]).path).rpartition("/")[2]
     os.makedirs(f"{folder}/{package['name']}", exist_ok=True)
@@ -226,7 +226,7 @@ async def install_packages(request: dict[str, Any]) -> dict[str, Any]:
 
     What was extracted for another prefix is used again, after its files are hashed: a step may have written to them.
     """
-    progress = Progress(len(request["packages"]))
+    progress = InstallProgress(len(request["packages"]))
     fetcher, gate = client(), asyncio.Semaphore(_AT_ONCE)
 
     files = PrefixFiles()
