@@ -91,7 +91,6 @@ def _is_explicit(content: bytes) -> bool:
 
 _BESIDE_UV = ("pyproject.toml", ".python-version")
 _NOT_OF_HOST = "other programs than those that steps start, libraries and drivers of the system"
-_NOT_OF_CONDA = "comments, order, channels, packages for other platforms and of other environments"
 _OF_PYTHON = frozenset(("python", "image"))
 _NO_FILES: Callable[[EnvironmentSpec], tuple[EnvironmentFile, ...]] = lambda spec: ()  # noqa: E731
 _NO_TEXT: Callable[[str], bool] = lambda text: False  # noqa: E731
@@ -107,7 +106,10 @@ ENVIRONMENT_KINDS: dict[str, EnvironmentKind] = {
     VENV: EnvironmentKind(_NO_TEXT, _parse_venv, _NO_FILES, ignored=_NOT_OF_HOST),
     # conda packages: one of the environments of a pixi.lock
     PIXI: EnvironmentKind(
-        _named(r"pixi\.lock"), _parse_path, _own_file, frozenset(("name",)), ignored=_NOT_OF_CONDA
+        _named(r"pixi\.lock"),
+        _parse_path,
+        _own_file,
+        frozenset(("name",)),
     ),
     # conda packages: a file of conda-lock, whose groups are its categories, or an explicit list
     CONDA: EnvironmentKind(
@@ -116,7 +118,6 @@ ENVIRONMENT_KINDS: dict[str, EnvironmentKind] = {
         _own_file,
         frozenset(("groups",)),
         known=_is_explicit,
-        ignored=_NOT_OF_CONDA,
     ),
 }
 """By name. Of those that match a text, the last counts: the first takes whatever no other does for the path of a file."""
