@@ -98,7 +98,11 @@ _NO_TEXT: Callable[[str], bool] = lambda text: False  # noqa: E731
 ENVIRONMENT_KINDS: dict[str, EnvironmentKind] = {
     # the path of a locked requirements file, from which an isolated environment is built
     REQUIREMENTS: EnvironmentKind(
-        lambda text: True, _parse_requirements, _own_file, _OF_PYTHON, ignored="comments, and the order of lines"
+        lambda text: True,
+        _parse_requirements,
+        _own_file,
+        _OF_PYTHON,
+        ignored="comments, order, other platforms",
     ),
     # what the machine has installed; with names: these distributions alone, and what they need
     HOST: EnvironmentKind(lambda text: text == HOST, lambda text: ("", None), _NO_FILES, ignored=_NOT_OF_HOST),
@@ -119,6 +123,13 @@ ENVIRONMENT_KINDS: dict[str, EnvironmentKind] = {
         frozenset(("groups",)),
         known=_is_explicit,
     ),
+    # PEP 751
+    PYLOCK: EnvironmentKind(
+        _named(r"pylock(\.[^.]+)?\.toml"), _parse_path, _own_file, _OF_PYTHON | {"groups", "extras"}
+    ),
+    UV: EnvironmentKind(_named(r"uv\.lock"), _parse_path, _uv_files, _OF_PYTHON | {"groups", "extras"}),
+    # PEP 723: by itself the script that the step's command starts
+    SCRIPT: EnvironmentKind(lambda text: text == SCRIPT, _parse_path, _script_files, _OF_PYTHON),
 }
 """By name. Of those that match a text, the last counts: the first takes whatever no other does for the path of a file."""
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from gitml.core.kinds.environment_kinds import CONDA, PIXI, VENV
+from gitml.core.kinds.environment_kinds import CONDA, PIXI, PYLOCK, SCRIPT, UV, VENV
 from gitml.core.model.digest import Digest
 from gitml.core.model.environment import HOST, REQUIREMENTS, Environment, EnvironmentSource
 from gitml.core.model.protocols import Facts
 from gitml.errors import InputError
 from gitml.execute.environments.conda.provider import CondaProvider
 from gitml.execute.environments.host import HostProvider
-from gitml.execute.environments.locks.provider import RequirementsProvider
+from gitml.execute.environments.locks.provider import RequirementsProvider, SelectionProvider
 from gitml.execute.environments.software import (
     EnvironmentProvider,
     EnvironmentQuery,
@@ -92,6 +92,9 @@ ENVIRONMENT_PROVIDERS: dict[str, EnvironmentProvider] = {
     VENV: VenvProvider(),
     PIXI: CondaProvider(),
     CONDA: CondaProvider(),
+    PYLOCK: SelectionProvider(),
+    UV: SelectionProvider(),
+    SCRIPT: SelectionProvider(),
 }
 """By the names of `core.kinds.environment_kinds.ENVIRONMENT_KINDS`."""
 

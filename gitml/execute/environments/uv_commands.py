@@ -14,8 +14,7 @@ from gitml.permissions import can_be_written
 _TAIL = 4000
 # what uv says of a failed build that is not the reason, and the words of those that a network is the reason of
 _BESIDE = ("Using Python ", "Resolved ", "Prepared ")
-_OF_THE_NET = ("connect", "dns error", "timed out", "network", "certificate")
-_COMPILE = "compile the file again: uv pip compile requirements.in -o requirements.txt"
+_OF_THE_NET = ("connect", "dns error", "timed out", "network", "certificate", "error sending request")
 
 
 class UvCommands:
@@ -25,20 +24,14 @@ class UvCommands:
     """
 
     def __init__(self, machine: Mapping[str, str], cache_dir: str, stop: StopRequests) -> None:
-        self.path = _find(machine)
+        self.path = uv_program(machine)
         self.stop = stop
-        dropped = ("VIRTUAL_ENV", "CONDA_PREFIX", "UV_PYTHON")
-        env = {
-            name: value
-            for name, value in machine.items()
-            if name not in dropped and not name.startswith(("PYTHON", "GIT_"))
-        }
-        env.update(NO_COLOR="1", UV_NO_PROGRESS="1", UV_PYTHON_DOWNLOADS="never")
+        env = uv_environment(machine)
         if "UV_CACHE_DIR" not in env and not can_be_written(os.path.join(layout.user_cache(env), "uv")):
             env["UV_CACHE_DIR"] = os.path.join(cache_dir, "uv")
         self.env = env
 
-    def run(self, *arguments: str, purpose: str, hint: str = _COMPILE) -> str:
+    def run(self, *arguments: str, purpose: str, hint: str) -> str:
         """What uv prints; InputError in its words when it fails, StoppedError when it was stopped."""
         said = bytearray()
 
@@ -51,15 +44,28 @@ class UvCommands:
             raise StoppedError
         text = said.decode("utf-8", "replace")
         if ended.code != 0:
-            lines = [line.strip(" │╰╴─▶\u00d7├") for line in text.strip().splitlines()[-12:]]
-            words = " ".join(line for line in lines if not line.startswith(_BESIDE))
+            words = reason_in(text)
             if any(sign in words.lower() for sign in _OF_THE_NET):
                 hint = "see whether the package index can be reached: UV_DEFAULT_INDEX, HTTPS_PROXY …"
             raise InputError(f"uv could not {purpose}: {words or f'exit status {ended.code}'}", hint=hint)
         return text
 
 
-def _find(machine: Mapping[str, str]) -> str:
+def reason_in(text: str) -> str:
+    """Why uv failed, of what it printed, in one line."""
+    lines = [line.strip(" │╰╴─▶\u00d7├") for line in text.strip().splitlines()[-12:]]
+    return " ".join(line for line in lines if line and not line.startswith(_BESIDE)).removeprefix("error: ")
+
+
+def uv_environment(machine: Mapping[str, str]) -> dict[str, str]:
+    """The variables for uv: the user's, without those that name another environment, and no Python is downloaded."""
+    env = {name: value for name, value in machine.items() if name not in ("VIRTUAL_ENV", "CONDA_PREFIX", "UV_PYTHON")}
+    env = {name: value for name, value in env.items() if not name.startswith(("PYTHON", "GIT_"))}
+    return {**env, "NO_COLOR": "1", "UV_NO_PROGRESS": "1", "UV_PYTHON_DOWNLOADS": "never"}
+
+
+def uv_program(machine: Mapping[str, str]) -> str:
+    """The path of uv; InputError where it is not installed."""
     try:
         from uv import find_uv_bin
 

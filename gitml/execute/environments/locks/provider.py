@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import posixpath
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from gitml.core.kinds.environment_kinds import PYLOCK, SCRIPT
 from gitml.core.model.digest import digest_of
-from gitml.core.model.environment import FORMAT, REQUIREMENTS, Environment, environment_of
+from gitml.core.model.environment import FORMAT, REQUIREMENTS, Environment, EnvironmentSource, environment_of
 from gitml.execute.environments.software import (
     EnvironmentProvider,
     EnvironmentQuery,
@@ -16,30 +19,49 @@ from gitml.execute.environments.software import (
 )
 
 if TYPE_CHECKING:
+    from gitml.execute.environments.locks.requirements import LockedRequirements
+    from gitml.execute.environments.locks.selection import PackageSelection
+    from gitml.execute.environments.locks.target import InstallTarget
+    from gitml.execute.environments.locks.venvs import PackageList
     from gitml.execute.process import StopRequests
 
+KIND = "python"
+_VERSION = re.compile(r"3\.[0-9]{1,3}(?:\.[0-9]{1,3})?")
+_FACT = "lock-1"  # how the answer for a lock is remembered
 
-class RequirementsProvider(EnvironmentProvider):
-    """What a locked requirements file names."""
+
+class LockProvider(EnvironmentProvider):
+    """What all kinds of locks have in common: a virtual environment that is built of what one says.
+
+    `described` gives the part of the description that names the packages, and the packages beside it that `explain` names;
+    `packages` what is built.
+    """
+
+    def described(
+        self, here: MachineSoftware, source: EnvironmentSource, target: InstallTarget
+    ) -> tuple[dict[str, Any], tuple[str, ...]]:
+        """See the class; InputError with its place for a lock that can't be used."""
+        raise NotImplementedError
+
+    def packages(self, here: MachineSoftware, source: EnvironmentSource, target: InstallTarget) -> PackageList:
+        """See the class."""
+        raise NotImplementedError
 
     def identify(self, here: MachineSoftware, query: EnvironmentQuery) -> Environment:
-        """InputError with its line for a file that is not locked."""
-        from gitml.execute.environments.locks.requirements import parse_requirements
-
-        name = query.source.spec.name
-        locked = parse_requirements(name, query.source.file(name) or b"")
-        python = here.python_to_build_with()
+        target = target_for(here, query.source)
+        part, packages = self.described(here, query.source, target)
+        asked = python_asked(query.source) or ".".join(map(str, target.minor))
         description: dict[str, Any] = {
-            "kind": REQUIREMENTS,
+            "kind": KIND,
             "format": FORMAT,
-            "platform": platform_name(),
-            "python": f"{python.implementation} {'.'.join(python.version.split('.')[:2])}",
-            "requirements": digest_of("\n".join(locked.lines).encode("utf-8")),
+            "platform": target.platform,
+            "python": f"{target.implementation} {asked}",
+            **part,
         }
         hashes = here.program_hashes(query.programs)
         if hashes:
             description["programs"] = hashes
-        return environment_of(description, query.source, locked.packages())
+        return environment_of(description, query.source, packages)
 
     def path_folders(self, here: MachineSoftware, environment: Environment) -> tuple[str, ...] | None:
         from gitml.execute.environments.locks.venvs import built_at
@@ -50,9 +72,111 @@ class RequirementsProvider(EnvironmentProvider):
     def realize(
         self, here: MachineSoftware, environment: Environment, stop: StopRequests, report: Callable[[str], None]
     ) -> RealizedEnvironment:
-        from gitml.execute.environments.locks.venvs import build
+        from gitml.execute.environments.locks.venvs import build, built_at
 
         folder = here.folder_of(environment)
-        content = environment.source.file(environment.source.spec.name) or b""
-        base = build(folder, content, here.python_to_build_with(), here.machine, stop, report)
+        base = built_at(folder)
+        if base is None:
+            packages = self.packages(here, environment.source, target_for(here, environment.source))
+            base = build(folder, packages, here, stop, report)
         return RealizedEnvironment((f"{folder}/bin",), (folder, *base), f"{folder}/bin/python")
+
+
+def python_asked(source: EnvironmentSource) -> str | None:
+    """The version of Python that a pipeline asks for, else that of a ``.python-version`` beside the lock; None for any."""
+    option = source.spec.option("python")
+    if option is not None:
+        return str(option)
+    beside = source.file(posixpath.join(posixpath.dirname(source.spec.name), ".python-version"))
+    words = (beside or b"").decode("ascii", "replace").split()
+    return words[0] if words and _VERSION.fullmatch(words[0]) else None
+
+
+def target_for(here: MachineSoftware, source: EnvironmentSource) -> InstallTarget:
+    """The platform and the Python that an environment is for: those of this machine, but for a Python that it names."""
+    from gitml.execute.environments.locks.target import target_of
+
+    version = python_asked(source)
+    if version is not None:
+        return target_of(platform_name(), version)
+    python = here.python_to_build_with()
+    return target_of(platform_name(), python.version, python.implementation)
+
+
+class RequirementsProvider(LockProvider):
+    """What a locked requirements file names."""
+
+    def described(
+        self, here: MachineSoftware, source: EnvironmentSource, target: InstallTarget
+    ) -> tuple[dict[str, Any], tuple[str, ...]]:
+        locked = _requirements(source, target)
+        return {
+            "kind": REQUIREMENTS,
+            "requirements": digest_of("\n".join(locked.lines).encode("utf-8")),
+        }, locked.packages()
+
+    def packages(self, here: MachineSoftware, source: EnvironmentSource, target: InstallTarget) -> PackageList:
+        from gitml.execute.environments.locks.venvs import PackageList
+
+        locked = _requirements(source, target)
+        return PackageList(locked.lines, locked.hashed, source.spec.name, python_asked(source))
+
+
+def _requirements(source: EnvironmentSource, target: InstallTarget) -> LockedRequirements:
+    from gitml.execute.environments.locks.requirements import parse_requirements
+
+    name = source.spec.name
+    return parse_requirements(name, source.file(name) or b"").on(target)
+
+
+class SelectionProvider(LockProvider):
+    """What a lock names that says of each package which files there are: one file of each counts, by its hash.
+
+    What it says for a platform is remembered by the content of the files.
+    """
+
+    def described(
+        self, here: MachineSoftware, source: EnvironmentSource, target: InstallTarget
+    ) -> tuple[dict[str, Any], tuple[str, ...]]:
+        id = _question(source, target)
+        known = here.facts.fact(_FACT, id)
+        if known is None:
+            chosen = self.selection(here, source, target).packages
+            known = [[package.distribution for package in chosen], [package.content for package in chosen]]
+            here.facts.remember(_FACT, id, known)
+        names, contents = known
+        return {"distributions": names, "contents": dict(zip(names, contents, strict=True))}, ()
+
+    def packages(self, here: MachineSoftware, source: EnvironmentSource, target: InstallTarget) -> PackageList:
+        from gitml.execute.environments.locks.venvs import PackageList
+
+        chosen = self.selection(here, source, target)
+        spec = source.spec
+        return PackageList(chosen.lines, True, spec.name, python_asked(source), chosen.indexes)
+
+    def selection(self, here: MachineSoftware, source: EnvironmentSource, target: InstallTarget) -> PackageSelection:
+        """What gets installed on `target`."""
+        from gitml.execute.environments.locks.selection import select
+
+        spec = source.spec
+        if spec.kind == PYLOCK:
+            content = source.file(spec.name) or b""
+            return select(content, spec.name, target, spec.texts("extras"), spec.texts("groups") or None)
+        from gitml.execute.environments.locks.uv_lock import exported, lock_of
+
+        return select(exported(source, here.machine), lock_of(spec)[1], target)
+
+
+def _question(source: EnvironmentSource, target: InstallTarget) -> str:
+    """All that decides what a lock means: its files by content, the options, the target."""
+    import json
+
+    spec, files = source
+    said = [
+        spec.kind,
+        spec.name if spec.kind == SCRIPT else "",
+        spec.options,
+        list(target),
+        [digest_of(f[1]) for f in files],
+    ]
+    return digest_of(json.dumps(said).encode())

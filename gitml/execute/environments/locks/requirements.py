@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from gitml.core.kinds.unlocked_files import lock_command, unlocked_content
 from gitml.errors import InputError
+from gitml.execute.environments.locks.target import InstallTarget, holds
 
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 _REQUIREMENT = re.compile(rf"^({_NAME})\s*(\[[^\]]*\])?\s*(.*)$", re.DOTALL)
@@ -21,6 +22,19 @@ class LockedRequirements(NamedTuple):
 
     lines: tuple[str, ...]
     hashed: bool
+
+    def on(self, target: InstallTarget) -> LockedRequirements:
+        """Those that are for a platform, without the markers that say so."""
+        if not any(" ; " in line for line in self.lines):
+            return self
+        values = target.markers()
+        found = set()
+        for line in self.lines:
+            pinned, _, rest = line.partition(" ; ")
+            marker, mark, hashes = rest.partition(" --hash=")
+            if not marker or holds(marker, values):
+                found.add(pinned + mark + hashes)
+        return LockedRequirements(tuple(sorted(found)), self.hashed)
 
     def packages(self) -> tuple[str, ...]:
         """``name version`` of each package; several versions, of which markers choose, stand behind one another."""

@@ -1,69 +1,138 @@
-"""Builds an isolated environment with uv: once on a machine, complete or not there at all."""
+"""Virtual environments of exactly the files that were identified, built with uv: once on a machine, complete or not there."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import NamedTuple
 
+from gitml.errors import InputError
 from gitml.execute.environments.interpreters import PythonInterpreter
-from gitml.execute.environments.locks.requirements import parse_requirements
 from gitml.execute.environments.single_build import build_once, read_marker, write_marker
-from gitml.execute.environments.uv_commands import UvCommands
+from gitml.execute.environments.software import MachineSoftware
+from gitml.execute.environments.uv_commands import UvCommands, uv_environment, uv_program
 from gitml.execute.process import StopRequests
+
+_LIST = "requirements.txt"
+_PYPI = "https://pypi.org/simple"
+
+
+class PackageList(NamedTuple):
+    """What a virtual environment is built of: requirements of one file each, and the indexes that the lock names.
+
+    With `hashed` each has its hashes. `source` is the file of the commit that says so. `python` is a version such as ``3.12``;
+    without one it is the machine's.
+    """
+
+    lines: tuple[str, ...]
+    hashed: bool
+    source: str
+    python: str | None = None
+    indexes: tuple[str, ...] = ()
 
 
 def built_at(place: str) -> tuple[str, ...] | None:
     """The folders beside `place` that the environment there reads; None when none is complete there."""
     facts = read_marker(place)
-    if facts is None:
-        return None
     # the Python it was made from may have been removed since
-    return tuple(facts["roots"]) if os.path.exists(f"{place}/bin/python") else None
+    return tuple(facts["roots"]) if facts is not None and os.path.exists(f"{place}/bin/python") else None
 
 
 def build(
     place: str,
-    requirements: bytes,
-    python: PythonInterpreter,
-    machine: Mapping[str, str],
+    packages: PackageList,
+    here: MachineSoftware,
     stop: StopRequests,
     report: Callable[[str], None],
 ) -> tuple[str, ...]:
     """The environment at `place`, built if it is not; gives the folders beside it that it reads.
 
-    Of processes that need it at once one builds and the others wait. InputError in uv's words when it fails; nothing is left
-    then. StoppedError when `stop` asks.
+    InputError in uv's words when it fails; nothing is left then. StoppedError when `stop` asks.
     """
-
-    def make() -> tuple[str, ...]:
-        return _build(place, requirements, python, machine, stop)
-
-    return build_once(place, lambda: built_at(place), make, stop, report)
+    return build_once(place, partial(built_at, place), partial(_build, place, packages, here, stop), stop, report)
 
 
-def _build(
-    place: str, requirements: bytes, python: PythonInterpreter, machine: Mapping[str, str], stop: StopRequests
-) -> tuple[str, ...]:
+def _build(place: str, packages: PackageList, here: MachineSoftware, stop: StopRequests) -> tuple[str, ...]:
+    python = python_for(packages.python, here)
     folder = os.path.dirname(place)
-    uv = UvCommands(machine, os.path.dirname(folder), stop)
+    uv = UvCommands(here.machine, os.path.dirname(folder), stop)
+    uv.env.update(_places(packages.indexes, uv.env))
+    mend = f"lock it again: gitml env lock {shlex.quote(packages.source)}"
     called_from = os.getcwd()
     os.chdir(folder)
     try:
-        uv.run("venv", "--no-project", "--python", python.executable, place, purpose="make the environment")
-        path = f"{place}/requirements.txt"
-        with open(path, "wb") as file:
-            file.write(requirements)
-        locked = parse_requirements("requirements", requirements)
+        making = ("venv", "--no-project", "--python", python.executable, place)
+        uv.run(*making, purpose="make the environment", hint=mend)
+        path = f"{place}/{_LIST}"
+        with open(path, "w", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line in packages.lines)
         inside = ("--python", f"{place}/bin/python")
-        sync = ["pip", "sync", "--compile-bytecode", *inside, path]
-        if locked.hashed:
-            sync.append("--require-hashes")
-        if not locked.lines:
-            sync.append("--allow-empty-requirements")
-        uv.run(*sync, purpose="install the requirements")
-        uv.run("pip", "check", *inside, purpose="use the requirements: the file is not fully locked")
-        version = uv.run("--version", purpose="print its version").strip()
+        sync = ("pip", "sync", "--compile-bytecode", *inside, *_options(packages), path)
+        uv.run(*sync, purpose="install the requirements", hint=mend)
+        uv.run("pip", "check", *inside, purpose="use the requirements: the file is not fully locked", hint=mend)
+        version = uv.run("--version", purpose="print its version", hint=mend).strip()
     finally:
         os.chdir(called_from)
     write_marker(place, {"python": python.name, "uv": version, "roots": python.roots})
     return python.roots
+
+
+def _places(indexes: Sequence[str], env: Mapping[str, str]) -> dict[str, str]:
+    """The variables by which uv looks at the indexes of a lock, beside those of the user's own settings."""
+    others = [url for url in indexes if url != _PYPI]
+    if not others:
+        return {}
+    asked = " ".join([*others, *filter(None, [env.get("UV_INDEX")])])
+    # hashes decide which file it is, so that the best version of any index can be no other
+    found = {"UV_INDEX": asked, "UV_INDEX_STRATEGY": env.get("UV_INDEX_STRATEGY", "unsafe-best-match")}
+    if _PYPI not in indexes and not any(name in env for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL")):
+        found["UV_DEFAULT_INDEX"] = others[
+            0
+        ]  # a lock that takes nothing from PyPI may be used where PyPI can't be reached
+    return found
+
+
+def _options(packages: PackageList) -> Sequence[str]:
+    if not packages.lines:
+        return ("--allow-empty-requirements",)
+    # a commit of a repository identifies itself, and has no hash of a file
+    all_hashed = packages.hashed and not any(" @ git+" in line for line in packages.lines)
+    return ("--require-hashes",) if all_hashed else ()
+
+
+def python_for(version: str | None, here: MachineSoftware) -> PythonInterpreter:
+    """The Python of that version that environments are made from; InputError where this machine has none."""
+    if version is None:
+        return here.python_to_build_with()
+    found = here.default_python
+    if found is not None and is_of_version(found, version):
+        return found
+    return here.interpreter_at(_find(version, here.machine))
+
+
+def is_of_version(python: PythonInterpreter, version: str) -> bool:
+    """Whether an interpreter is the CPython of a version such as ``3.12`` or ``3.12.4``."""
+    return python.implementation == "CPython" and f"{python.version}.".startswith(f"{version}.")
+
+
+def _find(version: str, machine: Mapping[str, str]) -> str:
+    import subprocess
+
+    uv = uv_program(machine)
+    words = (uv, "python", "find", "--no-project", "--no-config", "--offline", f"cpython@{version}")
+    env = {key: value for key, value in uv_environment(machine).items() if key != "UV_SYSTEM_PYTHON"}
+    try:
+        ran = subprocess.run(
+            words, env=env, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise InputError(f"Python {version} could not be looked for: {error}", hint="put it on PATH") from error
+    path = ran.stdout.decode("utf-8", "surrogateescape").strip()
+    if ran.returncode != 0 or not path:
+        raise InputError(
+            f"this machine has no Python {version}, which the environment is for",
+            hint=f"{shlex.quote(uv)} python install {version}, or put it on PATH",
+        )
+    return path

@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 import time
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from gitml.errors import InputError
 from gitml.execute.environments.environments import Environments
 from tests.kit.execution import ON_HOST, ExecutionBench, MemoryFacts, finish
 from tests.kit.patience import PATIENCE
+from tests.kit.servers.package_index import wheel
 
 OLD = time.time() - 1000
 
@@ -175,19 +175,6 @@ def test_a_script_that_chooses_a_python_is_replaced_by_what_it_chooses(tmp_path:
     (manager / "version").write_text(str(other))
     assert look().realize(first).path_prepend == (str(other / "bin"),)
     assert look().identify(ON_HOST).digest != first.digest
-
-
-def wheel(folder: Path, name: str, version: str, requires: str = "") -> None:
-    folder.mkdir(exist_ok=True)
-    info = f"{name}-{version}.dist-info"
-    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as archive:
-        archive.writestr(f"{name}.py", f"VERSION = {version!r}\n")
-        needs = f"Requires-Dist: {requires}\n" if requires else ""
-        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n{needs}")
-        archive.writestr(
-            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        archive.writestr(f"{info}/RECORD", "")
 
 
 @pytest.fixture

@@ -1,0 +1,152 @@
+"""What a lock installs on one platform: of each package one file, by its hash.
+
+The reader of PEP 751 and the choice among wheels are those of `packaging`. What is built later gets the chosen hash alone, so
+that what was identified is what gets installed, or nothing.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gitml.errors import InputError
+from gitml.execute.environments.locks.target import InstallTarget
+
+if TYPE_CHECKING:
+    from packaging.pylock import Package
+
+MAX_BYTES = 64 << 20
+_STRONG = ("sha256", "sha512", "sha384", "blake2b")  # the algorithms by which a file can be identified
+
+
+class LockedPackage(NamedTuple):
+    """A package as it gets installed. `content` is the hash of its file, or the commit it is taken from; no address is in it.
+
+    `line` is the requirement that installs exactly this.
+    """
+
+    name: str
+    version: str
+    content: str
+    line: str
+
+    @property
+    def distribution(self) -> str:
+        """``name version``."""
+        return f"{self.name} {self.version}".strip()
+
+
+class PackageSelection(NamedTuple):
+    """The packages of a lock on one platform, by name, and the `indexes` that the lock takes them from."""
+
+    packages: tuple[LockedPackage, ...]
+    indexes: tuple[str, ...] = ()
+
+    @property
+    def lines(self) -> tuple[str, ...]:
+        """The requirements that install them."""
+        return tuple(package.line for package in self.packages)
+
+
+def select(
+    text: bytes, where: str, target: InstallTarget, extras: Collection[str] = (), groups: Collection[str] | None = None
+) -> PackageSelection:
+    """What the pylock in `text` (PEP 751) installs on `target`; without `groups` with its default ones.
+
+    InputError, with `where` it is, for a lock that is malformed or not meant for this platform, and for a package that can't be
+    identified.
+    """
+    from packaging.pylock import Pylock, PylockSelectError, PylockValidationError
+
+    raw = toml_of(text, where)
+    try:
+        lock = Pylock.from_dict(raw)
+    except (PylockValidationError, ValueError, TypeError, RecursionError) as error:
+        raise InputError(f"not a pylock file: {_first_line(error)}", where=where, hint="lock it again") from error
+    _refuse_unknown(lock.extras or (), extras, "extra", where)
+    _refuse_unknown(lock.dependency_groups or (), groups or (), "group", where)
+    packages = []
+    indexes = []
+    try:
+        chosen = lock.select(
+            environment=target.markers(),  # type: ignore[arg-type]
+            tags=target.tags(),
+            extras=extras,
+            dependency_groups=None if groups is None else {*(lock.default_groups or ()), *groups},
+        )
+        for package, file in chosen:
+            packages.append(_locked(package, file, where))
+            if package.index:
+                indexes.append(package.index.rstrip("/"))
+    except PylockSelectError as error:
+        raise _not_for(error, where, target) from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise InputError(f"not a pylock file: {_first_line(error)}", where=where, hint="lock it again") from error
+    return PackageSelection(tuple(sorted(packages)), tuple(dict.fromkeys(indexes)))
+
+
+def toml_of(text: bytes, where: str) -> dict[str, Any]:
+    """The data in a TOML file of a commit; InputError where it is none."""
+    if len(text) > MAX_BYTES:
+        raise InputError(f"larger than {MAX_BYTES >> 20} MiB", where=where)
+    try:
+        return tomllib.loads(text.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"not TOML: {_first_line(error)}", where=where, hint="fix it, or lock it again") from error
+
+
+def _refuse_unknown(known: Collection[str], wanted: Collection[str], what: str, where: str) -> None:
+    missing = [name for name in wanted if name not in known]
+    if missing:
+        there = ", ".join(sorted(known)) or "none"
+        raise InputError(f"the lock has no {what} {missing[0]!r}", where=where, hint=f"its {what}s: {there}")
+
+
+def _locked(package: Package, file: Any, where: str) -> LockedPackage:
+    from packaging.pylock import PackageDirectory, PackageVcs
+
+    name, version = str(package.name), str(package.version or "")
+    if isinstance(file, PackageDirectory):
+        raise InputError(
+            f"{name} is a folder ({file.path}), whose content the lock does not hold",
+            where=where,
+            hint="leave it out of the lock; code of the commit is importable with `install: FOLDER`",
+        )
+    if file.url is None and getattr(file, "path", None):
+        raise InputError(f"{name} is a file beside the lock ({file.path})", where=where, hint="take it from an index")
+    if isinstance(file, PackageVcs):
+        if file.type != "git" or file.url is None:
+            raise InputError(f"{name} is in a {file.type} repository", where=where, hint="take it from an index")
+        below = f"#subdirectory={file.subdirectory}" if file.subdirectory else ""
+        return LockedPackage(
+            name, version, f"git:{file.commit_id}{below}", f"{name} @ git+{file.url}@{file.commit_id}{below}"
+        )
+    digest = _digest(file.hashes, name, where)
+    if package.archive is not None:
+        below = f"#subdirectory={file.subdirectory}" if file.subdirectory else ""
+        return LockedPackage(name, version, digest + below, f"{name} @ {file.url}{below} --hash={digest}")
+    return LockedPackage(name, version, digest, f"{name}=={version} --hash={digest}")
+
+
+def _digest(hashes: Mapping[str, str], name: str, where: str) -> str:
+    algorithm = next((one for one in _STRONG if one in hashes), None)
+    if algorithm is None:
+        raise InputError(f"{name} has no sha256", where=where, hint="lock it again, with hashes")
+    return f"{algorithm}:{hashes[algorithm].lower()}"
+
+
+def _not_for(error: Exception, where: str, target: InstallTarget) -> InputError:
+    said = _first_line(error)
+    place = f"{target.platform} with {target.implementation} {target.python}"
+    if "requires" in said or "Python version" in said:
+        return InputError(
+            f"the lock is not for Python {target.python}: {said}", where=where, hint='name one: python: "3.12"'
+        )
+    what = "has a package without a file" if "No wheel found" in said else "is not"
+    return InputError(f"the lock {what} for {place}: {said}", where=where, hint="lock it again, for this platform too")
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0][:300]

@@ -1,0 +1,236 @@
+"""Locks of uv: ``uv.lock`` of a project, and ``NAME.py.lock`` of a script with inline metadata (PEP 723).
+
+uv itself says what its lock means: it writes it as a pylock (PEP 751), without looking at the machine. Whether a lock is up to
+date is compared here: uv would ask an index.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from gitml.core.kinds.environment_kinds import SCRIPT
+from gitml.core.model.environment import EnvironmentSource, EnvironmentSpec
+from gitml.errors import InputError
+from gitml.execute.environments.locks.selection import toml_of
+from gitml.execute.environments.uv_commands import reason_in, uv_environment, uv_program
+
+_PATIENCE = 60  # seconds
+_OWN = re.compile(r'^source = \{ (?:editable|virtual) = "\." \}$', re.MULTILINE)
+_SPLIT = re.compile(r"^\[\[package\]\]$", re.MULTILINE)
+_SCRIPT_BLOCK = re.compile(r"(?m)^# /// script$\s(?P<content>(^#(| .*)$\s)+)^# ///$")  # as PEP 723 has it
+_SOURCES = ("url", "git", "path", "directory", "editable", "virtual")
+
+Wanted = frozenset[tuple[str, str, tuple[str, ...], str]]
+"""(group or empty, name, extras, versions) of requirements; versions are empty where a source says what they are."""
+
+
+def exported(source: EnvironmentSource, machine: Mapping[str, str]) -> bytes:
+    """What the lock of a project or of a script says, as a pylock for every platform.
+
+    InputError for a script or a project without a lock, and for a lock that is out of date.
+    """
+    spec = source.spec
+    name, lock = lock_of(spec)
+    if source.file(lock) is None:
+        hint = f"gitml env lock {name}, and commit {lock}"
+        raise InputError(f"the script {name} has no lock, {lock}", where=name, hint=hint)
+    (_check_script if spec.kind == SCRIPT else _check_project)(source, name, lock)
+    return _export(source, name, lock, machine)
+
+
+def lock_of(spec: EnvironmentSpec) -> tuple[str, str]:
+    """The file that says what is wanted, and its lock."""
+    if spec.kind == SCRIPT:
+        if not spec.name:
+            raise InputError("the command starts no Python script", hint="name it: environment: {script: src/train.py}")
+        return spec.name, f"{spec.name}.lock"
+    return posixpath.join(posixpath.dirname(spec.name), "pyproject.toml"), spec.name
+
+
+def _export(source: EnvironmentSource, name: str, lock: str, machine: Mapping[str, str]) -> bytes:
+    spec = source.spec
+    words = [
+        uv_program(machine),
+        "export",
+        "--format",
+        "pylock.toml",
+        "--frozen",
+        "--offline",
+        "--no-header",
+        "--quiet",
+    ]
+    with tempfile.TemporaryDirectory(prefix="gitml-lock-") as folder:
+        for path in (name, lock):
+            with open(os.path.join(folder, posixpath.basename(path)), "wb") as file:
+                file.write(source.file(path) or b"")
+        if spec.kind == SCRIPT:
+            words += ["--script", posixpath.basename(name)]
+        else:
+            words += ["--no-emit-local", *_choice(spec)]
+        # settings of the user say where packages come from, not what a lock means
+        env = {key: value for key, value in uv_environment(machine).items() if not key.startswith("UV_")}
+        env["UV_CACHE_DIR"] = os.path.join(folder, "cache")
+        try:
+            ran = subprocess.run(
+                words,
+                cwd=folder,
+                env=env,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=_PATIENCE,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise InputError(f"uv could not read the lock: {error}", where=lock) from error
+    if ran.returncode != 0:
+        said = reason_in(ran.stderr.decode("utf-8", "replace"))[:500]
+        raise InputError(f"uv can't read the lock: {said}", where=lock, hint=f"gitml env lock {name}")
+    return ran.stdout
+
+
+def _choice(spec: EnvironmentSpec) -> Iterator[str]:
+    """The options that choose groups and extras. The group ``dev`` is for tools: it counts only where it is named."""
+    groups = spec.texts("groups")
+    if "dev" not in groups:
+        yield "--no-dev"
+    for group in groups:
+        yield from ("--group", group)
+    for extra in spec.texts("extras"):
+        yield from ("--extra", extra)
+
+
+def _check_project(source: EnvironmentSource, name: str, lock: str) -> None:
+    """InputError where ``pyproject.toml`` wants something else than the lock was made for."""
+    project = toml_of(source.file(name) or b"", name)
+    text = (source.file(lock) or b"").decode("utf-8", "replace")
+    own = next((part for part in _SPLIT.split(text) if _OWN.search(part)), None)
+    table = _table(project.get("project"))
+    dynamic = table.get("dynamic") or ()
+    if own is None or {"dependencies", "optional-dependencies"} & set(dynamic):
+        return  # a workspace without a project of its own, or what only a build finds out
+    metadata = _table(_table(toml_of(f"[[package]]{own}".encode(), lock)["package"][0]).get("metadata"))
+    wanted = _wanted_by(project, name)
+    locked = _locked_for(metadata)
+    if wanted != locked:
+        raise _stale(name, lock, wanted, locked)
+
+
+def _check_script(source: EnvironmentSource, name: str, lock: str) -> None:
+    block = _SCRIPT_BLOCK.search((source.file(name) or b"").decode("utf-8", "replace").replace("\r\n", "\n"))
+    if block is None:
+        raise InputError(
+            "the script has no inline metadata (# /// script)", where=name, hint=f"uv add --script {name} numpy …"
+        )
+    lines = [line[2:] if line.startswith("# ") else line[1:] for line in block["content"].splitlines()]
+    metadata = toml_of("\n".join(lines).encode(), name)
+    text = (source.file(lock) or b"").decode("utf-8", "replace")
+    manifest = _table(toml_of(_SPLIT.split(text)[0].encode(), lock).get("manifest"))
+    sources = _sources(metadata)
+    wanted = frozenset(_parsed(_texts(metadata.get("dependencies")), "", sources, name))
+    locked = frozenset(_entry(item, "") for item in _tables(manifest.get("requirements")))
+    if wanted != locked:
+        raise _stale(name, lock, wanted, locked)
+
+
+def _stale(name: str, lock: str, wanted: Wanted, locked: Wanted) -> InputError:
+    changed = sorted({item[1] for item in wanted ^ locked})
+    named = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
+    return InputError(
+        f"the lock is out of date: {name} asks for other {named}", where=lock, hint=f"gitml env lock {name}"
+    )
+
+
+def _wanted_by(project: Mapping[str, Any], name: str) -> Wanted:
+    table, sources = _table(project.get("project")), _sources(project)
+    found = list(_parsed(_texts(table.get("dependencies")), "", sources, name))
+    for texts in _table(table.get("optional-dependencies")).values():
+        found += _parsed(_texts(texts), "", sources, name)
+    groups = _table(project.get("dependency-groups"))
+    for group in groups:
+        found += _parsed(_members(groups, group, ()), _normal(group), sources, name)
+    older = _texts(_table(_table(project.get("tool")).get("uv")).get("dev-dependencies"))
+    return frozenset([*found, *_parsed(older, "dev", sources, name)])
+
+
+def _members(groups: Mapping[str, Any], group: str, above: Sequence[str]) -> list[str]:
+    """The requirements of a dependency group, with those of the groups that it includes (PEP 735)."""
+    if group in above:
+        return []
+    found: list[str] = []
+    by_name = {_normal(name): name for name in groups}
+    for item in groups[group] if isinstance(groups[group], list) else ():
+        if isinstance(item, str):
+            found.append(item)
+        elif isinstance(item, dict) and _normal(str(item.get("include-group"))) in by_name:
+            found += _members(groups, by_name[_normal(str(item["include-group"]))], (*above, group))
+    return found
+
+
+def _locked_for(metadata: Mapping[str, Any]) -> Wanted:
+    found = [_entry(item, "") for item in _tables(metadata.get("requires-dist"))]
+    for group, items in _table(metadata.get("requires-dev")).items():
+        found += [_entry(item, _normal(group)) for item in _tables(items)]
+    return frozenset(found)
+
+
+def _entry(item: Mapping[str, Any], group: str) -> tuple[str, str, tuple[str, ...], str]:
+    fixed = any(source in item for source in _SOURCES)
+    versions = "" if fixed else _versions(str(item.get("specifier", "")))
+    return group, _normal(str(item.get("name"))), tuple(sorted(map(_normal, _texts(item.get("extras"))))), versions
+
+
+def _parsed(
+    texts: Iterable[str], group: str, sources: Mapping[str, bool], name: str
+) -> Iterator[tuple[str, str, tuple[str, ...], str]]:
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    for text in texts:
+        try:
+            wanted = Requirement(text)
+        except (InvalidRequirement, RecursionError) as error:
+            raise InputError(f"not a requirement: {text[:80]!r}", where=name) from error
+        package = _normal(wanted.name)
+        fixed = wanted.url is not None or sources.get(package, False)
+        versions = "" if fixed else _versions(str(wanted.specifier))
+        yield group, package, tuple(sorted(map(_normal, wanted.extras))), versions
+
+
+def _sources(project: Mapping[str, Any]) -> Mapping[str, bool]:
+    """Whether a package's source under ``[tool.uv.sources]`` says what it is, and not only at which index."""
+    tables = _table(_table(_table(project.get("tool")).get("uv")).get("sources"))
+    found = {}
+    for package, source in tables.items():
+        items = _tables(source if isinstance(source, list) else [source])
+        found[_normal(package)] = any(name in item for item in items for name in (*_SOURCES, "workspace"))
+    return found
+
+
+def _versions(text: str) -> str:
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    try:
+        return ",".join(sorted(str(one).replace(" ", "") for one in SpecifierSet(text)))
+    except InvalidSpecifier:
+        return text
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def _table(raw: Any) -> Mapping[str, Any]:
+    return raw if isinstance(raw, dict) else {}
+
+
+def _tables(raw: Any) -> list[Mapping[str, Any]]:
+    return [item for item in raw if isinstance(item, dict)] if isinstance(raw, list) else []
+
+
+def _texts(raw: Any) -> list[str]:
+    return [item for item in raw if isinstance(item, str)] if isinstance(raw, list) else []

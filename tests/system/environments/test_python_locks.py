@@ -1,0 +1,240 @@
+"""Locks of Python packages as environments of steps: uv.lock, scripts, pylock.toml; indexes that are private, cut or yanked."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gitml.errors import InputError
+from gitml.execute.environments.uv_commands import uv_program
+from tests.kit.patience import PATIENCE
+from tests.kit.projects.project import Project, outcomes, reasons
+from tests.kit.servers.package_index import PackageIndex, package_index, wheel
+
+pytestmark = pytest.mark.slow
+PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
+SAY = "run: 'python say.py ${{ outputs.o }}', outputs: {o: file}"
+SCRIPT = "import leaf, sys\nopen(sys.argv[1], 'w').write(leaf.VERSION)\n"
+INLINE = '# /// script\n# requires-python = ">=3.9"\n# dependencies = ["leaf<2"]\n# ///\n' + SCRIPT
+PYPROJECT = """[project]
+name = "p"
+version = "1"
+requires-python = ">=3.9"
+dependencies = ["leaf<2"]
+[project.optional-dependencies]
+more = ["extra-one"]
+[dependency-groups]
+dev = ["tool"]
+train = ["tree"]
+"""
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[PackageIndex]:
+    folder = tmp_path / "wheels"
+    wheel(folder, "leaf", "1.0")
+    wheel(folder, "tree", "2.0", "leaf")
+    wheel(folder, "tool", "1.0")
+    wheel(folder, "extra_one", "1.0")
+    with package_index(folder) as served:
+        yield served
+
+
+class LockedProject(Project):
+    """A project whose packages come from an index on loopback."""
+
+    def __init__(self, tmp_path: Path, index: PackageIndex, environment: str, files: dict[str, str]) -> None:
+        super().__init__(tmp_path / "r")
+        self.tmp = tmp_path
+        self.environ |= {
+            "UV_DEFAULT_INDEX": index.url,
+            "UV_CACHE_DIR": str(tmp_path / "uv"),
+            "XDG_CACHE_HOME": str(tmp_path / "cache"),
+            "PATH": f"{os.path.dirname(sys.executable)}:/usr/bin:/bin",
+        }
+        self.files = {
+            "pipelines/p.yaml": f"environment: {environment}\nsteps:\n  a: {{{SAY}}}\n",
+            "say.py": SCRIPT,
+            **files,
+        }
+
+    def uv(self, *words: str) -> None:
+        """Calls uv at the top of the project."""
+        for name, text in self.files.items():
+            path = Path(self.repo.path, name)
+            path.parent.mkdir(exist_ok=True, parents=True)
+            path.write_text(text)
+        ran = subprocess.run(
+            [uv_program(os.environ), *words],
+            cwd=self.repo.path,
+            env=self.environ,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert ran.returncode == 0, ran.stderr
+
+    def keep(self, *names: str) -> None:
+        """Commits the files, and those of the work tree that uv made."""
+        made = {name: Path(self.repo.path, name).read_text() for name in names}
+        self.repo.commit("x", {**self.files, **made})
+
+    def built(self) -> list[str]:
+        """The environments there are."""
+        folder = self.tmp / "cache/gitml/envs"
+        return [name for name in os.listdir(folder) if not name.endswith(".lock")] if folder.exists() else []
+
+
+@pytest.fixture
+def project(tmp_path: Path, index: PackageIndex) -> LockedProject:
+    made = LockedProject(tmp_path, index, "uv.lock", {"pyproject.toml": PYPROJECT})
+    made.uv("lock")
+    made.keep("uv.lock")
+    return made
+
+
+def test_a_step_has_what_its_uv_lock_says_and_runs_again_for_that_alone(
+    project: LockedProject, index: PackageIndex
+) -> None:
+    first = project.run()
+    assert project.output(first.steps[0]) == b"1.0"
+    assert outcomes(project.run()) == {"a": "reused"}
+    lock = Path(project.repo.path, "uv.lock")
+    project.repo.commit("a comment", {"uv.lock": "# why\n" + lock.read_text()})
+    assert outcomes(project.run()) == {"a": "reused"}
+    wheel(index.folder, "tool", "1.1")  # of the group dev alone
+    project.uv("lock", "--upgrade")
+    project.keep("uv.lock")
+    assert "1.1" in lock.read_text()
+    assert outcomes(project.run()) == {"a": "reused"}
+    wheel(index.folder, "leaf", "1.5")
+    project.uv("lock", "--upgrade")
+    project.keep("uv.lock")
+    third = project.run()
+    assert (project.output(third.steps[0]), reasons(third)) == (b"1.5", {"a": "package leaf: 1.0 -> 1.5"})
+
+
+def test_groups_and_extras_add_to_a_project(project: LockedProject) -> None:
+    project.files["say.py"] = "import leaf, tree, extra_one\n" + SCRIPT
+    project.files["pipelines/p.yaml"] = project.files["pipelines/p.yaml"].replace(
+        "uv.lock", "{uv: uv.lock, groups: [train], extras: [more]}"
+    )
+    project.keep("uv.lock")
+    assert outcomes(project.run()) == {"a": "executed"}
+    for wrong, message in (
+        ("groups: [no]", "Group `no` is not defined"),
+        ("extras: [no]", "Extra `no` is not defined"),
+    ):
+        project.repo.commit(
+            "x", {"pipelines/p.yaml": f"environment: {{uv: uv.lock, {wrong}}}\nsteps:\n  a: {{{SAY}}}\n"}
+        )
+        with pytest.raises(InputError, match=message):
+            project.run()
+
+
+def test_a_lock_that_is_out_of_date_is_refused_with_the_command(project: LockedProject) -> None:
+    project.repo.commit("more", {"pyproject.toml": PYPROJECT.replace('"tree"', '"tree>1", "tool"')})
+    with pytest.raises(InputError, match=r"the lock is out of date: pyproject\.toml asks for other tool, tree"):
+        project.run()
+    project.repo.commit(
+        "words", {"pyproject.toml": "# a comment\n" + PYPROJECT.replace("leaf<2", "leaf < 2.0").replace("2.0", "2")}
+    )
+    assert outcomes(project.run()) == {"a": "executed"}
+
+
+def test_a_script_has_the_packages_of_its_own_lock(tmp_path: Path, index: PackageIndex) -> None:
+    project = LockedProject(tmp_path, index, "script", {"say.py": INLINE})
+    project.repo.commit("no lock", project.files)
+    with pytest.raises(InputError, match=r"the script say\.py has no lock, say\.py\.lock"):
+        project.run()
+    project.uv("lock", "--script", "say.py")
+    project.keep("say.py.lock")
+    first = project.run()
+    assert project.output(first.steps[0]) == b"1.0"
+    project.repo.commit("more", {"say.py": INLINE.replace('"leaf<2"', '"leaf<2", "tree"')})
+    with pytest.raises(InputError, match=r"out of date: say\.py asks for other tree"):
+        project.run()
+
+
+def test_the_same_packages_are_the_same_environment_in_whichever_lock(project: LockedProject) -> None:
+    done = project.run()
+    project.uv("export", "--frozen", "--no-emit-project", "--no-dev", "-o", "pylock.toml", "--format", "pylock.toml")
+    project.files["pipelines/p.yaml"] = project.files["pipelines/p.yaml"].replace("uv.lock", "pylock.toml")
+    project.keep("uv.lock", "pylock.toml")
+    again = project.run()
+    assert (outcomes(again), again.steps[0].key) == ({"a": "reused"}, done.steps[0].key)
+
+
+def test_credentials_of_an_index_are_the_users_and_kept_nowhere(
+    project: LockedProject, index: PackageIndex, tmp_path: Path
+) -> None:
+    index.password = "hunter22"
+    failed = project.run()
+    assert outcomes(failed) == {"a": "failed"}
+    project.environ["UV_DEFAULT_INDEX"] = index.url.replace("://", "://u:hunter22@")
+    done = project.run()
+    assert project.output(done.steps[0]) == b"1.0"
+    for place, _, names in [*os.walk(Path(project.repo.path)), *os.walk(tmp_path / "cache")]:
+        for name in names:
+            assert b"hunter22" not in Path(place, name).read_bytes(), os.path.join(place, name)
+
+
+def test_a_wheel_that_was_yanked_since_is_still_installed(project: LockedProject, index: PackageIndex) -> None:
+    index.yanked.add("leaf-1.0-py3-none-any.whl")
+    assert project.output(project.run().steps[0]) == b"1.0"
+
+
+def test_an_index_that_cuts_off_fails_the_step_and_leaves_nothing_half(
+    project: LockedProject, index: PackageIndex
+) -> None:
+    index.cut.add("leaf-1.0-py3-none-any.whl")
+    project.environ["UV_HTTP_RETRIES"] = "0"
+    failed = project.run()
+    assert outcomes(failed) == {"a": "failed"}
+    assert "uv could not install the requirements" in (failed.steps[0].error or "")
+    assert project.built() == []
+    index.cut.clear()
+    assert outcomes(project.run()) == {"a": "executed"}
+
+
+def test_a_wheel_with_other_bytes_than_the_lock_says_is_refused(project: LockedProject, index: PackageIndex) -> None:
+    wheel(index.folder, "leaf", "1.0", files={"more.py": "x = 1\n"})
+    failed = project.run()
+    assert outcomes(failed) == {"a": "failed"}
+    assert "hash" in (failed.steps[0].error or "").lower()
+
+
+def test_a_build_that_is_killed_is_begun_again(project: LockedProject, index: PackageIndex) -> None:
+    index.delay = 3600.0
+    words = [sys.executable, "-m", "gitml", "run", "-q"]
+    running = subprocess.Popen(words, cwd=project.repo.path, env=project.environ, start_new_session=True)
+    asked = time.monotonic()
+    while not any(path.startswith("/files/") for path in index.asked):
+        assert time.monotonic() - asked < PATIENCE
+        time.sleep(0.02)
+    os.killpg(running.pid, signal.SIGKILL)
+    running.wait()
+    index.delay = 0.0
+    assert outcomes(project.run()) == {"a": "executed"}
+    assert len(project.built()) == 1
+
+
+def test_a_python_that_is_not_here_is_told_with_the_way_to_get_it(project: LockedProject) -> None:
+    project.files["pipelines/p.yaml"] = project.files["pipelines/p.yaml"].replace(
+        "uv.lock", "{uv: uv.lock, python: '3.99'}"
+    )
+    project.keep("uv.lock")
+    failed = project.run()
+    assert (failed.steps[0].error or "").startswith("this machine has no Python 3.99, which the environment is for")
+    project.repo.commit(
+        "x",
+        {".python-version": f"{PYTHON}\n", "pipelines/p.yaml": "environment: uv.lock\nsteps:\n  a: {" + SAY + "}\n"},
+    )
+    assert outcomes(project.run()) == {"a": "executed"}
