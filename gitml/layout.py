@@ -47,6 +47,7 @@ _REGISTRIES = "registries"
 # Folders in `cache_folder`; there is SUBMITTED, too.
 CONDA_PACKAGES = "conda-packages"  # extracted ones, which prefixes share by hard links
 ENVIRONMENTS = "envs"
+IMAGES = "images"
 SANDBOXES = "sandboxes"
 WORKER = "worker"
 

@@ -1,0 +1,121 @@
+"""The files that a step sees whose environment is an image: the image's, its own sandbox, and the machine's devices.
+
+Where `namespace` shows all of the machine but what is above the sandbox, here nothing of the machine is left: the root is the
+image's, read-only. Over it lie the sandbox at the fixed path, folders of the step's own for what is temporary, on the disk of the
+sandbox, and of the machine ``/proc``, ``/sys``, a few devices, and how names of hosts are resolved.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import suppress
+
+from gitml.execute.process import NotConfinedError
+from gitml.platform import kernel
+from gitml.platform.linux import MOUNTED
+
+WRITABLE = ("/tmp", "/var/tmp")  # noqa: S108  the step's own
+_RUNNING = "/run"
+_MEMORY = "/dev/shm"  # noqa: S108
+_RESOLVING = ("/etc/resolv.conf", "/etc/hosts")
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "pts", "dri", "kfd", "infiniband", "fuse")
+_LINKS = {
+    "fd": "/proc/self/fd",
+    "stdin": "/proc/self/fd/0",
+    "stdout": "/proc/self/fd/1",
+    "stderr": "/proc/self/fd/2",
+    "ptmx": "pts/ptmx",
+}
+# what a mount of another namespace may not lose when it is mounted again, by the flag that statvfs(3) has for it
+_KEPT_FLAGS = {
+    os.ST_RDONLY: kernel.RDONLY,
+    os.ST_NOSUID: kernel.NOSUID,
+    os.ST_NODEV: kernel.NODEV,
+    os.ST_NOEXEC: kernel.NOEXEC,
+    os.ST_NOATIME: kernel.NOATIME,
+    os.ST_NODIRATIME: kernel.NODIRATIME,
+    os.ST_RELATIME: kernel.RELATIME,
+}
+
+
+def enter_image(root: str, sandbox: str) -> None:
+    """Makes the image unpacked at `root` the root of this process, which must have mounts of its own, and goes into `sandbox`.
+
+    NotConfinedError where the machine does not let it.
+    """
+    step = "its mounts"
+    try:
+        own = _own_folders(sandbox)
+        resolving = {path: os.path.realpath(path) for path in _RESOLVING}
+        kernel.mount(None, "/", None, kernel.REC | kernel.SLAVE)
+        step = root
+        kernel.mount(root, root, None, kernel.BIND)
+        os.chdir(root)
+        # from here on paths are the image's, so that its links lead nowhere else; the machine is below /run for a while
+        kernel.pivot_root(".", _RUNNING[1:])
+        os.chdir("/")
+        step = "/proc"
+        kernel.mount(f"{_RUNNING}/proc", "/proc", None, kernel.BIND | kernel.REC)
+        step = "/sys"
+        kernel.mount(f"{_RUNNING}/sys", "/sys", None, kernel.BIND | kernel.REC)
+        _make_read_only("/sys")
+        step = "/dev"
+        _show_devices()
+        step = "its sandbox"
+        kernel.mount(_RUNNING + sandbox, MOUNTED, None, kernel.BIND | kernel.REC)
+        for path, folder in own.items():
+            if os.path.realpath(path) == path and os.path.isdir(path):
+                kernel.mount(_RUNNING + folder, path, None, kernel.BIND)
+        step = "/etc"
+        for path, place in resolving.items():
+            with suppress(FileNotFoundError, NotADirectoryError):
+                kernel.mount(_RUNNING + place, path, None, kernel.BIND)
+        step = _RUNNING
+        kernel.umount(_RUNNING)
+        kernel.mount("gitml", _RUNNING, "tmpfs", kernel.NOSUID | kernel.NODEV, "mode=755,size=16m")
+        step = "/"
+        _make_read_only("/")
+        os.chdir(f"{MOUNTED}/work")
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        raise NotConfinedError(error.errno or errno.EIO, f"the image can't be entered here: {step}: {why}") from None
+
+
+def _own_folders(sandbox: str) -> dict[str, str]:
+    """Makes the step's own temporary folders, by the path at which it sees them."""
+    own = {path: f"{sandbox}/private{path.replace('/', '-')}" for path in WRITABLE}
+    for folder in own.values():
+        os.mkdir(folder)
+        os.chmod(folder, 0o1777)  # noqa: S103  as those that it stands for; who may enter is settled by the sandbox's
+    return own
+
+
+def _show_devices() -> None:
+    machine = f"{_RUNNING}/dev"
+    room = os.statvfs(f"{machine}/shm") if os.path.isdir(f"{machine}/shm") else os.statvfs(machine)
+    found = os.listdir(machine)
+    kernel.mount("gitml", "/dev", "tmpfs", kernel.NOSUID, "mode=755,size=1m")
+    for name in [*_DEVICES, *[name for name in found if name.startswith("nvidia")]]:
+        if name in found:
+            _show_device(f"{machine}/{name}", f"/dev/{name}")
+    for name, target in _LINKS.items():
+        os.symlink(target, f"/dev/{name}")
+    os.mkdir(_MEMORY)
+    options = f"mode=1777,size={room.f_blocks * room.f_frsize}"
+    kernel.mount("gitml", _MEMORY, "tmpfs", kernel.NOSUID | kernel.NODEV, options)
+
+
+def _show_device(device: str, path: str) -> None:
+    if os.path.isdir(device):
+        os.mkdir(path)
+    else:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
+    kernel.mount(device, path, None, kernel.BIND | kernel.REC)
+
+
+def _make_read_only(path: str) -> None:
+    flags = os.statvfs(path).f_flag
+    kept = sum(flag for known, flag in _KEPT_FLAGS.items() if flags & known)
+    more = kernel.RDONLY | kernel.NOSUID | (kernel.NODEV if path == "/" else 0)
+    kernel.mount(None, path, None, kernel.REMOUNT | kernel.BIND | kept | more)
