@@ -243,10 +243,10 @@ class Workspace:
         tops = self.location.worktrees()
         place = (self.machine_facts, self.environments_folder(), self.environ)
         if self.consent.may_run():
-            return Environments(*place, tops=tops)
+            return Environments(*place, tops=tops, may_fetch=not self.consent.offline)
         from gitml.git.repository import is_tracked_program
 
-        return Environments(*place, "/", tops, lambda path: is_tracked_program(self.location, path))
+        return Environments(*place, "/", tops, lambda path: is_tracked_program(self.location, path), may_fetch=False)
 
     def forget_environments(self) -> None:
         """Has the programs of steps be inspected again."""

@@ -18,7 +18,7 @@ from gitml.core.records.record import MACHINE
 from gitml.core.secrets.mask import Mask
 from gitml.core.secrets.seals import opened
 from gitml.errors import GitmlError, Guard, InputError, how_to_mend
-from gitml.execute.environments.programs import missing_program_hint, other_python
+from gitml.execute.environments.programs import NOT_IN_IMAGE, missing_program_hint, other_python
 from gitml.execute.environments.software import RealizedEnvironment
 from gitml.execute.environments.variables import command_line, find_program, search_path, variables_of
 from gitml.execute.interfaces import WorkerServices
@@ -46,6 +46,7 @@ from gitml.execute.sandbox.outputs import keep_partial, take_outputs
 from gitml.execute.sandbox.sandbox import BadInputError, Sandbox
 from gitml.layout import GANG_VARIABLE
 from gitml.platform.current import platform
+from gitml.platform.linux import MOUNTED
 
 _NAMED = 3  # of what a step made beside its outputs
 COMMAND_NOT_FOUND = 127  # POSIX: what shells and env exit with
@@ -133,18 +134,22 @@ class WorkerAttempt:
     def _perform(self, realized: RealizedEnvironment) -> TaskFinished:
         task, action, sandbox = self.task, self.task.action, self.sandbox
         machine = self.services.environments.machine
-        sandbox.build(action, strict=task.strict)
+        root = realized.root
+        if root is not None:
+            sandbox.seen = MOUNTED
+        sandbox.build(action, own_home=task.strict or root is not None)
         self._heed_stop()
-        path = search_path(machine, realized.path_prepend)
+        path = search_path(machine, realized.path_prepend) if root is None else root.search_path()
         env = variables_of(
             action,
             machine,
             path=path,
             tmp=sandbox.seen + "/tmp",  # noqa: S108  the step's alone, in its sandbox
             ceiling=sandbox.seen,
-            home=sandbox.seen + "/home" if task.strict else None,
+            home=sandbox.seen + "/home" if task.strict or root is not None else None,
             devices=task.devices,
             lent={**dict(realized.variables), **task.lent},
+            image=None if root is None else root.variables(),
         )
         if realized.redirect is not None:
             from gitml.execute.environments.import_redirect import write_redirect
@@ -155,11 +160,11 @@ class WorkerAttempt:
         if task.secrets:
             env = {name: opened(value, task.secrets) for name, value in env.items()}
         self.log.mask = self.mask = mask_of(action, env, machine, (*task.secrets.values(), *task.masked))
-        os.chdir(sandbox.seen + "/work")
+        os.chdir(sandbox.work if root is not None else sandbox.seen + "/work")
         try:
-            program = find_program(argv[0], env["PATH"])
+            program = (find_program if root is None else root.find_program)(argv[0], env["PATH"])
             if program is None:
-                hint = missing_program_hint(argv[0], env["PATH"])
+                hint = missing_program_hint(argv[0], env["PATH"]) if root is None else NOT_IN_IMAGE
                 raise InputError(f"command not found: {neutral(argv[0])}", hint=hint)
             try:
                 ended = run(
@@ -199,15 +204,16 @@ class WorkerAttempt:
     def _confinement(self, realized: RealizedEnvironment, program: str) -> Callable[[], None] | None:
         """What cuts the step off; None for a step that is cut off from nothing."""
         task, sandbox = self.task, self.sandbox
-        if not task.strict and task.network == FULL:
+        if not task.strict and task.network == FULL and realized.root is None:
             return None
         from gitml.execute.sandbox.isolation import Isolation
 
         # a program outside the system's folders may be run, wherever PATH has it
-        own = (program, os.path.realpath(program)) if program.startswith("/") else ()
+        own = (program, os.path.realpath(program)) if program.startswith("/") and realized.root is None else ()
         roots = (*realized.read_roots, *own)
         named = () if realized.redirect is None else _imported(task.environment, realized.redirect.tops)
-        return Isolation(task.strict, task.network, roots, sandbox.seen, sandbox.root, named).enter
+        folder = "" if realized.root is None else realized.root.folder
+        return Isolation(task.strict, task.network, roots, sandbox.seen, sandbox.root, named, folder).enter
 
     def _conclude(self, ended: ProcessExit, path: str) -> TaskFinished:
         task, sandbox = self.task, self.sandbox
@@ -262,6 +268,7 @@ class WorkerAttempt:
 
     def _failure(self, code: int, path: str) -> tuple[str, str | None]:
         sandbox, tail = self.sandbox, self.log.tail()
+        in_image = self.realized.root if self.realized else None
         hint: str | None = None
         if self.task.strict:
             # what was denied long before the end may have been borne, and is not what the step died of
@@ -269,7 +276,7 @@ class WorkerAttempt:
             denied = denied_name(end.decode("utf-8", "replace"), sandbox.seen + "/work")
             if denied is not None and not denied.startswith(sandbox.seen + "/"):
                 return f"the step used {neutral(denied)}, which it does not declare", _UNDECLARED
-            hidden = _hidden(end) if denied is None else None
+            hidden = _hidden(end) if denied is None and in_image is None else None
             if hidden is not None:
                 return f"the step used {neutral(hidden)}, which it does not declare", _UNDECLARED
             if denied is None and is_denial(end.decode("utf-8", "replace")):
@@ -281,7 +288,10 @@ class WorkerAttempt:
         if code > 128 and code - 128 == signal.SIGKILL:
             return f"exit status {code}: a process of it was {killed_by(signal.SIGKILL)}", None
         if code == COMMAND_NOT_FOUND and (name := missing_command(tail.decode("utf-8", "replace"))) is not None:
-            hint = missing_program_hint(name, path) if other_python(name, path) else None
+            if in_image is not None:
+                hint = NOT_IN_IMAGE
+            elif other_python(name, path):
+                hint = missing_program_hint(name, path)
         return f"exit status {code}" + (f": {said}" if said else ""), hint
 
 

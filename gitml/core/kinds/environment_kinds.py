@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from gitml.core.kinds.image_names import parse_image_name
 from gitml.core.kinds.unlocked_files import unlocked_file
 from gitml.core.model import paths
 from gitml.core.model.environment import HOST, REQUIREMENTS, EnvironmentSpec
@@ -61,9 +62,8 @@ def _parse_venv(text: str) -> tuple[str, str | None]:
 
 
 def _parse_image(text: str) -> tuple[str, str | None]:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/:@-]{0,511}", text):
-        return text, f"{text[:60]!r} is not the name of an image, such as ghcr.io/team/train@sha256:…"
-    return text, None
+    name, mistake = parse_image_name(text)
+    return str(name) if name else text, mistake
 
 
 def _named(pattern: str) -> Callable[[str], bool]:
@@ -104,6 +104,8 @@ ENVIRONMENT_KINDS: dict[str, EnvironmentKind] = {
         _OF_PYTHON,
         ignored="comments, order, other platforms",
     ),
+    # an image in a registry, by the digest of a manifest or of an index
+    IMAGE: EnvironmentKind(_NO_TEXT, _parse_image, _NO_FILES),
     # what the machine has installed; with names: these distributions alone, and what they need
     HOST: EnvironmentKind(lambda text: text == HOST, lambda text: ("", None), _NO_FILES, ignored=_NOT_OF_HOST),
     # a virtual environment that the project has, in its work tree

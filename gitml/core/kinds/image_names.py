@@ -13,6 +13,7 @@ _DOCKER_HUB, _LIBRARY = "docker.io", "library"
 _HUB_NAMES = (_DOCKER_HUB, "index.docker.io", "registry-1.docker.io", "registry.hub.docker.com")
 _LONGEST = 255
 _SHOWN = 120
+_DIGITS = len("sha256:") + 12
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")
 _PATH = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
@@ -31,6 +32,10 @@ class ImageName(NamedTuple):
     def __str__(self) -> str:
         tag = f":{self.tag}" if self.tag else ""
         return f"{self.host}/{self.path}{tag}" + (f"@{self.digest}" if self.digest else "")
+
+    def short(self) -> str:
+        """As messages show it: a digest by its first digits."""
+        return str(self) if not self.digest else f"{str(self)[: -len(self.digest)]}{self.digest[:_DIGITS]}…"
 
     def at(self, digest: str) -> str:
         """How the registry knows the manifest `digest` of this image: what it is fetched by."""

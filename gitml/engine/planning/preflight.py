@@ -17,7 +17,7 @@ from gitml.core.model.graph import GraphStep
 from gitml.core.model.guarantees import FULL, Network
 from gitml.core.model.protocols import Source
 from gitml.core.planner.plan import PartProblem
-from gitml.execute.environments.programs import missing_program_hint
+from gitml.execute.environments.programs import NOT_IN_IMAGE, missing_program_hint
 from gitml.execute.environments.variables import find_program, missing_variable_hint
 from gitml.platform.current import platform
 from gitml.workspace import Workspace
@@ -43,8 +43,9 @@ class Preflight:
         return (
             self._variables(step)
             or self._program(step, environment, files)
-            or self._script(step, files)
+            or self._script(step, environment, files)
             or (self._sandbox() if step.settings.strict else None)
+            or self._image(environment)
             or (_network(step.settings.network) if step.settings.network != FULL else None)
         )
 
@@ -60,11 +61,12 @@ class Preflight:
         if "/" in program and not program.startswith("/"):
             return self._program_of_commit(step, environment, files, program)
         if program.startswith("/"):
-            found = os.path.exists(program)
+            found = self._exists(environment, program)
         else:
-            path = self._path(step, environment)
-            found = path is None or find_program(program, path) is not None
-        return None if found else _not_found(program, self._path(step, environment))
+            found = self._finds(environment, program, self._path(step, environment))
+        if found:
+            return None
+        return self._not_found(environment, program, self._path(step, environment))
 
     def _program_of_commit(
         self, step: GraphStep, environment: Environment, files: Source, program: str
@@ -96,17 +98,17 @@ class Preflight:
         words = os.fsdecode(line).split()
         if not words or not words[0].startswith("/"):
             return None
-        if not os.path.exists(words[0]):
+        if not self._exists(environment, words[0]):
             return PartProblem(f"command not found: {words[0]}, which the first line of {program} names", "install it")
         if posixpath.basename(words[0]) != "env" or len(words) != 2 or "=" in words[1] or words[1].startswith("-"):
             return None
         path = self._path(step, environment)
-        if path is None or find_program(words[1], path) is not None:
+        if path is None or self._finds(environment, words[1], path):
             return None
         wanted = f"command not found: {words[1]}, which the first line of {program} names"
-        return PartProblem(wanted, missing_program_hint(words[1], path))
+        return PartProblem(wanted, self._hint(environment, words[1], path))
 
-    def _script(self, step: GraphStep, files: Source) -> PartProblem | None:
+    def _script(self, step: GraphStep, environment: Environment, files: Source) -> PartProblem | None:
         if step.shell or len(step.argv) < 2:
             return None
         program = posixpath.basename(step.argv[0])
@@ -117,9 +119,10 @@ class Preflight:
         if not script or script.startswith("-"):
             return None
         if script.startswith("/"):
-            if os.path.exists(script):
+            if self._exists(environment, script):
                 return None
-            return PartProblem(f"no such file on this machine: {script}", "name a file of the repository")
+            where = "on this machine" if self.ws.environments.sees_machine(environment) else "in the image"
+            return PartProblem(f"no such file {where}: {script}", "name a file of the repository")
         path = paths.clean(script)
         if paths.problem_with(script) is not None or _is_given(step, path):
             return None
@@ -135,6 +138,43 @@ class Preflight:
         return PartProblem(
             f"sandbox: strict can't be kept here: {self._confines}", "run it elsewhere, or with sandbox: normal"
         )
+
+    def _image(self, environment: Environment) -> PartProblem | None:
+        if self.ws.environments.sees_machine(environment):
+            return None
+        from gitml.execute.sandbox.isolation import image_refusal
+
+        why = image_refusal()
+        if not why:
+            return None
+        hint = "run it elsewhere, or in an environment of another kind"
+        return PartProblem(f"steps can't run in an image here: {why}", hint)
+
+    def _exists(self, environment: Environment, path: str) -> bool:
+        """Whether the absolute path is there for steps in `environment`, or may be in an image that is not here yet."""
+        environments = self.ws.environments
+        if environments.sees_machine(environment):
+            return os.path.exists(path)
+        root = environments.root_of(environment)
+        return root is None or root.exists(path)
+
+    def _finds(self, environment: Environment, program: str, path: str | None) -> bool:
+        """Likewise whether a program is on the search path, None for one that is not known."""
+        if path is None:
+            return True
+        environments = self.ws.environments
+        if environments.sees_machine(environment):
+            return find_program(program, path) is not None
+        root = environments.root_of(environment)
+        return root is None or root.find_program(program, path) is not None
+
+    def _not_found(self, environment: Environment, program: str, path: str | None) -> PartProblem:
+        return PartProblem(f"command not found: {program}", self._hint(environment, program, path))
+
+    def _hint(self, environment: Environment, program: str, path: str | None) -> str:
+        if not self.ws.environments.sees_machine(environment):
+            return NOT_IN_IMAGE
+        return "install it, or fix the path" if program.startswith("/") else missing_program_hint(program, path or "")
 
     def _path(self, step: GraphStep, environment: Environment) -> str | None:
         """The PATH of the step; None while it is not known."""
@@ -154,11 +194,6 @@ def _network(network: Network) -> PartProblem | None:
     if not why:
         return None
     return PartProblem(f"network: {network} can't be kept here: {why}", "run it elsewhere, or with network: full")
-
-
-def _not_found(program: str, path: str | None) -> PartProblem:
-    hint = missing_program_hint(program, path or "") if not program.startswith("/") else "install it, or fix the path"
-    return PartProblem(f"command not found: {program}", hint)
 
 
 def _is_given(step: GraphStep, path: str) -> bool:

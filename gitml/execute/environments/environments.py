@@ -8,13 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from gitml.core.kinds.environment_kinds import CONDA, PIXI, PYLOCK, SCRIPT, UV, VENV
+from gitml.core.kinds.environment_kinds import CONDA, IMAGE, PIXI, PYLOCK, SCRIPT, UV, VENV
 from gitml.core.model.digest import Digest
 from gitml.core.model.environment import HOST, REQUIREMENTS, Environment, EnvironmentSource
 from gitml.core.model.protocols import Facts
 from gitml.errors import InputError
 from gitml.execute.environments.conda.provider import CondaProvider
 from gitml.execute.environments.host import HostProvider
+from gitml.execute.environments.images.provider import ImageProvider
 from gitml.execute.environments.locks.provider import RequirementsProvider, SelectionProvider
 from gitml.execute.environments.software import (
     EnvironmentProvider,
@@ -26,6 +27,7 @@ from gitml.execute.environments.variables import search_path
 from gitml.execute.environments.venv import VenvProvider
 
 if TYPE_CHECKING:
+    from gitml.execute.environments.images.root import ImageRoot
     from gitml.execute.process import StopRequests
 
 
@@ -40,8 +42,10 @@ class Environments(MachineSoftware):
         cwd: str | None = None,
         tops: Iterable[str] = (),
         is_strange: Callable[[str], bool] = lambda path: False,
+        *,
+        may_fetch: bool = True,
     ) -> None:
-        super().__init__(facts, cache_dir, machine, cwd, tops, is_strange)
+        super().__init__(facts, cache_dir, machine, cwd, tops, is_strange, may_fetch=may_fetch)
         self._identified: dict[EnvironmentQuery, Environment] = {}
         self._realized: dict[Digest, RealizedEnvironment] = {}
 
@@ -60,12 +64,23 @@ class Environments(MachineSoftware):
 
     def path_of(self, environment: Environment) -> str | None:
         """The PATH of steps in it; None while it is not built, as nobody knows which programs it will have."""
+        root = self.root_of(environment)
+        if root is not None:
+            return root.search_path()
         folders = _provider_of(environment).path_folders(self, environment)
         return None if folders is None else search_path(self.machine, folders)
 
     def place_of(self, environment: Environment) -> str | None:
         """The folder that is built for it on this machine, whether it is there or not; None for what is never built."""
         return _provider_of(environment).place_of(self, environment)
+
+    def root_of(self, environment: Environment) -> ImageRoot | None:
+        """The image whose files its steps see; None where they see the machine's, and for an image that is not here."""
+        return _provider_of(environment).root(self, environment)
+
+    def sees_machine(self, environment: Environment) -> bool:
+        """Whether its steps see the files of the machine."""
+        return _provider_of(environment).SEES_MACHINE
 
     def realize(
         self,
@@ -95,6 +110,7 @@ ENVIRONMENT_PROVIDERS: dict[str, EnvironmentProvider] = {
     PYLOCK: SelectionProvider(),
     UV: SelectionProvider(),
     SCRIPT: SelectionProvider(),
+    IMAGE: ImageProvider(),
 }
 """By the names of `core.kinds.environment_kinds.ENVIRONMENT_KINDS`."""
 

@@ -11,6 +11,7 @@ _BUILTINS = frozenset(
 )
 _ASSIGNMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*=")
 _OTHER_NAMES = {"python": "python3", "python3": "python"}
+NOT_IN_IMAGE = "the image has no such program: name an image that has it, or a file of the repository"
 
 
 def missing_program_hint(program: str, path: str) -> str:

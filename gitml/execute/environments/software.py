@@ -20,6 +20,7 @@ from gitml.execute.environments.programs import is_relative
 from gitml.execute.environments.variables import find_program, search_path
 
 if TYPE_CHECKING:
+    from gitml.execute.environments.images.root import ImageRoot
     from gitml.execute.process import StopRequests
 
 
@@ -39,7 +40,8 @@ class RealizedEnvironment(NamedTuple):
     """An environment on this machine: folders to put first on PATH, folders a strict step may read, its Python.
 
     `redirect` is there when its Python would import code of this repository from a work tree. `variables` are lent to every
-    step in it; they follow from what the environment is identified by.
+    step in it; they follow from what the environment is identified by. With a `root` the step sees the
+    files of that image and none of the machine's.
     """
 
     path_prepend: tuple[str, ...]
@@ -47,6 +49,7 @@ class RealizedEnvironment(NamedTuple):
     python: str | None
     redirect: Redirect | None = None
     variables: tuple[tuple[str, str], ...] = ()
+    root: ImageRoot | None = None
 
 
 class MachineSoftware:
@@ -54,7 +57,7 @@ class MachineSoftware:
 
     `machine` is the environment of the gitml process, read once, and `cwd` where it was called. `tops` are the work trees of the
     repository whose steps run: code in them never counts as installed. A Python of which `is_strange` is true is not started.
-    Environments that are built lie in ``<cache_dir>/envs``.
+    Environments that are built lie in ``<cache_dir>/envs``. Registries are asked where it `may_fetch`.
     """
 
     def __init__(
@@ -65,7 +68,10 @@ class MachineSoftware:
         cwd: str | None = None,
         tops: Iterable[str] = (),
         is_strange: Callable[[str], bool] = lambda path: False,
+        *,
+        may_fetch: bool = True,
     ) -> None:
+        self.may_fetch = may_fetch
         self.machine = machine
         self.facts = facts
         self.cache_dir = cache_dir
@@ -181,7 +187,12 @@ def platform_name() -> str:
 
 
 class EnvironmentProvider(Protocol):
-    """Identifies and realizes the environments of one kind; `here` is the machine."""
+    """Identifies and realizes the environments of one kind; `here` is the machine.
+
+    Steps in environments of a kind that SEES_MACHINE see the machine's files, others those of a root alone.
+    """
+
+    SEES_MACHINE = True
 
     def identify(self, here: MachineSoftware, query: EnvironmentQuery) -> Environment:
         """See `environments.Environments.identify`: all that can decide of a result must be in the description, by content."""
@@ -197,6 +208,10 @@ class EnvironmentProvider(Protocol):
     def place_of(self, here: MachineSoftware, environment: Environment) -> str | None:
         """The folder that is built for it on this machine, whether it is there or not; None for what is never built."""
         return here.folder_of(environment)
+
+    def root(self, here: MachineSoftware, environment: Environment) -> ImageRoot | None:
+        """The files that its steps see; None where they see the machine's, and for an image that is not here."""
+        return None
 
 
 def leads_into_repository(environment: Environment) -> bool:

@@ -24,6 +24,8 @@ _LENT = frozenset(
         *("http_proxy", "https_proxy", "no_proxy", "all_proxy", "ftp_proxy"),
     )
 )
+# files of the machine, which an image has not
+_OF_FILES = frozenset(("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"))
 _LENT_PREFIXES = ("NVIDIA_",)
 _DEFAULT_PATH = "/usr/local/bin:/usr/bin:/bin"
 # for every step the same, unless its `env` says otherwise; a zone or a language of the machine would change results unseen
@@ -73,13 +75,17 @@ def variables_of(
     home: str | None = None,
     devices: str | None = None,
     lent: Mapping[str, str] = _NONE,
+    image: Mapping[str, str] | None = None,
 ) -> dict[str, str]:
     """All environment variables of a step; InputError when one that the Action passes through is not set here.
 
     `ceiling` is the folder above the one the step runs in: git looks for no repository from there on. `devices` are the
-    GPUs it was given, `lent` what it sees beyond what the machine has.
+    GPUs it was given, `lent` what it sees beyond what the machine has, `image` what the image says that it runs in: below all others.
     """
-    env = {**lent_by(machine), **FIXED, "PATH": path, "TMPDIR": tmp, "GIT_CEILING_DIRECTORIES": ceiling}
+    base = lent_by(machine)
+    if image is not None:
+        base = {**image, **{name: value for name, value in base.items() if name not in _OF_FILES}}
+    env = {**base, **FIXED, "PATH": path, "TMPDIR": tmp, "GIT_CEILING_DIRECTORIES": ceiling}
     if home is not None:
         env["HOME"] = home
     if devices is not None:

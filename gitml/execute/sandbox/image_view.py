@@ -19,7 +19,7 @@ WRITABLE = ("/tmp", "/var/tmp")  # noqa: S108  the step's own
 _RUNNING = "/run"
 _MEMORY = "/dev/shm"  # noqa: S108
 _RESOLVING = ("/etc/resolv.conf", "/etc/hosts")
-_DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "pts", "dri", "kfd", "infiniband", "fuse")
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "pts", "dri", "kfd", "infiniband")
 _LINKS = {
     "fd": "/proc/self/fd",
     "stdin": "/proc/self/fd/0",
@@ -71,6 +71,7 @@ def enter_image(root: str, sandbox: str) -> None:
         for path, place in resolving.items():
             with suppress(FileNotFoundError, NotADirectoryError):
                 kernel.mount(_RUNNING + place, path, None, kernel.BIND)
+                _make_read_only(path)
         step = _RUNNING
         kernel.umount(_RUNNING)
         kernel.mount("gitml", _RUNNING, "tmpfs", kernel.NOSUID | kernel.NODEV, "mode=755,size=16m")

@@ -40,7 +40,8 @@ class Isolation(NamedTuple):
 
     When `strict` it sees the files of the system, those below `readable`, and its sandbox, which lies at `seen`; in `folder`, on
     the same disk, its own temporary folders are made. The folders `named` are there, empty, where these lie over them: Python
-    passes over a place of imports that is not there, so that nobody could lead it elsewhere.
+    passes over a place of imports that is not there, so that nobody could lead it elsewhere. With a `root`, the folder of an
+    image, it sees that image's files in place of the system's; `folder` is its sandbox then.
     """
 
     strict: bool
@@ -49,34 +50,45 @@ class Isolation(NamedTuple):
     seen: str = ""
     folder: str = ""
     named: tuple[str, ...] = ()
+    root: str = ""
 
     def enter(self) -> None:
         """Cuts this process off, which must be the step's own; its working folder stays. NotConfinedError when it can't be."""
         refused = platform.namespace_refusal()
         if refused:
-            asked = "sandbox: strict" if self.strict else f"network: {self.network}"
-            raise NotConfinedError(errno.ENOSYS, f"{asked} can't be kept here: {refused}")
+            raise NotConfinedError(errno.ENOSYS, f"{self._asked()} can't be kept here: {refused}")
         cut = kernel.NEWNET if self.network != FULL else 0
         private = self.strict
+        mounts = kernel.NEWNS if self.root else 0
         try:
-            _new_namespaces(cut | (kernel.NEWNS | kernel.NEWIPC if private else 0))
+            _new_namespaces(cut | mounts | (kernel.NEWNS | kernel.NEWIPC if private else 0))
         except OSError as error:
-            if cut:
-                why = f"network: {self.network} can't be kept here: {_why(error)}"
-                raise NotConfinedError(error.errno, why) from None
+            if cut or mounts:
+                raise NotConfinedError(error.errno, f"{self._asked()} can't be kept here: {_why(error)}") from None
             private = False
         if self.network == LOOPBACK:
             _bring_up_loopback()
+        if self.root:
+            from gitml.execute.sandbox.image_view import enter_image
+            from gitml.platform import landlock  # noqa: F401  in the image no module of this is found any more
+
+            enter_image(self.root, self.folder)
+            private = False
         if self.strict:
             self._confine(private=private)
         else:
             kernel.keep_capabilities(_KEPT)
             kernel.deny_privileges()
 
+    def _asked(self) -> str:
+        if self.network != FULL:
+            return f"network: {self.network}"
+        return "an image" if self.root else "sandbox: strict"
+
     def _confine(self, *, private: bool) -> None:
         from gitml.platform.landlock import MACHINE_ROOTS, Confinement
 
-        writable = [self.seen]
+        writable = [self.seen, *(_WRITABLE if self.root else ())]
         if private:
             writable += self._make_private([*MACHINE_ROOTS, *self.readable, self.seen])
         confinement = Confinement(readable=[*MACHINE_ROOTS, *self.readable], writable=writable)
@@ -133,6 +145,12 @@ class Isolation(NamedTuple):
 def refusal(network: Network) -> str:
     """Why this machine can't keep a step to `network`; empty when it can. It is tried, in a process of its own."""
     return "" if network == FULL else platform.namespace_refusal() or _tried_apart(network)
+
+
+@cache
+def image_refusal() -> str:
+    """Why steps can't run in an image on this machine; empty when they can."""
+    return platform.namespace_refusal() or _tried_apart(_PRIVATE)
 
 
 @cache

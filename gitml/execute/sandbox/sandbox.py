@@ -1,8 +1,8 @@
 """The sandbox of one attempt: a fresh directory with its code and its inputs, and nothing else of the repository.
 
-``<root>/work`` is where the step runs, ``<root>/tmp`` its TMPDIR, ``<root>/home`` its ``$HOME`` when strict: outside ``work``, so
-that a step that lists its directory sees what it declared and nothing more. Where the sandbox is mounted, the step sees it at
-the fixed path; it is filled and emptied at its real one, because no link leads from one mount to another.
+``<root>/work`` is where the step runs, ``<root>/tmp`` its TMPDIR, ``<root>/home`` its ``$HOME`` where it has its own: outside
+``work``, so that a step that lists its directory sees what it declared and nothing more. Where the sandbox is mounted, the step
+sees it at the fixed path; it is filled and emptied at its real one, because no link leads from one mount to another.
 """
 
 from __future__ import annotations
@@ -44,13 +44,14 @@ class MaterializedInput(NamedTuple):
 class Sandbox:
     """Makes and removes the directories of one attempt below `root`; `placed` is what came from the Store.
 
-    `seen` is the root as the step sees it.
+    `seen` is the root as the step sees it: where it is `mounted`, or in an image, at the fixed path.
     """
 
     def __init__(self, root: str, services: WorkerServices, memory: BlobMemory, *, mounted: bool = False) -> None:
         self.root = root
         self.work = root + "/work"
         self.seen = MOUNTED if mounted else root
+        self._mounted = mounted
         self.placed: list[MaterializedInput] = []
         self._store = services.store
         self._git_objects = services.git_objects
@@ -63,22 +64,22 @@ class Sandbox:
         self._taken: set[str] = set()
         self._data: list[str] = []
 
-    def build(self, action: Action, *, strict: bool) -> None:
-        """Fills the sandbox. InputError for what can't be placed as declared, IntegrityError for bad content."""
+    def build(self, action: Action, *, own_home: bool) -> None:
+        """Fills the sandbox, with a home folder where the step has its own. InputError for what can't be placed as declared, IntegrityError for bad content."""
         os.makedirs(self.root)
-        if self.seen != self.root:
+        if self._mounted:
             mount_sandbox(self.root)
         # the modes of its files are the same everywhere; who may enter is settled by the root's
         umask = os.umask(UMASK)
         try:
-            self._fill(action, strict)
+            self._fill(action, own_home)
         finally:
             os.umask(umask)
 
-    def _fill(self, action: Action, strict: bool) -> None:
+    def _fill(self, action: Action, own_home: bool) -> None:
         os.mkdir(self.work)
         os.mkdir(self.root + "/tmp")  # noqa: S108  ours alone, in the sandbox
-        if strict:
+        if own_home:
             os.mkdir(self.root + "/home", 0o700)
         outputs = {_checked(output.mount) for output in action.outputs}
         for item in action.inputs:

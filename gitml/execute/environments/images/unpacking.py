@@ -137,7 +137,7 @@ def _take_for_root(folder: str) -> None:
 
 def _unpack_all(layers: Sequence[PackedLayer]) -> int:
     """In the process that unpacks; what it has to say are lines of JSON."""
-    os.umask(0)
+    os.umask(0o022)
     reported = 0
 
     def progress(done: int) -> None:
@@ -176,7 +176,8 @@ def _furnish() -> None:
         os.makedirs(path, 0o755, exist_ok=True)
     for path in _OWN_FOLDERS:
         if not os.path.lexists(path):
-            os.makedirs(path, 0o1777)
+            os.makedirs(path)
+            os.chmod(path, 0o1777)  # noqa: S103  as in every system
     os.makedirs("/etc", 0o755, exist_ok=True)
     for path in _FILES:
         if not _is_file(path):

@@ -1,0 +1,171 @@
+"""The images of this machine: manifests and layers by digest, and the roots they were unpacked into.
+
+``blobs/sha256/HEX`` holds what came from registries, ``roots/HEX`` an image by the digest of its manifest: ``root`` is what steps
+enter, complete where ``built.json`` is beside it. Roots are made by `single_build`; a blob is written aside and renamed.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from gitml.core.kinds.image_names import ImageName
+from gitml.errors import Guard, IntegrityError, MachineError
+from gitml.execute.environments.images.manifests import (
+    LARGEST,
+    Manifest,
+    decode_config,
+    decode_manifest,
+    digest_of_bytes,
+    manifest_for,
+    platform_of,
+)
+from gitml.execute.environments.images.root import ImageRoot
+from gitml.execute.environments.single_build import build_once, read_marker, write_marker
+from gitml.execute.environments.variables import find_program
+from gitml.execute.sandbox.removal import remove_tree
+from gitml.files import write_all
+from gitml.platform.current import platform
+
+if TYPE_CHECKING:
+    from gitml.execute.process import StopRequests
+
+_BLOBS, _ROOTS, _ROOT, _STAGE = "blobs", "roots", "root", "fetched"
+
+
+class ImageStore:
+    """The images in `folder`. `machine` is the environment of this process, for the programs that fetch."""
+
+    def __init__(self, folder: str, machine: Mapping[str, str]) -> None:
+        self.folder = folder
+        self._machine = machine
+
+    def known_manifest(self, name: ImageName, digest: str) -> str | None:
+        """The digest of this platform's manifest where `digest` is that of an index, or of the manifest; None if not known here.
+
+        InputError where there is none for this platform.
+        """
+        content = self._blob(digest)
+        return None if content is None else manifest_for(content, digest, name.short(), platform_of())
+
+    def fetch_manifest(self, name: ImageName, digest: str) -> str:
+        """As `known_manifest`, asked of the registry. InputError where it can't be had."""
+        from gitml.execute.environments.images.registry import Skopeo
+
+        content = Skopeo(self._machine).manifest(name, digest)
+        found = manifest_for(content, digest, name.short(), platform_of())
+        self._keep(digest, content)
+        return found
+
+    def built(self, digest: str) -> ImageRoot | None:
+        """The root of the image with that manifest; None while it is not here."""
+        place = self._place(digest)
+        facts = read_marker(place)
+        if facts is None:
+            return None
+        return ImageRoot(f"{place}/{_ROOT}", tuple([(str(name), str(value)) for name, value in facts["env"]]))
+
+    def build(
+        self, name: ImageName, digest: str, stop: StopRequests, report: Callable[[str], None]
+    ) -> ImageRoot:
+        """The root of the image with that manifest, fetched and unpacked where it is not here.
+
+        InputError where it can't be fetched, IntegrityError for one that is broken, MachineError when the disk refuses,
+        StoppedError when `stop` asks.
+        """
+        place = self._place(digest)
+        with Guard(self.folder, f"image {name.short()} can't be kept"):
+            return build_once(
+                place,
+                lambda: self.built(digest),
+                lambda: self._build(place, name, digest, stop, report),
+                stop,
+                report,
+                f"image {name.short()}",
+            )
+
+    def _build(
+        self, place: str, name: ImageName, digest: str, stop: StopRequests, report: Callable[[str], None]
+    ) -> ImageRoot:
+        from gitml.execute.environments.images.registry import Skopeo
+        from gitml.execute.environments.images.unpacking import BrokenImageError, LayerFile, unpack
+
+        root, stage = f"{place}/{_ROOT}", f"{place}/{_STAGE}"
+        os.mkdir(place, 0o700)
+        for folder in (root, stage):
+            os.mkdir(folder, 0o755)
+        _check_mount(root)
+        manifest = self._manifest(name, digest)
+        missing = [layer for layer in manifest.layers if not os.path.exists(self._path(layer.digest))]
+        content = self._blob(manifest.config)
+        if content is None:
+            content = Skopeo(self._machine).config(name, digest)
+        config = decode_config(content, manifest, name.short())
+        self._keep(manifest.config, content)
+        if missing:
+            size = sum(layer.size for layer in {layer.digest: layer for layer in missing}.values())
+            report(f"fetching image {name.short()}: {size / 2**20:,.0f} MiB")
+            blobs = f"{self.folder}/{_BLOBS}"
+            Skopeo(self._machine).fetch(name, digest, blobs, stage, size, stop, report)
+        report(f"unpacking image {name.short()}")
+        pairs = zip(manifest.layers, config.diff_ids, strict=True)
+        files = [LayerFile(self._path(layer.digest), layer, diff_id) for layer, diff_id in pairs]
+        try:
+            unpack(root, files, find_program("zstd", self._machine.get("PATH", "")), name.short(), stop, report)
+        except BrokenImageError as error:
+            if 0 <= error.layer < len(files):
+                os.unlink(files[error.layer].path)
+            raise
+        remove_tree(stage)
+        platform.sync_file_system(root)
+        write_marker(place, {"image": digest, "env": [list(pair) for pair in config.env]})
+        return ImageRoot(root, config.env)
+
+    def _manifest(self, name: ImageName, digest: str) -> Manifest:
+        content = self._blob(digest)
+        if content is None:
+            self.fetch_manifest(name, digest)
+            content = self._blob(digest)
+        assert content is not None
+        return decode_manifest(content, digest, name.short())
+
+    def _blob(self, digest: str) -> bytes | None:
+        """The content of a small blob; None where it is not here, or damaged."""
+        try:
+            with open(self._path(digest), "rb") as file:
+                content = file.read(LARGEST + 1)
+        except OSError:
+            return None
+        return content if digest_of_bytes(content) == digest else None
+
+    def _keep(self, digest: str, content: bytes) -> None:
+        """Keeps a small blob, whose digest was compared. What can't be kept is asked for again."""
+        path = self._path(digest)
+        if digest_of_bytes(content) != digest:
+            raise IntegrityError(f"other bytes arrived than {digest}", hint="fetch it again")
+        with Guard(self.folder, "an image's manifest can't be kept"):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            fd, part = tempfile.mkstemp(dir=os.path.dirname(path), prefix=".")
+            try:
+                write_all(fd, content)
+                os.rename(part, path)
+            except BaseException:
+                os.unlink(part)
+                raise
+            finally:
+                os.close(fd)
+
+    def _path(self, digest: str) -> str:
+        return f"{self.folder}/{_BLOBS}/{digest.replace(':', '/')}"
+
+    def _place(self, digest: str) -> str:
+        return f"{self.folder}/{_ROOTS}/{digest.partition(':')[2][:32]}"
+
+
+def _check_mount(folder: str) -> None:
+    """MachineError where programs in `folder` could not be run."""
+    if os.statvfs(folder).f_flag & os.ST_NOEXEC:
+        hint = "set XDG_CACHE_HOME to a folder on a disk whose programs may be run"
+        raise MachineError("images can't be kept here: it is mounted noexec", where=folder, hint=hint)

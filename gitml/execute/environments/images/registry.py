@@ -1,0 +1,166 @@
+"""Fetches manifests and layers from registries with skopeo, which knows the user's own credentials, mirrors and certificates.
+
+What arrives is not believed here: who asks for bytes by digest compares them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+
+from gitml.core.kinds.image_names import ImageName
+from gitml.core.secrets.mask import Mask
+from gitml.errors import InputError
+from gitml.execute.environments.images.manifests import LARGEST
+from gitml.execute.environments.variables import find_program
+from gitml.execute.log_text import neutral
+from gitml.execute.process import StoppedError, StopRequests, run, spawn
+from gitml.platform.current import platform
+
+PATIENCE = 60.0
+"""Seconds in which a registry must have answered what an image is made of."""
+_TAIL = 2**16
+_EACH = 2.0  # seconds from one report of progress to the next
+_PROGRESS = b"\x1e"
+_MESSAGE = re.compile(r'level=(?:fatal|error) msg="((?:[^"\\]|\\.)*)"')
+_GONE = ("manifest unknown", "name unknown", "not found", "status: 404", "does not exist", "blob unknown")
+_DENIED = ("unauthorized", "denied", "authentication required", "status: 401", "status: 403", "forbidden")
+
+
+class ImageGoneError(InputError):
+    """The registry has no such image, or has it no more."""
+
+
+class Skopeo:
+    """The program of that name; `machine` is the environment of this process. InputError where there is none."""
+
+    def __init__(self, machine: Mapping[str, str]) -> None:
+        found = find_program("skopeo", machine.get("PATH", ""))
+        if found is None:
+            raise InputError("skopeo is not installed; it fetches images", hint="install the package skopeo")
+        self._program = found
+        # what steers Git or Python is not for it; settings and credentials of the user are
+        self._env = {name: value for name, value in machine.items() if not name.startswith(("GIT_", "PYTHON"))}
+
+    def manifest(self, name: ImageName, digest: str) -> bytes:
+        """The manifest or index with that digest, as the registry has it. InputError in skopeo's words."""
+        return self._answer(name, "inspect", "--raw", f"docker://{name.at(digest)}")
+
+    def config(self, name: ImageName, digest: str) -> bytes:
+        """The configuration of the image whose manifest has that digest."""
+        return self._answer(name, "inspect", "--raw", "--config", f"docker://{name.at(digest)}")
+
+    def digest_of_tag(self, name: ImageName) -> bytes:
+        """The manifest or index that the tag of `name` leads to now."""
+        return self._answer(name, "inspect", "--raw", f"docker://{name._replace(digest='')}")
+
+    def fetch(
+        self,
+        name: ImageName,
+        digest: str,
+        blobs: str,
+        stage: str,
+        total: int,
+        stop: StopRequests,
+        report: Callable[[str], None],
+    ) -> None:
+        """Fetches the layers of a manifest that are not in the folder `blobs`, to there, through the empty folder `stage`.
+
+        InputError in skopeo's words, StoppedError when `stop` asks.
+        """
+        options = ("--quiet", "--dest-oci-accept-uncompressed-layers", f"--dest-shared-blob-dir={blobs}")
+        argv = (self._program, "copy", *options, f"docker://{name.at(digest)}", f"oci:{stage}:image")
+        said = bytearray()
+
+        def keep(chunk: bytes) -> None:
+            said.extend(chunk)
+            *lines, rest = bytes(said).split(b"\n")
+            said[:] = b"\n".join([line for line in lines if not line.startswith(_PROGRESS)] + [rest])[-_TAIL:]
+            for line in lines:
+                if line.startswith(_PROGRESS):
+                    report(_progress(name, line, total))
+
+        watch = partial(_spawn_and_watch, self._program, argv, self._env, stage)
+        ended = run(self._program, argv, self._env, keep, stop, launch=watch)
+        if ended.stopped:
+            raise StoppedError
+        if ended.code != 0:
+            raise refusal(name, bytes(said), f"exit status {ended.code}")
+
+    def _answer(self, name: ImageName, *words: str) -> bytes:
+        try:
+            ran = subprocess.run(
+                [self._program, *words],
+                env=self._env,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=PATIENCE,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            hint = "see whether the registry can be reached: HTTPS_PROXY, registries.conf"
+            raise InputError(f"{name.host} did not answer for {PATIENCE:g} s", hint=hint) from None
+        except OSError as error:
+            raise InputError(f"skopeo can't be run: {error.strerror}", hint="install it again") from error
+        if ran.returncode != 0:
+            raise refusal(name, ran.stderr[-_TAIL:], f"exit status {ran.returncode}")
+        return ran.stdout[: LARGEST + 1]
+
+
+def refusal(name: ImageName, said: bytes, otherwise: str) -> InputError:
+    """The error for what skopeo said when it could not fetch `name`."""
+    text = said.decode("utf-8", "replace")
+    found = _MESSAGE.findall(text)
+    words = found[-1].replace('\\"', '"').replace("\\\\", "\\") if found else text.strip().rpartition("\n")[2]
+    shown = neutral(Mask().text(words), 400) or otherwise
+    low = words.lower()
+    if any(sign in low for sign in _DENIED):
+        hint = f"log in, as by `skopeo login {name.host}`, or fix the name; registries deny what they don't have, too"
+        return InputError(f"image {name.short()} can't be fetched: {shown}", hint=hint)
+    if any(sign in low for sign in _GONE):
+        hint = "it was removed, or never pushed: push it again, or name another one"
+        return ImageGoneError(f"image {name.short()} is gone: {shown}", hint=hint)
+    hint = "see whether the registry can be reached: HTTPS_PROXY, registries.conf"
+    return InputError(f"image {name.short()} can't be fetched: {shown}", hint=hint)
+
+
+def _spawn_and_watch(program: str, argv: Sequence[str], env: Mapping[str, str], stage: str) -> int:
+    """Runs the program to its end; says now and then how many bytes there are in `stage`."""
+    begun = time.monotonic()
+    pid = spawn(program, tuple(argv), env, 1)
+    done, largest = 0, 0
+    while True:
+        platform.wait_for_other(pid, _EACH)
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            code = os.waitstatus_to_exitcode(status)
+            return code if code >= 0 else 128 - code
+        now = _bytes_in(stage)
+        # a layer that is complete leaves the folder
+        done += max(0, largest - now)
+        largest = now
+        rate = (done + now) / (time.monotonic() - begun)
+        os.write(1, b"%s%d %d\n" % (_PROGRESS, done + now, rate))
+
+
+def _progress(name: ImageName, line: bytes, total: int) -> str:
+    done, rate = (int(word) for word in line[len(_PROGRESS) :].split())
+    return f"fetching image {name.short()}: {done / 2**20:,.0f} of {total / 2**20:,.0f} MiB, {rate / 2**20:,.1f} MiB/s"
+
+
+def _bytes_in(folder: str) -> int:
+    size = 0
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                try:
+                    size += entry.stat(follow_symlinks=False).st_size
+                except FileNotFoundError:
+                    continue
+    except FileNotFoundError:
+        return 0
+    return size
