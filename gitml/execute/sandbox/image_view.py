@@ -18,8 +18,9 @@ from gitml.platform.linux import MOUNTED
 WRITABLE = ("/tmp", "/var/tmp")  # noqa: S108  the step's own
 _RUNNING = "/run"
 _MEMORY = "/dev/shm"  # noqa: S108
+_TERMINALS = "/dev/pts"
 _RESOLVING = ("/etc/resolv.conf", "/etc/hosts")
-_DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "pts", "dri", "kfd", "infiniband")
+_DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "dri", "kfd", "infiniband")
 _LINKS = {
     "fd": "/proc/self/fd",
     "stdin": "/proc/self/fd/0",
@@ -100,6 +101,9 @@ def _show_devices() -> None:
     for name in [*_DEVICES, *[name for name in found if name.startswith("nvidia")]]:
         if name in found:
             _show_device(f"{machine}/{name}", f"/dev/{name}")
+    os.mkdir(_TERMINALS)
+    # one of its own: the machine's lets nobody make a terminal by the name that it has here
+    kernel.mount("gitml", _TERMINALS, "devpts", kernel.NOSUID | kernel.NOEXEC, "newinstance,ptmxmode=0666,mode=0620")
     for name, target in _LINKS.items():
         os.symlink(target, f"/dev/{name}")
     os.mkdir(_MEMORY)

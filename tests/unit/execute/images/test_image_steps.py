@@ -1,0 +1,188 @@
+"""Steps in an image: what they see and may do, and that they end as all others do."""
+
+from __future__ import annotations
+
+import os
+import signal
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gitml.core.kinds.environment_kinds import IMAGE
+from gitml.core.model.environment import Environment, EnvironmentSource, EnvironmentSpec, environment_of
+from gitml.core.model.protocols import TaskFinished, TaskStarted
+from gitml.execute.sandbox.isolation import refusal
+from gitml.platform.current import platform
+from tests.kit.execution import ExecutionBench, gone, until, until_finished, until_true
+from tests.kit.images import Entry, busybox, image, link, needs_images, registry
+
+FILE = (("o", "out/o", "file"),)
+MARK = "54321.98765"
+
+
+class ImageBench(ExecutionBench):
+    """A bench whose steps run in a tiny image."""
+
+    environment: Environment
+
+    def sh(self, script: str, **more: object) -> TaskFinished:
+        return self.run(script, shell="sh", environment=self.environment, **more)
+
+    def said(self, script: str, **more: object) -> str:
+        finished = self.sh(script, **more)
+        text = self.log(finished).decode()
+        assert finished.outcome == "done", (finished, text)
+        return text
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[ImageBench]:
+    needs_images()
+    with registry(tmp_path / "home") as served:
+        layers = [[*busybox(), Entry("etc/of-image", b"image\n"), link("etc/out", "/root")]]
+        built = image(layers, ["PATH=/bin:/opt/bin", "OF_IMAGE=yes", "TZ=Mars", "OF_STEP=image"])
+        made = ImageBench(tmp_path, {"PATH": os.environ["PATH"], "SSL_CERT_FILE": "/x", **served.environ()})
+        source = EnvironmentSource(EnvironmentSpec(IMAGE, served.push(built)))
+        made.environment = environment_of({"kind": IMAGE, "image": built.digest}, source)
+        yield made
+        made.close()
+
+
+def test_code_inputs_and_outputs_lie_where_they_do_in_every_environment(bench: ImageBench) -> None:
+    code = [("src/x.sh", "100755", bench.blob("#!/bin/sh\ncat data/in.txt\n"))]
+    inputs = [("i", "data/in.txt", "file", f"git:100644:{bench.blob('input')}")]
+    finished = bench.sh("pwd; ./src/x.sh; ./src/x.sh > out/o", code=code, inputs=inputs, outputs=FILE)
+    assert finished.outcome == "done", finished
+    assert bench.log(finished) == b"/gitml-sandbox/work\ninput"
+    assert bench.output(finished, "o") == b"input"
+    until_true("its sandbox is removed", lambda: not bench.left())
+
+
+def test_nothing_of_the_machine_is_seen_but_what_every_step_needs(bench: ImageBench, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("secret")
+    seen = bench.said("ls /; echo; ls /run; cat /etc/of-image; ls /etc/out || true").split("\n\n")
+    assert seen[0].split() == "bin dev etc gitml-sandbox proc run sys tmp var".split()
+    assert seen[1].splitlines()[0] == "image"
+    assert "/etc/out: No such file" in seen[1]
+    finished = bench.sh(f"cat {tmp_path}/secret")
+    assert finished.outcome == "failed"
+    assert "No such file" in (finished.error or "")
+    assert Path("/etc/hosts").read_text() in bench.said("cat /etc/hosts")
+
+
+def test_the_image_its_links_and_the_machines_files_of_names_cannot_be_changed(bench: ImageBench) -> None:
+    for path in ("/bin/x", "/etc/hosts", "/etc/of-image", "/x", "/sys/x"):
+        finished = bench.sh(f"echo x > {path}")
+        assert finished.outcome == "failed", path
+        assert "Read-only file system" in bench.log(finished).decode(), path
+
+
+def test_folders_for_what_is_temporary_are_the_steps_own_and_go_with_it(bench: ImageBench) -> None:
+    write = "for d in /tmp /var/tmp /dev/shm /run $HOME $TMPDIR; do echo x > $d/mine || exit 1; done; echo $HOME"
+    assert bench.said(write) == "/gitml-sandbox/home\n"
+    assert bench.said("ls /tmp /var/tmp /dev/shm /run") == "/dev/shm:\n\n/run:\n\n/tmp:\n\n/var/tmp:\n"
+    until_true("its sandbox is removed", lambda: not bench.left())
+
+
+def test_devices_are_there_and_terminals_can_be_made(bench: ImageBench) -> None:
+    script = "echo x > /dev/null; cat /dev/zero | (read -n 1 x; true); : <> /dev/ptmx; echo out > /dev/stdout; ls /dev/pts"
+    assert bench.said(script) == "out\nptmx\n"
+
+
+def test_variables_of_the_image_are_below_those_of_gitml_and_of_the_step(bench: ImageBench) -> None:
+    said = bench.said("echo $PATH $OF_IMAGE $TZ $OF_STEP ${SSL_CERT_FILE-none}", env={"OF_STEP": "step"})
+    assert said == "/bin:/opt/bin yes UTC step none\n"
+
+
+def test_the_step_runs_as_the_user_who_calls_with_a_name_and_a_home(bench: ImageBench) -> None:
+    said = bench.said("id -u; id -g; id -un")
+    assert said.split() == [str(os.geteuid()), str(os.getegid()), said.split()[2]]
+    assert not said.split()[2].isdigit()
+
+
+def test_exit_codes_and_signals_pass(bench: ImageBench) -> None:
+    assert bench.sh("exit 7").exit_code == 7
+    killed = bench.sh("kill -9 $$")
+    assert killed.exit_code == -signal.SIGKILL
+    assert "killed by SIGKILL" in (killed.error or "")
+
+
+def test_a_program_that_the_image_lacks_is_not_taken_from_the_machine(bench: ImageBench) -> None:
+    finished = bench.run("git", "--version", environment=bench.environment)
+    assert finished.error == "command not found: git"
+    assert "the image has no such program" in (finished.hint or "")
+    within = bench.sh("git --version")
+    assert within.exit_code == 127
+    assert "the image has no such program" in (within.hint or "")
+
+
+def test_a_program_runs_without_a_shell_by_its_name_and_by_its_path(bench: ImageBench) -> None:
+    for words in (("id", "-u"), ("/bin/id", "-u")):
+        finished = bench.run(*words, environment=bench.environment)
+        assert bench.log(finished) == f"{os.geteuid()}\n".encode()
+
+
+def test_a_timeout_ends_all_of_its_processes(bench: ImageBench) -> None:
+    finished = bench.sh(f"sleep {MARK} & sleep {MARK}", timeout=0.5)
+    assert finished.outcome == "timeout"
+    assert gone(MARK)
+    until_true("its sandbox is removed", lambda: not bench.left())
+
+
+def test_a_cancelled_step_gets_its_signal_and_what_left_its_group_ends_too(bench: ImageBench) -> None:
+    executor = bench.executor()
+    task = bench.task(
+        f"trap 'echo asked; exit 3' TERM; setsid sleep {MARK} & sleep {MARK} & wait",
+        shell="sh",
+        environment=bench.environment,
+    )
+    executor.submit(task)
+    until(executor, lambda event: isinstance(event, TaskStarted))
+    time.sleep(0.3)
+    executor.cancel(task.attempt, now=False)
+    finished = until_finished(executor, task.attempt)[-1]
+    assert isinstance(finished, TaskFinished)
+    assert finished.outcome == "cancelled"
+    assert gone(MARK)
+
+
+def test_a_strict_step_may_write_to_its_own_folders_alone(bench: ImageBench) -> None:
+    if platform.confinement_refusal():
+        pytest.skip("this kernel can't confine a step")
+    said = bench.said("echo x > /tmp/x; echo x > $HOME/x; echo x > /run/x || echo no; cat /etc/of-image", strict=True)
+    assert said.splitlines()[-2:] == ["no", "image"]
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_the_network_can_be_denied(bench: ImageBench, strict: bool) -> None:
+    if refusal("none") or (strict and platform.confinement_refusal()):
+        pytest.skip("no network can be denied here")
+    said = bench.said("cat /proc/net/dev | grep -c :", network="none", strict=strict)
+    assert said == "1\n"
+    assert bench.said("cat /proc/net/dev | grep -c :", network="loopback", strict=strict) == "1\n"
+
+
+def test_a_step_that_is_root_has_no_rights_over_the_machine(bench: ImageBench) -> None:
+    finished = bench.sh("mkdir /tmp/m; mount -t tmpfs none /tmp/m && echo mounted; mount -o remount,rw / && echo remounted; true")
+    assert b"mounted" not in bench.log(finished)
+    assert finished.outcome == "done"
+
+
+@pytest.mark.slow
+def test_an_image_that_is_here_costs_a_step_little(bench: ImageBench) -> None:
+    bench.sh("true")
+    bench.run("true")
+
+    def seconds(image: bool) -> float:
+        more = {"environment": bench.environment} if image else {}
+        begun = time.perf_counter()
+        assert bench.run("true", **more).outcome == "done"
+        return time.perf_counter() - begun
+
+    pairs = [(seconds(True), seconds(False)) for _ in range(15)]
+    more = statistics.median(inside for inside, _ in pairs) - statistics.median(bare for _, bare in pairs)
+    print(f'{more * 1000:.1f} ms')
+    assert more < 0.05, more

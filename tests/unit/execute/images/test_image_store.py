@@ -1,0 +1,232 @@
+"""Images of this machine: fetched once by digest, verified, unpacked once however many ask, and never half."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gitml.core.kinds.image_names import ImageName, parse_image_name
+from gitml.errors import InputError, IntegrityError
+from gitml.execute.environments.images.image_store import ImageStore
+from gitml.execute.environments.images.manifests import platform_of
+from gitml.execute.environments.images.registry import ImageGoneError
+from gitml.execute.environments.images.root import ImageRoot
+from gitml.execute.process import StopRequests
+from tests.kit.images import Entry, Registry, folder, image, index, needs_images, registry
+from tests.kit.patience import PATIENCE
+
+BIG = os.urandom(300_000)
+LAYERS = [[folder("etc"), Entry("etc/x", BIG)], [Entry("y", b"second")]]
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Registry]:
+    needs_images()
+    with registry(tmp_path / "home") as one:
+        yield one
+
+
+def store_of(tmp_path: Path, served: Registry) -> ImageStore:
+    return ImageStore(str(tmp_path / "images"), {"PATH": os.environ["PATH"], **served.environ()})
+
+
+def named(text: str) -> ImageName:
+    name, _ = parse_image_name(text)
+    assert name is not None
+    return name
+
+
+def build(store: ImageStore, text: str) -> ImageRoot:
+    name = named(text)
+    return store.build(name, store.fetch_manifest(name, name.digest), StopRequests(), lambda what: None)
+
+
+@pytest.mark.parametrize(("docker", "compress"), [(False, False), (False, True), (True, True)])
+def test_an_image_is_fetched_once_and_unpacked(tmp_path: Path, served: Registry, docker: bool, compress: bool) -> None:
+    store = store_of(tmp_path, served)
+    name = served.push(image(LAYERS, ["A=b"], docker=docker, compress=compress))
+    root = build(store, name)
+    assert Path(root.folder, "etc/x").read_bytes() == BIG
+    assert Path(root.folder, "y").read_bytes() == b"second"
+    assert root.variables() == {"A": "b"}
+    served.requests.clear()
+    assert store.build(named(name), named(name).digest, StopRequests(), lambda what: None) == root
+    assert store.known_manifest(named(name), named(name).digest) == named(name).digest
+    assert served.requests == []
+
+
+def test_of_an_index_only_this_platforms_image_is_fetched(tmp_path: Path, served: Registry) -> None:
+    own, other = image(LAYERS), image([[Entry("other", b"o" * 20_000)]])
+    architecture, variant = platform_of()
+    both = index({("linux", "s390x", ""): other, ("linux", architecture, variant): own})
+    store = store_of(tmp_path, served)
+    name = named(served.push(both))
+    assert store.known_manifest(name, both.digest) is None
+    assert store.fetch_manifest(name, both.digest) == own.digest
+    assert store.known_manifest(name, both.digest) == own.digest
+    store.build(name, own.digest, StopRequests(), lambda what: None)
+    assert not any(digest in path for path in served.requests for digest in other.blobs)
+
+
+def test_layers_that_another_image_brought_are_not_fetched_again(tmp_path: Path, served: Registry) -> None:
+    store = store_of(tmp_path, served)
+    build(store, served.push(image(LAYERS)))
+    served.requests.clear()
+    build(store, served.push(image([*LAYERS, [Entry("z", os.urandom(20_000))]])))
+    first = json.loads(image(LAYERS).blobs[image(LAYERS).digest])["layers"][0]["digest"]
+    assert not any(first in path for path in served.requests)
+
+
+def test_a_tag_that_moved_changes_nothing(tmp_path: Path, served: Registry) -> None:
+    first, second = image(LAYERS), image([[Entry("other")]])
+    served.push(first, "1")
+    store = store_of(tmp_path, served)
+    name = f"{served.host}/team/tiny:1@{first.digest}"
+    served.push(second, "1")
+    assert Path(build(store, name).folder, "y").read_bytes() == b"second"
+
+
+def test_an_image_that_is_gone_is_said_to_be_gone(tmp_path: Path, served: Registry) -> None:
+    with pytest.raises(ImageGoneError, match=r"is gone.*manifest unknown"):
+        build(store_of(tmp_path, served), f"{served.host}/team/tiny@{image(LAYERS).digest}")
+
+
+def test_other_bytes_than_asked_for_are_refused(tmp_path: Path, served: Registry) -> None:
+    first, second = image(LAYERS), image([[Entry("other")]])
+    name = served.push(first)
+    served.push(second)
+    served.blobs[first.digest] = second.blobs[second.digest]
+    with pytest.raises((InputError, IntegrityError)):
+        build(store_of(tmp_path, served), name)
+    assert not list(Path(tmp_path / "images").glob("roots/*/built.json"))
+
+
+def test_a_damaged_layer_is_fetched_again(tmp_path: Path, served: Registry) -> None:
+    store = store_of(tmp_path, served)
+    built = image(LAYERS)
+    name = named(served.push(built))
+    layer = json.loads(built.blobs[built.digest])["layers"][0]["digest"]
+    path = tmp_path / "images/blobs" / layer.replace(":", "/")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"half of it")
+    with pytest.raises(IntegrityError, match="layer 1"):
+        build(store, str(name))
+    assert Path(build(store, str(name)).folder, "etc/x").read_bytes() == BIG
+
+
+def test_a_registry_that_cuts_off_leaves_nothing_half(tmp_path: Path, served: Registry) -> None:
+    store = store_of(tmp_path, served)
+    name = served.push(image(LAYERS))
+    served.cut = True
+    with pytest.raises(InputError, match="can't be fetched"):
+        build(store, name)
+    assert os.listdir(tmp_path / "images/roots") == [f"{named(name).digest[7:39]}.lock"]
+    served.cut = False
+    assert Path(build(store, name).folder, "y").read_bytes() == b"second"
+
+
+def test_a_registry_that_is_not_there_is_said_with_its_host(tmp_path: Path, served: Registry) -> None:
+    name = served.push(image(LAYERS))
+    served.close()
+    with pytest.raises(InputError, match="can't be fetched.*connection refused") as refused:
+        build(store_of(tmp_path, served), name)
+    assert served.host in refused.value.message
+    assert "HTTPS_PROXY" in (refused.value.hint or "")
+
+
+def test_the_users_own_credentials_are_used_and_shown_nowhere(tmp_path: Path, served: Registry) -> None:
+    served.password = base64.b64encode(b"ann:hunter2hunter2").decode()
+    name = served.push(image(LAYERS))
+    store = store_of(tmp_path, served)
+    with pytest.raises(InputError, match="can't be fetched") as refused:
+        build(store, name)
+    assert "skopeo login" in (refused.value.hint or "")
+    auth = tmp_path / "home/.docker/config.json"
+    auth.parent.mkdir()
+    auth.write_text(json.dumps({"auths": {served.host: {"auth": served.password}}}))
+    build(store, name)
+    kept = [path for path in (tmp_path / "images").rglob("*") if path.is_file()]
+    assert kept
+    for path in kept:
+        content = path.read_bytes()
+        assert b"hunter2" not in content
+        assert served.password.encode() not in content
+
+
+def test_of_two_builds_at_once_one_builds_and_both_have_it(tmp_path: Path, served: Registry) -> None:
+    name = served.push(image(LAYERS))
+    served.pause = 0.5
+    readers = []
+    for _ in range(2):
+        reader, writer = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.write(writer, build(store_of(tmp_path, served), name).folder.encode())
+            finally:
+                os._exit(0)
+        os.close(writer)
+        readers.append((pid, reader))
+    folders = set()
+    for pid, reader in readers:
+        with open(reader, "rb") as pipe:
+            folders.add(pipe.read().decode())
+        os.waitpid(pid, 0)
+    assert len(folders) == 1
+    assert Path(folders.pop(), "y").read_bytes() == b"second"
+    layer = json.loads(image(LAYERS).blobs[named(name).digest])["layers"][0]["digest"]
+    assert sum(layer in path for path in served.requests) == 1
+
+
+def test_a_build_that_is_killed_leaves_nothing_that_counts(tmp_path: Path, served: Registry) -> None:
+    name = served.push(image(LAYERS))
+    served.pause = 5.0
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setsid()
+            build(store_of(tmp_path, served), name)
+        finally:
+            os._exit(0)
+    until = time.monotonic() + PATIENCE
+    while not any("/blobs/" in path for path in served.requests):
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    served.pause = 0.0
+    assert not list((tmp_path / "images/roots").glob("*/built.json"))
+    assert Path(build(store_of(tmp_path, served), name).folder, "y").read_bytes() == b"second"
+
+
+def test_a_machine_without_skopeo_is_told_what_to_install(tmp_path: Path, served: Registry) -> None:
+    store = ImageStore(str(tmp_path / "images"), {"PATH": "/nowhere"})
+    with pytest.raises(InputError, match="skopeo is not installed"):
+        build(store, served.push(image(LAYERS)))
+
+
+def test_programs_are_looked_up_as_links_lead_within_the_image(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "usr/bin").mkdir(parents=True)
+    (root / "usr/bin/real").write_text("")
+    (root / "usr/bin/real").chmod(0o755)
+    (root / "usr/bin/text").write_text("")
+    os.symlink("/usr/bin", root / "bin")
+    os.symlink("../../../../usr/bin/real", root / "usr/bin/up")
+    os.symlink("/bin/sh", root / "usr/bin/sh")
+    os.symlink("round", root / "usr/bin/round")
+    found = ImageRoot(str(root), (("PATH", "/bin:/sbin"),))
+    assert found.find_program("real", found.search_path()) == "/bin/real"
+    assert found.find_program("up", "/usr/bin") == "/usr/bin/up"
+    assert found.find_program("./x", "/usr/bin") == "./x"
+    for name in ("sh", "text", "round", "none"):  # the machine has a sh, the image none
+        assert found.find_program(name, "/bin:relative") is None
+    assert found.exists("/bin/.././bin/up")
+    assert not found.exists("/etc/passwd")
