@@ -32,7 +32,26 @@ DOCKER_LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 _INTERPRETER = 3  # the kind of an ELF program header: PT_INTERP
 _UNKNOWN = b'{"errors": [{"code": "MANIFEST_UNKNOWN", "message": "manifest unknown"}]}'
 
-_APPLETS = ("sh", "cat", "cp", "ls", "id", "sleep", "env", "mount", "test", "mkdir", "wc", "kill", "ps", "grep", "stat", "touch", "true", "setsid")
+_APPLETS = (
+    "sh",
+    "cat",
+    "cp",
+    "ls",
+    "id",
+    "sleep",
+    "env",
+    "mount",
+    "test",
+    "mkdir",
+    "wc",
+    "kill",
+    "ps",
+    "grep",
+    "stat",
+    "touch",
+    "true",
+    "setsid",
+)
 
 
 class Entry(NamedTuple):
@@ -119,7 +138,13 @@ def image(
         blobs[digest_of(content)] = content
         kind = DOCKER_LAYER if docker else LAYER + ("+gzip" if compress else "")
         described.append({"mediaType": kind, "digest": digest_of(content), "size": len(content)})
-    own = {"Env": list(env), "Entrypoint": ["/bin/false"], "Cmd": ["nothing"], "WorkingDir": "/nowhere", **(config or {})}
+    own = {
+        "Env": list(env),
+        "Entrypoint": ["/bin/false"],
+        "Cmd": ["nothing"],
+        "WorkingDir": "/nowhere",
+        **(config or {}),
+    }
     architecture, _ = platform_of()
     rootfs = {"type": "layers", "diff_ids": [digest_of(archive) for archive in archives]}
     raw = json.dumps({"architecture": architecture, "os": "linux", "config": own, "rootfs": rootfs}).encode()
@@ -167,7 +192,9 @@ class Registry:
         self.host = f"127.0.0.1:{self._server.server_address[1]}"
         self._home = home
         (home / ".config/containers").mkdir(parents=True)
-        (home / ".config/containers/registries.conf").write_text(f'[[registry]]\nlocation = "{self.host}"\ninsecure = true\n')
+        (home / ".config/containers/registries.conf").write_text(
+            f'[[registry]]\nlocation = "{self.host}"\ninsecure = true\n'
+        )
         policy = {"default": [{"type": "insecureAcceptAnything"}]}
         (home / ".config/containers/policy.json").write_text(json.dumps(policy))
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()

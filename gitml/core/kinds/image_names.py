@@ -52,7 +52,10 @@ def parse_image_name(text: str) -> tuple[ImageName | None, str | None]:
     host, slash, path = rest.partition("/")
     if digest and _DIGEST.fullmatch(digest) is None:
         if "/" in digest:
-            return None, "an image's name holds no user and no password: log in to its registry, as by `skopeo login HOST`"
+            return (
+                None,
+                "an image's name holds no user and no password: log in to its registry, as by `skopeo login HOST`",
+            )
         return None, f"image {shown} has a digest that is none: write @sha256: and 64 hexadecimal digits"
     if not slash or not ("." in host or ":" in host or host == "localhost"):
         host, path = _DOCKER_HUB, rest

@@ -192,7 +192,7 @@ class EnvironmentProvider(Protocol):
     Steps in environments of a kind that SEES_MACHINE see the machine's files, others those of a root alone.
     """
 
-    SEES_MACHINE = True
+    SEES_MACHINE: bool = True
 
     def identify(self, here: MachineSoftware, query: EnvironmentQuery) -> Environment:
         """See `environments.Environments.identify`: all that can decide of a result must be in the description, by content."""

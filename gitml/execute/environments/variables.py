@@ -80,7 +80,7 @@ def variables_of(
     """All environment variables of a step; InputError when one that the Action passes through is not set here.
 
     `ceiling` is the folder above the one the step runs in: git looks for no repository from there on. `devices` are the
-    GPUs it was given, `lent` what it sees beyond what the machine has, `image` what the image says that it runs in: below all others.
+    GPUs it was given, `lent` what it sees beyond what the machine has. Those of the `image` that it runs in are below all others.
     """
     base = lent_by(machine)
     if image is not None:

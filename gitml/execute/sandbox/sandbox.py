@@ -65,7 +65,9 @@ class Sandbox:
         self._data: list[str] = []
 
     def build(self, action: Action, *, own_home: bool) -> None:
-        """Fills the sandbox, with a home folder where the step has its own. InputError for what can't be placed as declared, IntegrityError for bad content."""
+        """Fills the sandbox, with a home where the step has its own.
+
+        InputError for what can't be placed as declared, IntegrityError for bad content."""
         os.makedirs(self.root)
         if self._mounted:
             mount_sandbox(self.root)

@@ -67,9 +67,7 @@ class ImageStore:
             return None
         return ImageRoot(f"{place}/{_ROOT}", tuple([(str(name), str(value)) for name, value in facts["env"]]))
 
-    def build(
-        self, name: ImageName, digest: str, stop: StopRequests, report: Callable[[str], None]
-    ) -> ImageRoot:
+    def build(self, name: ImageName, digest: str, stop: StopRequests, report: Callable[[str], None]) -> ImageRoot:
         """The root of the image with that manifest, fetched and unpacked where it is not here.
 
         InputError where it can't be fetched, IntegrityError for one that is broken, MachineError when the disk refuses,
@@ -115,8 +113,7 @@ class ImageStore:
         try:
             unpack(root, files, find_program("zstd", self._machine.get("PATH", "")), name.short(), stop, report)
         except BrokenImageError as error:
-            if 0 <= error.layer < len(files):
-                os.unlink(files[error.layer].path)
+            os.unlink(files[error.layer].path)  # to be fetched again
             raise
         remove_tree(stage)
         platform.sync_file_system(root)

@@ -17,7 +17,7 @@ import stat
 import tarfile
 import zlib
 from collections.abc import Callable, Sequence
-from typing import IO, NamedTuple, Protocol
+from typing import IO, NamedTuple, Protocol, cast
 
 import gitml.childprocess  # noqa: F401  `remove_tree` may ask for it where no module can be found any more
 from gitml.execute.sandbox.removal import remove_tree
@@ -95,7 +95,7 @@ class LayerUnpacker:
         stream = _Hashed(layer.stream)
         try:
             with tarfile.open(
-                fileobj=stream,  # type: ignore[arg-type]  # it is read, and nothing else
+                fileobj=cast("IO[bytes]", stream),  # it is read, and nothing else
                 mode="r|",
                 bufsize=_PIECE,
                 tarinfo=_Entry,
@@ -103,7 +103,7 @@ class LayerUnpacker:
                 errors="surrogateescape",
             ) as archive:
                 for entry in archive:
-                    archive.members = []  # type: ignore[assignment]  # else all are held in memory
+                    archive.members = []  # type: ignore[attr-defined]  # else all are held in memory
                     self._add(archive, entry)
         except tarfile.ReadError as error:
             if str(error) != "empty file" or stream.read(1):

@@ -35,6 +35,9 @@ class ImageProvider(EnvironmentProvider):
 
     def identify(self, here: MachineSoftware, query: EnvironmentQuery) -> Environment:
         name = _name_of(query.source.spec.name)
+        if not name.digest:
+            hint = f"write it by digest, which names bytes for ever: {name}@sha256:…"
+            raise InputError(f"image {name} has a tag only, which may be moved", hint=hint)
         description = {
             "kind": KIND,
             "format": FORMAT,
@@ -76,7 +79,9 @@ def _manifest_of(here: MachineSoftware, name: ImageName, digest: str) -> str:
     found = store.known_manifest(name, digest)
     if found is None:
         if not here.may_fetch:
-            raise NotInspectedError(f"what image {name.short()} is made of is not known here", hint="`gitml run` asks its registry")
+            raise NotInspectedError(
+                f"what image {name.short()} is made of is not known here", hint="`gitml run` asks its registry"
+            )
         found = store.fetch_manifest(name, digest)
     here.facts.remember(_FACT, id, found)
     return found

@@ -27,6 +27,7 @@ _TAIL = 2**16
 _EACH = 2.0  # seconds from one report of progress to the next
 _PROGRESS = b"\x1e"
 _MESSAGE = re.compile(r'level=(?:fatal|error) msg="((?:[^"\\]|\\.)*)"')
+_NAMED = re.compile(r'^(?:error )?(?:parsing image name|initializing source) "?docker://[^\s"]+"?: ', re.IGNORECASE)
 _GONE = ("manifest unknown", "name unknown", "not found", "status: 404", "does not exist", "blob unknown")
 _DENIED = ("unauthorized", "denied", "authentication required", "status: 401", "status: 403", "forbidden")
 
@@ -116,6 +117,7 @@ def refusal(name: ImageName, said: bytes, otherwise: str) -> InputError:
     text = said.decode("utf-8", "replace")
     found = _MESSAGE.findall(text)
     words = found[-1].replace('\\"', '"').replace("\\\\", "\\") if found else text.strip().rpartition("\n")[2]
+    words = _NAMED.sub("", words)
     shown = neutral(Mask().text(words), 400) or otherwise
     low = words.lower()
     if any(sign in low for sign in _DENIED):

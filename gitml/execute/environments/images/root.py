@@ -7,7 +7,9 @@ import stat
 from collections.abc import Mapping
 from typing import NamedTuple
 
-_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # as engines have it for images without one
+_DEFAULT_PATH = (
+    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # as engines have it for images without one
+)
 _MOST_LINKS = 40
 
 

@@ -77,7 +77,9 @@ def unpack(
     if ended.stopped:
         raise StoppedError
     if ended.code != 0:
-        raise MachineError(f"image {name} can't be unpacked: the process that did it ended with {ended.code}", where=folder)
+        raise MachineError(
+            f"image {name} can't be unpacked: the process that did it ended with {ended.code}", where=folder
+        )
 
 
 def _heed(line: bytes, folder: str, name: str, report: Callable[[str], None]) -> None:
@@ -99,7 +101,7 @@ def _heed(line: bytes, folder: str, name: str, report: Callable[[str], None]) ->
 
 
 class BrokenImageError(IntegrityError):
-    """A layer is not what it should be: the one with that index, -1 for none in particular."""
+    """A layer is not what it should be: the one with that index."""
 
     def __init__(self, message: str, layer: int, hint: str) -> None:
         super().__init__(message, hint=hint)
@@ -107,7 +109,7 @@ class BrokenImageError(IntegrityError):
 
 
 def _opened(one: LayerFile, zstd: str | None, held: ExitStack) -> PackedLayer:
-    file: IO[bytes] = held.enter_context(open(one.path, "rb"))
+    file: IO[bytes] = held.enter_context(open(one.path, "rb"))  # noqa: SIM115  the stack closes it
     if one.layer.compression == "gzip":
         return PackedLayer(gzip.GzipFile(fileobj=file), one.diff_id)
     if one.layer.compression == "zstd":
@@ -146,15 +148,16 @@ def _unpack_all(layers: Sequence[PackedLayer]) -> int:
             reported = done
             _say({"done": done})
 
-    number = -1
+    done = 0
     try:
         unpacker = LayerUnpacker(progress)
-        for number, layer in enumerate(layers):
+        for layer in layers:
             unpacker.unpack(layer)
+            done += 1
         _furnish()
         unpacker.finish()
     except BadLayerError as error:
-        _say({"broken": f"layer {number + 1}: {error}", "layer": number})
+        _say({"broken": f"layer {done + 1}: {error}", "layer": done})
         return 1
     except OSError as error:
         path = error.filename if isinstance(error.filename, str) else None

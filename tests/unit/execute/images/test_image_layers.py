@@ -84,7 +84,13 @@ def test_two_layers_may_remove_the_same_and_what_is_in_it(tmp_path: Path) -> Non
 def test_links_are_kept_as_they_are_and_lead_within_the_image_while_it_is_unpacked(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
-    first = [link("bin", "usr/bin"), folder("usr"), folder("usr/bin"), link("out", str(outside)), link("up", "../../../..")]
+    first = [
+        link("bin", "usr/bin"),
+        folder("usr"),
+        folder("usr/bin"),
+        link("out", str(outside)),
+        link("up", "../../../.."),
+    ]
     second = [Entry("bin/x", b"x"), hard_link("usr/y", "bin/x"), link("usr/l", "../bin/x")]
     root = unpacked(tmp_path, first, second)
     assert (root / "usr/bin/x").read_bytes() == b"x"
@@ -234,9 +240,7 @@ def test_a_layer_packed_by_zstd_needs_that_program(tmp_path: Path) -> None:
     content = subprocess.run([zstd, "-qc"], input=archive, capture_output=True, check=True).stdout
     (tmp_path / "layer").write_bytes(content)
     (tmp_path / "root").mkdir()
-    layer = LayerFile(
-        str(tmp_path / "layer"), Layer("", 0, "zstd"), "sha256:" + hashlib.sha256(archive).hexdigest()
-    )
+    layer = LayerFile(str(tmp_path / "layer"), Layer("", 0, "zstd"), "sha256:" + hashlib.sha256(archive).hexdigest())
     with pytest.raises(MachineError, match="zstd, which is not installed"):
         unpack(str(tmp_path / "root"), [layer], None, "x", StopRequests(), lambda what: None)
     unpack(str(tmp_path / "root"), [layer], zstd, "x", StopRequests(), lambda what: None)
@@ -274,5 +278,3 @@ def test_the_image_gets_what_is_mounted_upon_and_its_user_a_name(tmp_path: Path)
     assert lines[0] == "root:x:0:0:root:/root:/bin/sh"
     assert [line.split(":")[2] for line in lines].count(str(os.geteuid())) == 1
     assert stat.S_IMODE((root / "tmp").stat().st_mode) == 0o1777
-
-

@@ -88,7 +88,9 @@ def test_folders_for_what_is_temporary_are_the_steps_own_and_go_with_it(bench: I
 
 
 def test_devices_are_there_and_terminals_can_be_made(bench: ImageBench) -> None:
-    script = "echo x > /dev/null; cat /dev/zero | (read -n 1 x; true); : <> /dev/ptmx; echo out > /dev/stdout; ls /dev/pts"
+    script = (
+        "echo x > /dev/null; cat /dev/zero | (read -n 1 x; true); : <> /dev/ptmx; echo out > /dev/stdout; ls /dev/pts"
+    )
     assert bench.said(script) == "out\nptmx\n"
 
 
@@ -166,7 +168,9 @@ def test_the_network_can_be_denied(bench: ImageBench, strict: bool) -> None:
 
 
 def test_a_step_that_is_root_has_no_rights_over_the_machine(bench: ImageBench) -> None:
-    finished = bench.sh("mkdir /tmp/m; mount -t tmpfs none /tmp/m && echo mounted; mount -o remount,rw / && echo remounted; true")
+    finished = bench.sh(
+        "mkdir /tmp/m; mount -t tmpfs none /tmp/m && echo mounted; mount -o remount,rw / && echo remounted; true"
+    )
     assert b"mounted" not in bench.log(finished)
     assert finished.outcome == "done"
 
@@ -184,5 +188,5 @@ def test_an_image_that_is_here_costs_a_step_little(bench: ImageBench) -> None:
 
     pairs = [(seconds(True), seconds(False)) for _ in range(15)]
     more = statistics.median(inside for inside, _ in pairs) - statistics.median(bare for _, bare in pairs)
-    print(f'{more * 1000:.1f} ms')
+    print(f"{more * 1000:.1f} ms")
     assert more < 0.05, more

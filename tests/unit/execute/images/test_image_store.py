@@ -135,7 +135,7 @@ def test_a_registry_that_cuts_off_leaves_nothing_half(tmp_path: Path, served: Re
 def test_a_registry_that_is_not_there_is_said_with_its_host(tmp_path: Path, served: Registry) -> None:
     name = served.push(image(LAYERS))
     served.close()
-    with pytest.raises(InputError, match="can't be fetched.*connection refused") as refused:
+    with pytest.raises(InputError, match=r"can't be fetched.*connection refused") as refused:
         build(store_of(tmp_path, served), name)
     assert served.host in refused.value.message
     assert "HTTPS_PROXY" in (refused.value.hint or "")
