@@ -1,7 +1,7 @@
 """Names of container images: ``[HOST[:PORT]/]PATH[:TAG][@sha256:DIGEST]``, as every registry takes them.
 
 A name without a host is Docker Hub's, and there one without a folder is in ``library``. A digest names bytes, for ever; a tag
-is moved by whoever pushes to it. Where both are written the digest counts, and the tag is for readers.
+is moved by the next push. Where both are written the digest counts, and the tag is for readers.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ from gitml.engine.planning.load import load
 from gitml.engine.planning.planner import make_plan, policy_for
 from gitml.errors import InputError
 from gitml.execute.environments.images.manifests import platform_of
-from tests.kit.images import BuiltImage, Entry, Registry, busybox, image, index, needs_images, registry
 from tests.kit.projects.project import Project, outcomes, reasons
+from tests.kit.servers.image_registry import BuiltImage, Entry, Registry, busybox, image, index, needs_images, registry
 
 PIPELINE = """\
 environment: {{image: "{}"}}
@@ -162,4 +162,4 @@ def test_a_run_from_cache_loads_nothing_that_fetches_or_unpacks(tmp_path: Path, 
     run()
     loaded = {line.rpartition("|")[2].strip() for line in run().splitlines() if line.startswith("import time:")}
     heavy = {"tarfile", "gzip", "ctypes", "gitml.execute.environments.images.image_store"}
-    assert loaded & (heavy | {"gitml.execute.environments.images.unpacking"}) == set()
+    assert loaded & (heavy | {"gitml.execute.environments.images.extraction"}) == set()

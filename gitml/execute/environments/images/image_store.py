@@ -11,11 +11,12 @@ import tempfile
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from gitml import layout
 from gitml.core.kinds.image_names import ImageName
 from gitml.errors import Guard, IntegrityError, MachineError
 from gitml.execute.environments.images.manifests import (
     LARGEST,
-    Manifest,
+    ImageManifest,
     decode_config,
     decode_manifest,
     digest_of_bytes,
@@ -87,8 +88,8 @@ class ImageStore:
     def _build(
         self, place: str, name: ImageName, digest: str, stop: StopRequests, report: Callable[[str], None]
     ) -> ImageRoot:
+        from gitml.execute.environments.images.extraction import BrokenImageError, LayerFile, unpack
         from gitml.execute.environments.images.registry import Skopeo
-        from gitml.execute.environments.images.unpacking import BrokenImageError, LayerFile, unpack
 
         root, stage = f"{place}/{_ROOT}", f"{place}/{_STAGE}"
         os.mkdir(place, 0o700)
@@ -120,7 +121,7 @@ class ImageStore:
         write_marker(place, {"image": digest, "env": [list(pair) for pair in config.env]})
         return ImageRoot(root, config.env)
 
-    def _manifest(self, name: ImageName, digest: str) -> Manifest:
+    def _manifest(self, name: ImageName, digest: str) -> ImageManifest:
         content = self._blob(digest)
         if content is None:
             self.fetch_manifest(name, digest)
@@ -164,5 +165,5 @@ class ImageStore:
 def _check_mount(folder: str) -> None:
     """MachineError where programs in `folder` could not be run."""
     if os.statvfs(folder).f_flag & os.ST_NOEXEC:
-        hint = "set XDG_CACHE_HOME to a folder on a disk whose programs may be run"
+        hint = f"set {layout.XDG_CACHE_HOME} to a folder on a disk whose programs may be run"
         raise MachineError("images can't be kept here: it is mounted noexec", where=folder, hint=hint)

@@ -41,7 +41,7 @@ class Layer(NamedTuple):
     compression: str
 
 
-class Manifest(NamedTuple):
+class ImageManifest(NamedTuple):
     """What an image for one platform is made of; the first layer is the lowest."""
 
     config: str
@@ -54,7 +54,7 @@ class Manifest(NamedTuple):
         return self.config_size + sum(layer.size for layer in {layer.digest: layer for layer in self.layers}.values())
 
 
-class Config(NamedTuple):
+class ImageConfig(NamedTuple):
     """What an image says of itself: variables for its programs, and the digests of its layers when uncompressed."""
 
     env: tuple[tuple[str, str], ...]
@@ -101,13 +101,13 @@ def manifest_for(content: bytes, digest: str, name: str, platform: tuple[str, st
     return min(found, key=lambda one: one[0])[1]
 
 
-def decode_manifest(content: bytes, digest: str, name: str) -> Manifest:
-    """The Manifest in `content`; IntegrityError when it is none with that digest."""
+def decode_manifest(content: bytes, digest: str, name: str) -> ImageManifest:
+    """The ImageManifest in `content`; IntegrityError when it is none with that digest."""
     return _manifest(decode(content, digest, name), name)
 
 
-def decode_config(content: bytes, manifest: Manifest, name: str) -> Config:
-    """The Config in `content` that belongs to `manifest`; IntegrityError when it is none."""
+def decode_config(content: bytes, manifest: ImageManifest, name: str) -> ImageConfig:
+    """The ImageConfig in `content` that belongs to `manifest`; IntegrityError when it is none."""
     raw = decode(content, manifest.config, name)
     own = raw.get("config") or {}
     rootfs = raw.get("rootfs")
@@ -120,7 +120,7 @@ def decode_config(content: bytes, manifest: Manifest, name: str) -> Config:
     texts = [one for one in env[:_MOST_VARIABLES] if isinstance(one, str)] if isinstance(env, list) else []
     # one without a value is what engines pass over, too
     pairs = dict([one.split("=", 1) for one in texts if _VARIABLE.fullmatch(one)])
-    return Config(tuple(pairs.items()), tuple(diff_ids))
+    return ImageConfig(tuple(pairs.items()), tuple(diff_ids))
 
 
 def decode(content: bytes, digest: str, name: str) -> Mapping[str, Any]:
@@ -138,14 +138,14 @@ def decode(content: bytes, digest: str, name: str) -> Mapping[str, Any]:
     return raw
 
 
-def _manifest(raw: Mapping[str, Any], name: str) -> Manifest:
+def _manifest(raw: Mapping[str, Any], name: str) -> ImageManifest:
     if raw.get("schemaVersion") != 2 or not isinstance(raw.get("config"), dict):
         hint = "push it again with a tool of today: manifests of Docker's first schema are no longer supported"
         raise InputError(f"image {name} has a manifest of an unsupported version", hint=hint)
     layers = tuple([_layer(one, name) for one in _list(raw, "layers", name)])
     if len(layers) > _MOST_LAYERS:
         raise _broken(name, f"it has more than {_MOST_LAYERS} layers")
-    return Manifest(_digest(raw["config"], name), _size(raw["config"], name), layers)
+    return ImageManifest(_digest(raw["config"], name), _size(raw["config"], name), layers)
 
 
 def _layer(raw: Any, name: str) -> Layer:

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from gitml.errors import MachineError
+from gitml.execute.environments.images.extraction import BrokenImageError, LayerFile, unpack
 from gitml.execute.environments.images.manifests import Layer
-from gitml.execute.environments.images.unpacking import BrokenImageError, LayerFile, unpack
 from gitml.execute.process import NOW, StoppedError, StopRequests
-from tests.kit.images import Entry, folder, hard_link, link, needs_images, packed
 from tests.kit.programs import program
+from tests.kit.servers.image_registry import Entry, folder, hard_link, link, needs_images, packed
 
 
 @pytest.fixture(autouse=True)

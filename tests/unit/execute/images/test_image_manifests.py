@@ -16,7 +16,7 @@ from gitml.execute.environments.images.manifests import (
     manifest_for,
     platform_of,
 )
-from tests.kit.images import Entry, image, index
+from tests.kit.servers.image_registry import Entry, image, index
 
 AMD64, ARM64 = ("amd64", ""), ("arm64", "v8")
 

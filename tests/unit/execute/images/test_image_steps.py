@@ -17,7 +17,7 @@ from gitml.core.model.protocols import TaskFinished, TaskStarted
 from gitml.execute.sandbox.isolation import refusal
 from gitml.platform.current import platform
 from tests.kit.execution import ExecutionBench, gone, until, until_finished, until_true
-from tests.kit.images import Entry, busybox, image, link, needs_images, registry
+from tests.kit.servers.image_registry import Entry, busybox, image, link, needs_images, registry
 
 FILE = (("o", "out/o", "file"),)
 MARK = "54321.98765"

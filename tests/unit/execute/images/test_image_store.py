@@ -19,8 +19,8 @@ from gitml.execute.environments.images.manifests import platform_of
 from gitml.execute.environments.images.registry import ImageGoneError
 from gitml.execute.environments.images.root import ImageRoot
 from gitml.execute.process import StopRequests
-from tests.kit.images import Entry, Registry, folder, image, index, needs_images, registry
 from tests.kit.patience import PATIENCE
+from tests.kit.servers.image_registry import Entry, Registry, folder, image, index, needs_images, registry
 
 BIG = os.urandom(300_000)
 LAYERS = [[folder("etc"), Entry("etc/x", BIG)], [Entry("y", b"second")]]
