@@ -62,7 +62,7 @@ class ImageStore:
 
     def built(self, digest: str) -> ImageRoot | None:
         """The root of the image with that manifest; None while it is not here."""
-        place = self._place(digest)
+        place = self.place_of(digest)
         facts = read_marker(place)
         if facts is None:
             return None
@@ -74,7 +74,7 @@ class ImageStore:
         InputError where it can't be fetched, IntegrityError for one that is broken, MachineError when the disk refuses,
         StoppedError when `stop` asks.
         """
-        place = self._place(digest)
+        place = self.place_of(digest)
         with Guard(self.folder, f"image {name.short()} can't be kept"):
             return build_once(
                 place,
@@ -158,7 +158,8 @@ class ImageStore:
     def _path(self, digest: str) -> str:
         return f"{self.folder}/{_BLOBS}/{digest.replace(':', '/')}"
 
-    def _place(self, digest: str) -> str:
+    def place_of(self, digest: str) -> str:
+        """The folder of the image with that manifest, whether it is there or not."""
         return f"{self.folder}/{_ROOTS}/{digest.partition(':')[2][:32]}"
 
 

@@ -52,6 +52,9 @@ class ImageProvider(EnvironmentProvider):
     def root(self, here: MachineSoftware, environment: Environment) -> ImageRoot | None:
         return _store(here).built(environment.description["image"])
 
+    def place_of(self, here: MachineSoftware, environment: Environment) -> str | None:
+        return _store(here).place_of(environment.description["image"])
+
     def realize(
         self, here: MachineSoftware, environment: Environment, stop: StopRequests, report: Callable[[str], None]
     ) -> RealizedEnvironment:
