@@ -105,7 +105,7 @@ ENVIRONMENT_KINDS: dict[str, EnvironmentKind] = {
         ignored="comments, order, other platforms",
     ),
     # an image in a registry, by the digest of a manifest or of an index
-    IMAGE: EnvironmentKind(_NO_TEXT, _parse_image, _NO_FILES),
+    IMAGE: EnvironmentKind(_NO_TEXT, _parse_image, _NO_FILES, ignored="registry, name and tag; other platforms"),
     # what the machine has installed; with names: these distributions alone, and what they need
     HOST: EnvironmentKind(lambda text: text == HOST, lambda text: ("", None), _NO_FILES, ignored=_NOT_OF_HOST),
     # a virtual environment that the project has, in its work tree

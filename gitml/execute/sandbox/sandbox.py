@@ -65,9 +65,10 @@ class Sandbox:
         self._data: list[str] = []
 
     def build(self, action: Action, *, own_home: bool) -> None:
-        """Fills the sandbox, with a home where the step has its own.
+        """Fills the sandbox. `own_home` gives the step a ``$HOME`` of its own.
 
-        InputError for what can't be placed as declared, IntegrityError for bad content."""
+        InputError for what can't be placed as declared, IntegrityError for bad content.
+        """
         os.makedirs(self.root)
         if self._mounted:
             mount_sandbox(self.root)
