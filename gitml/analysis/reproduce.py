@@ -38,13 +38,18 @@ class OutputDifference(NamedTuple):
 
 
 class Reproduction(NamedTuple):
-    """A run and its repetition; `notes` name what else was not the same, such as the environment."""
+    """A run and its repetition; `notes` name what else was not the same, such as the environment.
+
+    `unmade` are the steps whose environment could not be made any more, and why: of these, and of what needs them, nothing is
+    known. It says nothing against the run.
+    """
 
     original: Run
     run: Run
     identical: bool
     differences: tuple[OutputDifference, ...]
     notes: tuple[str, ...]
+    unmade: tuple[tuple[str, str], ...] = ()
 
 
 def find_original(ws: Workspace, text: str) -> FoundRun:
@@ -90,18 +95,24 @@ def reproduce(
         raise InputError("the reproduction was cancelled, so there is no verdict")
     differences, notes = _compared(ws, original, run)
     notes = [*(f"secret parameter {name} {_OTHERWISE}" for name in others), *notes]
-    identical = not differences and run.status == original.status
+    unmade = {step.name: step.error or "" for step in run.steps if step.attempts and step.attempts[-1].unprepared}
+    if unmade:  # nor is there anything to compare of what comes after them
+        unknown = {step.name for step in run.steps if step.outcome == "skipped"} | unmade.keys()
+        differences = [difference for difference in differences if difference.step not in unknown]
+    identical = not differences and not unmade and run.status == original.status
     verdict = {
         "run": run.id,
         "identical": identical,
         "differences": [difference._asdict() for difference in differences],
         "notes": notes,
+        **({"unmade": unmade} if unmade else {}),
         "at": run.ended,
     }
     path = f"{record_folder(original.id, original.started)}/reproductions/{run.id}.json"
     content = json.dumps(verdict, sort_keys=True, indent=1).encode() + b"\n"
-    ws.records.append({path: content}, f"{original.id[:8]} {'identical' if identical else 'differs'}\n", None)
-    return Reproduction(original, run, identical, tuple(differences), tuple(notes))
+    word = "identical" if identical else "could not be made again" if unmade and not differences else "differs"
+    ws.records.append({path: content}, f"{original.id[:8]} {word}\n", None)
+    return Reproduction(original, run, identical, tuple(differences), tuple(notes), tuple(unmade.items()))
 
 
 def _compared(ws: Workspace, original: Run, run: Run) -> tuple[list[OutputDifference], list[str]]:

@@ -54,7 +54,8 @@ class Attempt(NamedTuple):
     """One try of a step. Times are seconds since 1970; `exit_code` is negative for a signal, None when it never started.
 
     `target` and `machine` say where in a cluster it was made; both are empty for this machine. `partial` is what one that did not
-    succeed made of its outputs: kept for a while on the machine that recorded it, and never a result.
+    succeed made of its outputs: kept for a while on the machine that recorded it, and never a result. One that is `unprepared`
+    never began, as its environment could not be made.
     """
 
     id: str
@@ -67,6 +68,7 @@ class Attempt(NamedTuple):
     target: str = ""
     machine: str = ""
     partial: tuple[OutputRef, ...] = ()
+    unprepared: bool = False
 
 
 class StepRun(NamedTuple):
@@ -211,6 +213,8 @@ def attempt_as_json(attempt: Attempt) -> dict[str, Any]:
     shown["started"] = attempt.started
     if attempt.target:
         shown["target"] = attempt.target
+    if attempt.unprepared:
+        shown["unprepared"] = True
     return shown
 
 
@@ -430,4 +434,5 @@ def _attempt_from_json(raw: Mapping[str, Any]) -> Attempt:
         target=_text(raw.get("target", "")),
         machine=_text(raw.get("machine", "")),
         partial=outputs_from_json(raw["partial"]) if "partial" in raw else (),
+        unprepared=raw.get("unprepared") is True,
     )

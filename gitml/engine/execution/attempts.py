@@ -259,6 +259,7 @@ class Attempts:
             target=target,
             machine=event.machine,
             partial=event.partial,
+            unprepared=event.unprepared,
         )
         attempts = (*active.attempts, ended)
         for digest in event.bad_inputs:

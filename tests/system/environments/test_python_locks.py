@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,11 @@ from pathlib import Path
 
 import pytest
 
+from gitml.analysis.reproduce import reproduce
+from gitml.core.model.stop_signal import StopSignal
+from gitml.engine.planning.load import load
+from gitml.engine.planning.request import RunRequest
+from gitml.engine.run import run_pipeline
 from gitml.errors import InputError
 from gitml.execute.environments.uv_commands import uv_program
 from tests.kit.patience import PATIENCE
@@ -184,6 +190,26 @@ def test_credentials_of_an_index_are_the_users_and_kept_nowhere(
     for place, _, names in [*os.walk(Path(project.repo.path)), *os.walk(tmp_path / "cache")]:
         for name in names:
             assert b"hunter22" not in Path(place, name).read_bytes(), os.path.join(place, name)
+
+
+def test_a_run_whose_environment_is_gone_is_not_said_to_differ(project: LockedProject, index: PackageIndex) -> None:
+    with project.workspace() as ws:
+        done = run_pipeline(ws, load(ws, None, None), RunRequest(), lambda event: None, StopSignal())
+        same = reproduce(ws, done, lambda event: None, StopSignal())
+        assert (same.identical, same.unmade) == (True, ())
+    shutil.rmtree(project.tmp / "cache")
+    shutil.rmtree(project.tmp / "uv")
+    (index.folder / "leaf-1.0-py3-none-any.whl").unlink()
+    with project.workspace() as ws:
+        gone = reproduce(ws, done, lambda event: None, StopSignal())
+        assert (gone.identical, gone.differences, [step for step, _ in gone.unmade]) == (False, (), ["a"])
+        assert "leaf" in gone.unmade[0][1]
+    ran = subprocess.run(
+        [sys.executable, "-m", "gitml", "reproduce", done.id[:8]], cwd=project.repo.path, env=project.environ, capture_output=True, text=True
+    )  # fmt: skip
+    assert ran.returncode == 1
+    assert "its environment can't be made any more: uv could not install" in ran.stdout
+    assert "differs" not in ran.stdout.replace("nothing differs", "")
 
 
 def test_a_wheel_that_was_yanked_since_is_still_installed(project: LockedProject, index: PackageIndex) -> None:

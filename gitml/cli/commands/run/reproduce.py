@@ -18,7 +18,8 @@ from gitml.cli.text.terminal import paint, safe
 def command(session: Session, run: str, allow_disabled: bool, secrets: tuple[str, ...]) -> int:
     """Run what RUN recorded again, every step in a clean sandbox, and compare output by output.
 
-    Exits with 0 when all is identical and with 1 where something differs; the verdict is recorded beside the run.
+    Exits with 0 when all is identical and with 1 where something differs, or where an environment can't be made any more, which
+    is said apart; the verdict is recorded beside the run.
     """
     from gitml.analysis.reproduce import find_original, reproduce
     from gitml.cli.interrupts import InterruptHandler
@@ -45,6 +46,7 @@ def command(session: Session, run: str, allow_disabled: bool, secrets: tuple[str
             "identical": verdict.identical,
             "differences": as_data(verdict.differences),
             "notes": list(verdict.notes),
+            "unmade": [{"step": step, "error": error} for step, error in verdict.unmade],
         }
     )
     for item in verdict.differences:
@@ -52,6 +54,13 @@ def command(session: Session, run: str, allow_disabled: bool, secrets: tuple[str
         place = f" {item.path}" if item.path else ""
         session.show(f"{paint('differs', 'red')}  {safe(name)}{safe(place)}  {safe(item.what)}")
     session.remark(*map(safe, verdict.notes))
+    for step, why in verdict.unmade:
+        session.show(
+            f"{paint('not known', 'yellow')}  {safe(step)}  its environment can't be made any more: {safe(why)}"
+        )
+    if verdict.unmade and not verdict.differences:
+        session.show(f"nothing differs, but run {verdict.original.id[:8]} could not be made again whole")
+        return FAILED
     ids = f"run {verdict.run.id[:8]} gave" if verdict.identical else f"run {verdict.run.id[:8]} did not give"
     word = paint("identical", "green") if verdict.identical else paint("not identical", "red")
     session.show(f"{word}: {ids} the outputs of run {verdict.original.id[:8]}")
