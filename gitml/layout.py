@@ -45,6 +45,7 @@ UI_STATE = "ui.json"
 _REGISTRIES = "registries"
 
 # Folders in `cache_folder`; there is SUBMITTED, too.
+CONDA_CHANNELS = "conda-channels"  # what channels list
 CONDA_PACKAGES = "conda-packages"  # extracted ones, which prefixes share by hard links
 ENVIRONMENTS = "envs"
 IMAGES = "images"

@@ -48,6 +48,7 @@ class CondaChannel:
         self.folder = folder
         self.url = folder.as_uri()
         self.requests: list[str] = []
+        self._records: dict[Path, dict[str, Any]] = {}
         self.cut_after: int | None = None  # bytes of each archive, after which the server hangs up
         self.stalled: threading.Event | None = None  # set when an archive is asked for, which then never comes
 
@@ -89,7 +90,44 @@ class CondaChannel:
                 archive.writestr("metadata.json", '{"conda_pkg_format_version": 2}')
                 archive.writestr(f"pkg-{stem}.tar.zst", zstd(tar(files, "w")))
                 archive.writestr(f"info-{stem}.tar.zst", zstd(tar(info, "w")))
+        data = path.read_bytes()
+        hashes = {kind: hashlib.new(kind, data).hexdigest() for kind in ("md5", "sha256")}
+        self._records[path] = {**index, **hashes, "size": len(data)}
         return CondaArchive(name, version, subdir, path)
+
+    def index(self) -> None:
+        """Writes what each subdir has, as a channel lists it for solvers."""
+        (self.folder / "noarch").mkdir(parents=True, exist_ok=True)
+        for folder in sorted(self.folder.iterdir()):
+            known = {path.name: record for path, record in self._records.items() if path.parent == folder}
+            kinds = {"packages": ".tar.bz2", "packages.conda": ".conda"}
+            listed = {
+                kind: {name: known[name] for name in sorted(known) if name.endswith(end)} for kind, end in kinds.items()
+            }
+            (folder / "repodata.json").write_text(json.dumps({"info": {"subdir": folder.name}, **listed}))
+
+    def simple_index(self, versions: Mapping[str, Sequence[str]], needs: Mapping[str, Sequence[str]]) -> None:
+        """Writes an index of Python packages below ``simple``: wheels with nothing in them that need what `needs` says."""
+        hashes = {}
+        for name, found in versions.items():
+            folder = self.folder / "simple" / name
+            folder.mkdir(parents=True)
+            lines = []
+            for version in found:
+                stem = f"{name}-{version}"
+                metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+                metadata += "".join(f"Requires-Dist: {one}\n" for one in needs.get(name, ()))
+                path = folder / f"{stem}-py3-none-any.whl"
+                with zipfile.ZipFile(path, "w") as archive:
+                    archive.writestr(f"{stem}.dist-info/METADATA", metadata)
+                    archive.writestr(
+                        f"{stem}.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+                    )
+                    archive.writestr(f"{stem}.dist-info/RECORD", "")
+                hashes[stem] = hashlib.sha256(path.read_bytes()).hexdigest()
+                lines.append(f'<a href="{path.name}#sha256={hashes[stem]}">{path.name}</a>')
+            (folder / "index.html").write_text(f"<!DOCTYPE html><html><body>{' '.join(lines)}</body></html>")
+        (self.folder / "simple/hashes.json").write_text(json.dumps(hashes))
 
     def url_of(self, archive: CondaArchive) -> str:
         return f"{self.url}/{archive.subdir}/{archive.path.name}"

@@ -111,6 +111,11 @@ def subdir_of(platform: str) -> str:
     return subdir
 
 
+def platform_of(subdir: str) -> str:
+    """The inverse of `subdir_of`."""
+    return next((platform for platform, known in _SUBDIRS.items() if known == subdir), subdir)
+
+
 def conda_package(
     where: str,
     url: str,

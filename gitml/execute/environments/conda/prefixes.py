@@ -161,6 +161,9 @@ class _EventReader:
         try:
             event = json.loads(line)
             doing = event.get("doing")
+            if doing is not None and "solving" in doing:
+                self._report(f"solving for {doing['solving']}")
+                return
             if doing is not None:
                 size = f", {doing['bytes'] / 1e6:,.0f} MB fetched" if doing["bytes"] >= 1e6 else ""
                 self._report(f"installing conda packages: {doing['linked']} of {doing['total']}{size}")

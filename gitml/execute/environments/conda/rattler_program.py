@@ -18,21 +18,30 @@ import re
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from rattler import (
+    BuildString,
+    Channel,
     Client,
     Config,
+    Gateway,
+    GenericVirtualPackage,
     InstallerReporter,
+    MatchSpec,
     PackageCache,
     PackageCacheLayer,
+    PackageName,
     PackageRecord,
     RepoDataRecord,
     Subdir,
     ValidationMode,
+    Version,
     install,
+    solve,
 )
 from rattler.package_streaming import PackageArchive, download_to_writer
 
@@ -256,7 +265,42 @@ async def install_packages(request: dict[str, Any]) -> dict[str, Any]:
     return {"scripts": sorted([match[1] for name in names if (match := _POST_LINK.fullmatch(f"bin/{name}"))])}
 
 
-WORK = {"install": install_packages}
+async def solve_environment(request: dict[str, Any]) -> dict[str, Any]:
+    """What the specs of a request have installed on each of its platforms, by subdir."""
+    until = request["until"]
+    gateway = Gateway.from_config(settings(), cache_dir=Path(request["cache"]), client=client())
+    found = {}
+    for subdir, virtual in request["platforms"].items():
+        say(doing={"solving": subdir})
+        records = await solve(
+            [Channel(channel) for channel in request["channels"]],
+            [MatchSpec(spec) for spec in request["specs"]],
+            gateway=gateway,
+            platforms=[subdir, "noarch"],
+            virtual_packages=[
+                GenericVirtualPackage(PackageName(name), Version(version), BuildString(build))
+                for name, version, build in virtual
+            ],
+            exclude_newer=None if until is None else datetime.fromtimestamp(until, UTC),
+        )
+        found[subdir] = [_as_json(record) for record in records]
+    return {"platforms": found}
+
+
+def _as_json(record: RepoDataRecord) -> dict[str, Any]:
+    return {
+        "name": record.name.normalized,
+        "version": str(record.version),
+        "build": str(record.build),
+        "subdir": record.subdir,
+        "url": record.url,
+        "md5": record.md5.hex() if record.md5 else "",
+        "sha256": record.sha256.hex() if record.sha256 else "",
+        "depends": list(record.depends),
+    }
+
+
+WORK = {"install": install_packages, "solve": solve_environment}
 """By what a request asks for."""
 
 
