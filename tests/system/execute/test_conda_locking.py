@@ -158,3 +158,14 @@ def test_requirements_of_pip_are_locked_beside_those_of_conda(tmp_path: Path, ch
     assert [(package.name, package.version) for package in found.pypi] == [("idna", "3.3")]
     assert found.pypi[0].hash == f"sha256:{json.loads((channel.folder / 'simple/hashes.json').read_text())['idna-3.3']}"
     assert names(text) == ["idna 3.3", "python 3.12.4", "six 1.0"]
+
+
+def test_others_read_the_lock(tmp_path: Path, channel: CondaChannel) -> None:
+    from rattler import LockFile
+
+    path = tmp_path / "conda-lock.yml"
+    path.write_text(lock(tmp_path, environment(channel, "greet"), ["linux-64", "osx-arm64"]))
+    found = dict(LockFile.from_path(path).environments())["default"]
+    assert {platform.name for platform in found.platforms()} == {"linux-64", "osx-arm64"}
+    linux = next(platform for platform in found.platforms() if platform.name == "linux-64")
+    assert sorted(package.name for package in found.packages(linux) or ()) == ["greet", "words"]

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from gitml import layout
 from gitml.errors import InputError
-from gitml.execute.environments.conda.lock_writer import LockEntry, conda_lock_text
+from gitml.execute.environments.conda.lock_writer import CondaLockEntry, conda_lock_text
 from gitml.execute.environments.conda.locks import read_lock
 from gitml.execute.environments.conda.loose_environment import LooseEnvironment, no_pip, read_environment_file
 from gitml.execute.environments.conda.packages import platform_of, subdir_of
@@ -101,7 +101,7 @@ def _solved(
     folder: str,
     stop: StopRequests,
     report: Callable[[str], None],
-) -> dict[str, list[LockEntry]]:
+) -> dict[str, list[CondaLockEntry]]:
     platforms = {subdir: _virtual_packages(subdir, request.machine) for subdir in subdirs}
     wanted: dict[str, Any] = {
         "channels": asked.channels,
@@ -122,13 +122,13 @@ def _solved(
     }
 
 
-def _conda_entry(path: str, subdir: str, record: Mapping[str, Any]) -> LockEntry:
+def _conda_entry(path: str, subdir: str, record: Mapping[str, Any]) -> CondaLockEntry:
     if not record["sha256"]:
         hint = "take it from a channel that lists sha256"
         raise InputError(f"the channel has no sha256 of {record['name']}", where=path, hint=hint)
     digests = {kind: record[kind] for kind in ("md5", "sha256") if record[kind]}
     depends = {name: rest.strip() for name, _, rest in (one.partition(" ") for one in record["depends"])}
-    return LockEntry("conda", record["name"], record["version"], subdir, record["url"], digests, depends)
+    return CondaLockEntry("conda", record["name"], record["version"], subdir, record["url"], digests, depends)
 
 
 def _virtual_packages(subdir: str, machine: Mapping[str, str]) -> list[tuple[str, str, str]]:
@@ -146,12 +146,12 @@ def _virtual_packages(subdir: str, machine: Mapping[str, str]) -> list[tuple[str
 def _pip_entries(
     path: str,
     asked: LooseEnvironment,
-    conda: Sequence[LockEntry],
+    conda: Sequence[CondaLockEntry],
     subdir: str,
     request: LockRequest,
     folder: str,
     stop: StopRequests,
-) -> list[LockEntry]:
+) -> list[CondaLockEntry]:
     """What pip would install beside the conda packages of a platform, which count as installed."""
     python = next((entry.version for entry in conda if entry.name == "python"), None)
     if python is None:
@@ -177,7 +177,9 @@ def _pip_entries(
         return _entries_of_pylock(path, file.read(), subdir, python, there)
 
 
-def _entries_of_pylock(path: str, text: bytes, subdir: str, python: str, there: Mapping[str, str]) -> list[LockEntry]:
+def _entries_of_pylock(
+    path: str, text: bytes, subdir: str, python: str, there: Mapping[str, str]
+) -> list[CondaLockEntry]:
     import tomllib
 
     from packaging.pylock import Pylock
@@ -196,6 +198,6 @@ def _entries_of_pylock(path: str, text: bytes, subdir: str, python: str, there: 
             hint = "name a released version of it, of an index"
             raise InputError(f"{package.name} under pip has no file with a sha256", where=path, hint=hint)
         found.append(
-            LockEntry("pip", package.name, str(package.version), subdir, url, {"sha256": digests["sha256"]}, {})
+            CondaLockEntry("pip", package.name, str(package.version), subdir, url, {"sha256": digests["sha256"]}, {})
         )
     return found

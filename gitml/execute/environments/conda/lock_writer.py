@@ -1,4 +1,4 @@
-"""Writes a ``conda-lock.yml`` of version 1, which conda-lock, mamba, micromamba and gitml read."""
+"""Writes a ``conda-lock.yml`` of version 1, which conda-lock and gitml read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./+-]*|https?://[A-Za-z0-9_./+:%~!-]*[
 _WORDS = frozenset(("y", "n", "yes", "no", "on", "off", "true", "false", "null"))
 
 
-class LockEntry(NamedTuple):
+class CondaLockEntry(NamedTuple):
     """A package of a lock; `dependencies` are by name, `digests` the hashes of its file by algorithm."""
 
     manager: str
@@ -26,9 +26,9 @@ class LockEntry(NamedTuple):
     dependencies: Mapping[str, str]
 
 
-def conda_lock_text(source: str, asked: LooseEnvironment, entries: Mapping[str, Sequence[LockEntry]]) -> str:
+def conda_lock_text(source: str, asked: LooseEnvironment, entries: Mapping[str, Sequence[CondaLockEntry]]) -> str:
     """The text of a lock with the `entries` of each platform, made from the file `source`."""
-    lines = ["# Made by gitml env lock; conda-lock and micromamba read it, too.", "version: 1", "metadata:"]
+    lines = ["# Made by gitml env lock; conda-lock reads it, too.", "version: 1", "metadata:"]
     lines += ["  content_hash:", *[f"    {subdir}: {_content_hash(asked, subdir)}" for subdir in sorted(entries)]]
     lines += ["  channels:"]
     for channel in asked.channels:
@@ -41,7 +41,7 @@ def conda_lock_text(source: str, asked: LooseEnvironment, entries: Mapping[str, 
     return "\n".join(lines) + "\n"
 
 
-def _entry(entry: LockEntry) -> Iterator[str]:
+def _entry(entry: CondaLockEntry) -> Iterator[str]:
     yield f"- name: {_scalar(entry.name)}"
     yield f"  version: {json.dumps(entry.version)}"
     yield f"  manager: {entry.manager}"
