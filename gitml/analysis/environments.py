@@ -52,20 +52,21 @@ class PipelineEnvironment(NamedTuple):
 
 
 def pipeline_environments(
-    ws: Workspace, loaded: Loaded, wanted: Sequence[str] = (), *, measure: bool = False
+    ws: Workspace, loaded: Loaded, wanted: Sequence[str] = (), *, measure: bool = False, platform: str = ""
 ) -> list[PipelineEnvironment]:
     """Each distinct environment of the named steps, or of all, in the order of the steps.
 
-    With `measure` the sizes of those that are built are looked up. InputError for an unknown step.
+    With `measure` the sizes of those that are built are looked up. With a `platform`, such as ``linux-aarch64``, they are those
+    of another machine, as far as locks say. InputError for an unknown step.
     """
     planner = Planner(ws, loaded, Policy())
     found: dict[tuple[Any, ...], PipelineEnvironment] = {}
     for step in _named(loaded, wanted):
-        one = _environment_of(planner, step)
+        one = _environment_of(planner, step, platform)
         id = (one.spec, one.target, one.environment.digest if one.environment is not None else one.problem)
         known = found.get(id)
         found[id] = one if known is None else known._replace(steps=(*known.steps, step.name))
-    return [located(ws, one, measure=measure) for one in found.values()]
+    return [one if platform else located(ws, one, measure=measure) for one in found.values()]
 
 
 def _named(loaded: Loaded, wanted: Sequence[str]) -> list[GraphStep]:
@@ -73,8 +74,9 @@ def _named(loaded: Loaded, wanted: Sequence[str]) -> list[GraphStep]:
     return [step for step in loaded.graph.steps.values() if not wanted or step.name in wanted or step.base in wanted]
 
 
-def _environment_of(planner: Planner, step: GraphStep) -> PipelineEnvironment:
-    answer = planner.builder.environment(step)
+def _environment_of(planner: Planner, step: GraphStep, platform: str) -> PipelineEnvironment:
+    builder = planner.builder
+    answer = builder.environment_on(step, platform) if platform else builder.environment(step)
     spec = step.settings.environment
     one = PipelineEnvironment(str(spec), spec.kind, (step.name,), planner.target(step))
     if isinstance(answer, Environment):

@@ -92,6 +92,16 @@ class ActionBuilder:
     def _files(self, module: str | None) -> Source:
         return self.source if module is None else TreeSource(self.ws.objects, module)
 
+    def environment_on(self, step: GraphStep, platform: str) -> FoundEnvironment:
+        """The Environment that the packages of a step come from on another platform, such as ``linux-aarch64``."""
+        spec = script_of(step.settings.environment, step.argv)
+
+        def identify() -> Environment:
+            source = self._environment_query(step.module, spec, (), "").source
+            return self.ws.environments.identify(source, platform=platform)
+
+        return self._problem_or(identify)
+
     def environment(self, step: GraphStep) -> FoundEnvironment:
         """The Environment a step's programs come from.
 

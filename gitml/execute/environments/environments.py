@@ -49,16 +49,21 @@ class Environments(MachineSoftware):
         self._identified: dict[EnvironmentQuery, Environment] = {}
         self._realized: dict[Digest, RealizedEnvironment] = {}
 
-    def identify(self, source: EnvironmentSource, programs: tuple[str, ...] = (), path: str = "") -> Environment:
+    def identify(
+        self, source: EnvironmentSource, programs: tuple[str, ...] = (), path: str = "", platform: str = ""
+    ) -> Environment:
         """The Environment that an EnvironmentQuery with these fields means here.
 
         A program with a relative path is the commit's own and is left out. InputError for a program that is not found and for a
         source that can't be used, NotInspectedError for a Python that is not to be started.
         """
-        query = EnvironmentQuery(source, programs, path)
+        query = EnvironmentQuery(source, programs, path, platform)
         known = self._identified.get(query)
         if known is None:
             provider = ENVIRONMENT_PROVIDERS[source.spec.kind]
+            if platform and not provider.PORTABLE:
+                what = f"what {source.spec} is on {platform} is known there alone"
+                raise InputError(what, hint="name a lock, whose packages are known for every platform")
             known = self._identified[query] = provider.identify(self, query)
         return known
 

@@ -29,11 +29,15 @@ class NotInspectedError(InputError):
 
 
 class EnvironmentQuery(NamedTuple):
-    """Which environment is asked for: its `source`, the `programs` that a step starts, and the PYTHONPATH it is passed."""
+    """Which environment is asked for: its `source`, the `programs` that a step starts, and the PYTHONPATH it is passed.
+
+    With a `platform`, such as ``linux-aarch64``, it is that of another machine, of which only what locks say is known.
+    """
 
     source: EnvironmentSource
     programs: tuple[str, ...] = ()
     python_path: str = ""
+    platform: str = ""
 
 
 class RealizedEnvironment(NamedTuple):
@@ -189,10 +193,12 @@ def platform_name() -> str:
 class EnvironmentProvider(Protocol):
     """Identifies and realizes the environments of one kind; `here` is the machine.
 
-    Steps in environments of a kind that SEES_MACHINE see the machine's files, others those of a root alone.
+    Steps in environments of a kind that SEES_MACHINE see the machine's files, others those of a root alone. Those of a kind that
+    is PORTABLE can be identified for another platform too.
     """
 
     SEES_MACHINE: bool = True
+    PORTABLE: bool = False
 
     def identify(self, here: MachineSoftware, query: EnvironmentQuery) -> Environment:
         """See `environments.Environments.identify`: all that can decide of a result must be in the description, by content."""

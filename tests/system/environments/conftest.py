@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import pytest
 
+from tests.kit.servers.package_index import wheel
 from tests.system.conftest import Project
 
 PIPELINE = """\
@@ -17,25 +17,12 @@ steps:
 """
 
 
-def write_wheel(folder: Path, name: str, version: str) -> None:
-    """Writes a wheel with a module that has its VERSION into `folder`."""
-    folder.mkdir(exist_ok=True)
-    info = f"{name}-{version}.dist-info"
-    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as archive:
-        archive.writestr(f"{name}.py", f"VERSION = {version!r}\n")
-        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-        archive.writestr(
-            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: t\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
-        )
-        archive.writestr(f"{info}/RECORD", "")
-
-
 @pytest.fixture
 def locked(fresh: Project, tmp_path: Path) -> Project:
     """Two steps share an environment of one package, a third uses the host."""
     wheels = tmp_path / "wheels"
     for version in ("1.0", "1.1"):
-        write_wheel(wheels, "leaf", version)
+        wheel(wheels, "leaf", version)
     fresh.env |= {"UV_OFFLINE": "1", "UV_FIND_LINKS": str(wheels), "UV_CACHE_DIR": str(tmp_path / "uv")}
     fresh.write("pipelines/p.yaml", PIPELINE)
     fresh.write("a.py", "import sys, leaf\nopen(sys.argv[1], 'w').write(leaf.VERSION)\n")

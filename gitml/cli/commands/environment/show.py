@@ -21,7 +21,8 @@ _NAMED = 4  # steps that are named in one line
 @verb("show", json=True)
 @pipeline_arguments
 @click.option("-a", "--all", "everything", is_flag=True, help="List the packages too.")
-def show(session: Session, wanted: PipelineArguments, everything: bool) -> None:
+@click.option("--platform", default="", help="As on another machine, such as linux-aarch64, as far as locks say.")
+def show(session: Session, wanted: PipelineArguments, everything: bool, platform: str) -> None:
     """Show each environment of a pipeline's steps: its kind, identity, Python and packages, and whether it is built here.
 
     The identity stands in the key of each result. `--all` or `-v` lists the packages.
@@ -29,7 +30,7 @@ def show(session: Session, wanted: PipelineArguments, everything: bool) -> None:
     from gitml.analysis.environments import pipeline_environments
 
     loaded, steps = wanted.load(session)
-    found = pipeline_environments(session.ws, loaded, steps, measure=True)
+    found = pipeline_environments(session.ws, loaded, steps, measure=True, platform=platform)
     session.result([environment_as_json(one) for one in found])
     for number, one in enumerate(found):
         session.show(*([""] if number else []), *_lines(one), *_packages(one, everything or session.verbose))

@@ -33,12 +33,15 @@ _PROGRAMS = {"r-base": ("R", "Rscript"), "nodejs": ("node", "npm", "npx"), "open
 class CondaProvider(EnvironmentProvider):
     """A prefix with what a pixi.lock, a file of conda-lock or an explicit list names; other programs are those of the machine."""
 
+    PORTABLE = True
+
     def identify(self, here: MachineSoftware, query: EnvironmentQuery) -> Environment:
         """InputError with its line for a lock that is none, or is for other platforms."""
-        lock = locked(here.facts, query.source, platform_name())
+        platform = query.platform or platform_name()
+        lock = locked(here.facts, query.source, platform)
         _check_python(lock, query)
-        described = describe(lock, platform_name())
-        hashes = here.program_hashes(_of_the_machine(lock, query.programs))
+        described = describe(lock, platform)
+        hashes = {} if query.platform else here.program_hashes(_of_the_machine(lock, query.programs))
         if hashes:
             described["programs"] = hashes
         return environment_of(described, query.source)

@@ -37,6 +37,8 @@ class LockProvider(EnvironmentProvider):
     `packages` what is built.
     """
 
+    PORTABLE = True
+
     def described(
         self, here: MachineSoftware, source: EnvironmentSource, target: InstallTarget
     ) -> tuple[dict[str, Any], tuple[str, ...]]:
@@ -48,7 +50,7 @@ class LockProvider(EnvironmentProvider):
         raise NotImplementedError
 
     def identify(self, here: MachineSoftware, query: EnvironmentQuery) -> Environment:
-        target = target_for(here, query.source)
+        target = target_for(here, query.source, query.platform)
         part, packages = self.described(here, query.source, target)
         asked = python_asked(query.source) or ".".join(map(str, target.minor))
         description: dict[str, Any] = {
@@ -58,7 +60,7 @@ class LockProvider(EnvironmentProvider):
             "python": f"{target.implementation} {asked}",
             **part,
         }
-        hashes = here.program_hashes(query.programs)
+        hashes = {} if query.platform else here.program_hashes(query.programs)
         if hashes:
             description["programs"] = hashes
         return environment_of(description, query.source, packages)
@@ -92,15 +94,15 @@ def python_asked(source: EnvironmentSource) -> str | None:
     return words[0] if words and _VERSION.fullmatch(words[0]) else None
 
 
-def target_for(here: MachineSoftware, source: EnvironmentSource) -> InstallTarget:
-    """The platform and the Python that an environment is for: those of this machine, but for a Python that it names."""
+def target_for(here: MachineSoftware, source: EnvironmentSource, platform: str = "") -> InstallTarget:
+    """The platform and the Python that an environment is for: those of this machine, where it names no Python."""
     from gitml.execute.environments.locks.target import target_of
 
     version = python_asked(source)
     if version is not None:
-        return target_of(platform_name(), version)
+        return target_of(platform or platform_name(), version)
     python = here.python_to_build_with()
-    return target_of(platform_name(), python.version, python.implementation)
+    return target_of(platform or platform_name(), python.version, python.implementation)
 
 
 class RequirementsProvider(LockProvider):
