@@ -103,7 +103,7 @@ def test_diff_names_packages_between_revisions_runs_and_the_files(locked: Projec
 def test_the_packages_of_another_platform_are_known_by_locks_alone(locked: Project) -> None:
     locked.write("r.txt", "leaf==1.0\nblas==2.0 ; platform_machine == 'aarch64'\n")
     here, there = (
-        locked.gitml("env", "show", "--json", *words).data["environments"]
+        locked.gitml("env", "show", "--json", *words).data
         for words in ((), ("--platform", "linux-aarch64"))
     )
     assert (here[0]["packages"], there[0]["packages"]) == (["leaf 1.0"], ["blas 2.0", "leaf 1.0"])
@@ -112,7 +112,7 @@ def test_the_packages_of_another_platform_are_known_by_locks_alone(locked: Proje
     assert next(one for one in there if one["environment"] == "host")["problem"] == (
         "what host is on linux-aarch64 is known there alone"
     )
-    refused = locked.gitml("env", "show", "--platform", "windows-x86", "--json").data["environments"][0]["problem"]
+    refused = locked.gitml("env", "show", "--platform", "windows-x86", "--json").data[0]["problem"]
     assert refused == "'windows-x86' is not a platform that packages are chosen for"
 
 
