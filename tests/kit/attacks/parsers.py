@@ -14,8 +14,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
-from gitml.execute.environments.requirements import parse_requirements
-
 from gitml.cluster.connect.head_client import grows_the_old_way, versions_in
 from gitml.cluster.content.messages import decode_report, decode_request
 from gitml.cluster.environment_probe import description_in, refusal_in
@@ -51,6 +49,10 @@ from gitml.core.text.image_header import picture_of
 from gitml.core.text.metrics_file import read_metrics
 from gitml.core.text.plot_data import can_be_plot, parse_plot
 from gitml.errors import GitmlError, InputError, RemoteError
+from gitml.execute.environments.conda.locks import read_lock
+from gitml.execute.environments.conda.loose_environment import read_environment_file
+from gitml.execute.environments.conda.packages import CondaLock
+from gitml.execute.environments.locks.requirements import parse_requirements
 from gitml.execute.messages import Frames, decode_task, finished_from_json, frame
 from gitml.execute.sandbox.sandbox import is_pointer, pointed_at
 from gitml.git.command import Location
@@ -72,6 +74,8 @@ from gitml.store.index.runs import RecordedRun, put_runs, run_row
 from gitml.store.remote.cache import decode_note
 from gitml.submission.event_stream import job_events
 from registry.log.events import event_from_bytes
+from tests.kit.attacks.conda_locks import EXPLICIT
+from tests.kit.attacks.conda_locks import FORMATS as CONDA_LOCKS
 from tests.kit.attacks.fuzzer import Surface
 from tests.kit.attacks.mutators import Mutator
 
@@ -514,7 +518,27 @@ PIPELINE_WORDS = _tokens(
     "plot strict normal bash sh str int float bool ${{params.n}} ${{inputs.raw}} ${{outputs.o}} ${{steps.a.outputs.o}}",
     "${{steps.b[*].outputs.o}} ${{matrix.model}} host 10m 8GiB 0.5 1e3 0x10 010 yes & * | > ? !!str !!binary %YAML --- ...",
 )
+CONDA_WORDS = _tokens(
+    "version: 1 3 4 5 6 7 environments: default: packages: platforms: linux-64: conda: pypi: conda_source: kind: url: path: sha256:",
+    "../x /x file:///x https://a:b@c/d/e-1-0.conda @EXPLICIT #md5 metadata: package: manager: pip category: &a *a - {pip: [-e .]}",
+)
+CONDA_ENVIRONMENT = b"""\
+name: mine
+channels: [conda-forge, defaults]
+platforms: [linux-64]
+dependencies:
+- python=3.12
+- conda-forge::numpy >=1.26,<2
+- pip:
+  - idna>=3
+variables: {A: b}
+"""
 REFUSED = (ValueError, GitmlError)
+
+
+def read_conda(data: bytes) -> CondaLock:
+    """What a lock of conda packages has."""
+    return read_lock("a.lock", data, "linux-64")
 
 
 def _project() -> list[Surface]:
@@ -531,6 +555,16 @@ def _project() -> list[Surface]:
             "requirements",
             lambda data: parse_requirements("r", data).packages(),
             Mutator([REQUIREMENTS], "lines", pins),
+        ),
+        Surface(
+            "conda lock",
+            lambda data: read_conda(data).contents(),
+            Mutator([text.encode() for text in (*CONDA_LOCKS.values(), EXPLICIT)], "lines", CONDA_WORDS),
+        ),
+        Surface(
+            "conda environment",
+            lambda data: read_environment_file("environment.yml", data),
+            Mutator([CONDA_ENVIRONMENT], "lines", CONDA_WORDS),
         ),
         Surface("python", imports_of, Mutator([SOURCE], "lines", _tokens("import from as ( lambda : * . async")), ()),
         Surface("command", command, Mutator([SCRIPT], "lines", shells), ()),

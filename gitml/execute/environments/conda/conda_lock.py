@@ -1,4 +1,7 @@
-"""Files of conda-lock (``conda-lock.yml``, version 1): what they have installed on one platform."""
+"""Files of conda-lock (``conda-lock.yml``, version 1): what they have installed on one platform.
+
+Versions 2 and 3 are those of a ``pixi.lock`` of 2023, which was written like this.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from gitml.execute.environments.conda.packages import (
 )
 from gitml.execute.environments.conda.pixi_lock import missing_platform
 
-VERSION = 1
+NEWEST = 3
 MAIN = "main"
 _MANAGERS = ("conda", "pip", "pypi")
 
@@ -27,8 +30,8 @@ def read_conda_lock(document: LockDocument, groups: Collection[str], subdir: str
     """What the category ``main`` and those of `groups` have on the platform of `subdir`; InputError where they have nothing."""
     root = document.root
     version = document.number(root, "version")
-    if version != VERSION:
-        message = f"this is version {version} of the format of conda-lock, and gitml reads {VERSION}"
+    if not 1 <= version <= NEWEST:
+        message = f"this is version {version} of the format of conda-lock, and gitml reads 1 to {NEWEST}"
         raise document.error(root, message, "make it by conda-lock 1 to 4")
     platforms = _platforms(document)
     if subdir not in platforms:

@@ -22,6 +22,7 @@ DEFAULT = "default"
 _AGAIN = "pixi lock"
 _KINDS = ("conda", "pypi", "conda_source", "source")
 _OWN = (".", "./")
+_FILES = (".whl", ".tar.gz", ".zip")
 
 
 def read_pixi_lock(document: LockDocument, environment: str, subdir: str) -> CondaLock:
@@ -69,6 +70,8 @@ def _packages(document: LockDocument, selected: Node) -> Iterator[CondaPackage |
     known = _by_location(document)
     for item in document.items(selected):
         kind, location = _selector(document, item)
+        if location.rpartition(" @ ")[2] in _OWN:  # the project itself is code of the commit
+            continue
         entry = known.get((kind, location))
         if kind in ("conda_source", "source") or (kind == "conda" and not location.endswith((".conda", ".tar.bz2"))):
             message = f"{location[:80]!r} is built from source, and what that gives is not known"
@@ -77,7 +80,7 @@ def _packages(document: LockDocument, selected: Node) -> Iterator[CondaPackage |
             raise document.error(item, f"the lock has no package {location[:80]!r}", _AGAIN)
         if kind == "conda":
             yield _conda(document, entry, location)
-        elif location not in _OWN:  # the project itself is code of the commit
+        else:
             yield _pypi(document, entry, location)
 
 
@@ -120,8 +123,11 @@ def _conda(document: LockDocument, entry: Node, location: str) -> CondaPackage:
 
 def _pypi(document: LockDocument, entry: Node, location: str) -> PypiPackage:
     name = document.text(entry, "name")
+    if ":" not in location and not location.endswith(_FILES):
+        hint = "leave it out of the lock; code of the commit is importable with install: FOLDER"
+        raise document.error(entry, f"{location[:80]!r} is a folder, whose content the lock does not hold", hint)
     digits = document.text(entry, "sha256", "") or location.partition("#sha256=")[2]
     if not digits and not location.startswith("git+"):
-        hint = "publish it to an index and lock it from there; of the project itself: install: ."
+        hint = "publish it to an index, and lock it from there"
         raise document.error(entry, f"{name[:60]!r} has no sha256 in the lock", hint)
     return pypi_package(document.where(entry), name, document.text(entry, "version", "0"), f"sha256:{digits}", location)
