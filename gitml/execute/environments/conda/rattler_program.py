@@ -161,7 +161,10 @@ async def fetch(package: dict[str, Any], folder: str, fetcher: Client, progress:
 async def _download(url: str, file: HashingFile, fetcher: Client) -> None:
     """Fetches a URL into a file; TimeoutError when nothing comes for a while."""
     if url.startswith("file:"):
-        with open(unquote(urlsplit(url).path), "rb") as source:
+        path = unquote(urlsplit(url).path)
+        if not os.path.isfile(path):  # a device or a pipe may never end
+            raise RefusedError(f"{path} is not a file")
+        with open(path, "rb") as source:
             while chunk := source.read(_CHUNK):
                 file.write(chunk)
         return

@@ -1,0 +1,112 @@
+"""A folder is built once, complete or not there, whoever dies meanwhile."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gitml.execute.environments.single_build import build_once, read_marker, write_marker
+from gitml.execute.process import NOW, StoppedError, StopRequests
+from tests.kit.patience import PATIENCE
+
+
+def built(place: Path) -> Callable[[], str | None]:
+    def found() -> str | None:
+        facts = read_marker(str(place))
+        return None if facts is None else str(facts["by"])
+
+    return found
+
+
+def builder(place: Path, name: str, delay: float = 0.0) -> Callable[[], str]:
+    def build() -> str:
+        place.mkdir(parents=True)
+        (place / "half").write_text(name)
+        time.sleep(delay)
+        write_marker(str(place), {"by": name})
+        return name
+
+    return build
+
+
+def forked(work: Callable[[], object]) -> int:
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return pid
+
+
+def waited_for(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def test_the_second_process_waits_for_the_first(tmp_path: Path) -> None:
+    place, said = tmp_path / "envs/a", list[str]()
+    pid = forked(
+        lambda: build_once(str(place), built(place), builder(place, "first", 0.3), StopRequests(), lambda what: None)
+    )
+    waited_for((place / "half").exists)
+    assert build_once(str(place), built(place), builder(place, "second"), StopRequests(), said.append) == "first"
+    assert said == ["waiting for another process that builds the environment"]
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def test_what_a_killed_build_left_is_removed_and_built_again(tmp_path: Path) -> None:
+    place = tmp_path / "envs/a"
+    pid = forked(
+        lambda: build_once(str(place), built(place), builder(place, "first", 60), StopRequests(), lambda what: None)
+    )
+    waited_for((place / "half").exists)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    assert read_marker(str(place)) is None
+    assert build_once(str(place), built(place), builder(place, "second"), StopRequests(), lambda what: None) == "second"
+    assert (place / "half").read_text() == "second"
+
+
+def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    place = tmp_path / "envs/a"
+
+    def fail() -> str:
+        builder(place, "first")()
+        raise ValueError
+
+    with pytest.raises(ValueError):  # noqa: PT011
+        build_once(str(place), lambda: None, fail, StopRequests(), lambda what: None)
+    assert not place.exists()
+
+
+def test_who_waits_can_be_stopped(tmp_path: Path) -> None:
+    class Stopped(StopRequests):
+        def requested(self) -> int:
+            return NOW
+
+    place = tmp_path / "envs/a"
+    pid = forked(
+        lambda: build_once(str(place), built(place), builder(place, "first", 60), StopRequests(), lambda what: None)
+    )
+    try:
+        waited_for((place / "half").exists)
+        with pytest.raises(StoppedError):
+            build_once(str(place), built(place), builder(place, "second"), Stopped(), lambda what: None)
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", '"x"'])
+def test_a_marker_that_is_none_is_no_marker(tmp_path: Path, content: str) -> None:
+    (tmp_path / "built.json").write_text(content)
+    assert read_marker(str(tmp_path)) is None
