@@ -109,7 +109,7 @@ def _check_python(lock: CondaLock, query: EnvironmentQuery) -> None:
     called = next((program for program in query.programs if "/" not in program and is_python(program)), None)
     if called is not None and lock.python() is None:
         name = query.source.spec.name
-        message = f"the step calls {called}, and the lock has no Python for {platform_name()}"
+        message = f"the step calls {called}, and the lock has no Python for {query.platform or platform_name()}"
         raise InputError(message, where=name, hint="add python to the environment, and make the lock again")
 
 
