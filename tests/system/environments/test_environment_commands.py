@@ -103,8 +103,7 @@ def test_diff_names_packages_between_revisions_runs_and_the_files(locked: Projec
 def test_the_packages_of_another_platform_are_known_by_locks_alone(locked: Project) -> None:
     locked.write("r.txt", "leaf==1.0\nblas==2.0 ; platform_machine == 'aarch64'\n")
     here, there = (
-        locked.gitml("env", "show", "--json", *words).data
-        for words in ((), ("--platform", "linux-aarch64"))
+        locked.gitml("env", "show", "--json", *words).data for words in ((), ("--platform", "linux-aarch64"))
     )
     assert (here[0]["packages"], there[0]["packages"]) == (["leaf 1.0"], ["blas 2.0", "leaf 1.0"])
     assert there[0]["platform"] == "linux-aarch64"
