@@ -32,6 +32,7 @@ WORDS: dict[str, list[list[str]]] = {
     "env show": [[], ["far"], ["stores"], ["paths"], ["modules"], ["--at", "HEAD"]],
     "env build": [[], ["far"], ["stores"], ["paths"]],
     "env explain": [[], ["far"], ["stores"], ["paths"]],
+    "env lock": [["loose.in"], ["project/pyproject.toml"]],
     "env diff": [[], ["HEAD", "-p", "far"], ["-p", "paths"]],
     "cancel": [["1234"], ["--on", "far"]],
     "reproduce": [["latest"]],
@@ -145,6 +146,10 @@ records: {{inline_file: 0}}
         "pipelines/paths.yaml": f"steps:\n  a: {{run: '/proc/self/cwd/evil/python3 x'}}\n  b: {{run: '{pipe} x'}}\n"
         f"  c: {{run: '/proc/self/cwd/evil/tool x'}}\n  d: {{run: python3 x.py, environment: env.txt}}\n",
         "env.txt": f"evil @ http://{here}/evil-1.0-py3-none-any.whl --hash=sha256:{'0' * 64}\n",
+        "loose.in": f"--index-url http://{here}/simple\nevil\n",
+        "project/pyproject.toml": "[project]\nname = 'evil'\ndynamic = ['version']\ndependencies = ['evil2']\n"
+        f"[build-system]\nrequires = []\nbuild-backend = 'evil'\nbackend-path = ['.']\n[tool.uv]\nindex-url = 'http://{here}/'\n",
+        "project/evil.py": f"open('{top}/mark', 'w')\n",
         "x.py": "print(1)\n",
         "tool/module.yaml": "name: tool\nversion: 0.1.0\nrun: ./evil.sh\n",
         "tool/evil.sh": mark,

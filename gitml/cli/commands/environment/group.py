@@ -10,6 +10,7 @@ _COMMANDS = {
     "show": "environment.show:show",
     "build": "environment.build:build",
     "explain": "environment.show:explain",
+    "lock": "environment.lock:lock",
     "diff": "environment.diff:diff",
 }
 

@@ -1,0 +1,73 @@
+"""What goes on while environments are built and locked, as a person sees it, and how Ctrl-C stops it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from gitml.cli.reporters.preparation import PreparationFilter
+from gitml.cli.session import Session
+from gitml.cli.text.format import cells, clipped
+from gitml.cli.text.terminal import is_terminal, safe, width
+
+if TYPE_CHECKING:
+    from gitml.core.model.stop_signal import StopSignal
+    from gitml.execute.process import StopRequests
+
+
+class BuildLine:
+    """What goes on while environments build, on stderr: at a terminal a line that changes, else a line now and then."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._live = not session.quiet and not session.json and is_terminal(sys.stderr)
+        self._filter = PreparationFilter()
+        self._width = 0
+
+    def report(self, name: str, words: str) -> None:
+        """Shows what goes on for the environment `name`."""
+        line = f"{safe(name)}: {safe(words)}"
+        if not self._live:
+            if self._filter.wants(name, words, time.monotonic()):
+                self._session.remark(line)
+            return
+        line = clipped(line, width() - 1)
+        sys.stderr.write("\r" + line + " " * (self._width - cells(line)))
+        sys.stderr.flush()
+        self._width = max(self._width, cells(line))
+
+    def clear(self) -> None:
+        """Takes the line that changes away."""
+        if self._width:
+            sys.stderr.write("\r" + " " * self._width + "\r")
+            sys.stderr.flush()
+            self._width = 0
+
+
+@contextmanager
+def stop_requests(asked: StopSignal) -> Iterator[StopRequests]:
+    """What stops a builder on Ctrl-C: its `fd` becomes readable with every signal that this process gets."""
+    from gitml.execute.process import StopRequests
+
+    reader, writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    class Interrupts(StopRequests):
+        fd = reader
+
+        def requested(self) -> int:
+            with suppress(BlockingIOError):
+                os.read(reader, 64)
+            return asked.level  # NONE, SOFT and NOW are its levels
+
+    before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    try:
+        yield Interrupts()
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(reader)
+        os.close(writer)
