@@ -7,7 +7,6 @@ import posixpath
 import re
 import shutil
 import tempfile
-import tomllib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from gitml.core.planner.explain import Change, environment_changes
 from gitml.engine.planning.projects import project_here
 from gitml.errors import Guard, InputError
-from gitml.execute.environments.lockers import Locker, LockRequest, locker_for
+from gitml.execute.environments.lockers import FileLockRequest, Locker, locker_for
 from gitml.git.revisions import commit_info, resolve_commit
 from gitml.redaction import exposed
 from gitml.store.local import disk
@@ -73,28 +72,28 @@ def lock_environment(
     beside = posixpath.join(posixpath.dirname(source), locker.output(posixpath.basename(source)))
     lock = beside if output is None else _in_work_tree(ws, output)
     moment = _moment(ws, as_of) if as_of is not None else None
-    ws.consent.need_run([("env lock", f"uv locks {source}, and may run code of it")])
+    ws.consent.need_run([("env lock", f"locks {source}, and may run code of it")])
     ws.forget_environments()
     header = f"gitml env lock {source}" + (f" --as-of {as_of}" if as_of else "")
     _refuse_source(ws, source)
     if os.path.islink(os.path.join(_top(ws), lock)):
         raise InputError("it is a symbolic link, which is not written through", where=lock, hint="remove it")
     before = _content(os.path.join(_top(ws), lock))
-    if before is not None and not force and not locker.in_place:
+    if before is not None and not force and (lock != beside or lock.endswith(".txt")):
         _refuse_other(lock, before, source)
     python = ws.environments.python_to_build_with().executable
-    request = LockRequest(
+    request = FileLockRequest(
         *(os.path.join(_top(ws), source), os.path.join(_top(ws), lock), moment, upgrade, python, header),
         *(ws.environ, os.path.dirname(ws.environments_folder()), stop, report, warn),
     )
     after = _made(locker, request, before)
     project = project_here(ws, ws.worktree())
     written = locker.written(_within(project, source), _within(project, lock))
-    changes = None if before is None else tuple(_changes(_packages(lock, before), _packages(lock, after)))
-    return LockOutcome(source, lock, written, project, moment, _packages(lock, after), changes)
+    changes = None if before is None else tuple(_changes(locker.packages(lock, before), locker.packages(lock, after)))
+    return LockOutcome(source, lock, written, project, moment, locker.packages(lock, after), changes)
 
 
-def _made(locker: Locker, request: LockRequest, before: bytes | None) -> bytes:
+def _made(locker: Locker, request: FileLockRequest, before: bytes | None) -> bytes:
     """The content of the lock, which is in its place once it was found good; else what was there is there again."""
     target = request.output
     if locker.in_place:
@@ -174,24 +173,6 @@ def _moment(ws: Workspace, text: str) -> str:
         commit = resolve_commit(ws.objects, ws.location, text)
         moment = datetime.fromtimestamp(commit_info(ws.objects, commit).time, UTC)
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def _packages(path: str, content: bytes) -> tuple[str, ...]:
-    """``name version`` of each package that a lock names; empty for a lock of a kind that is not looked into."""
-    try:
-        if path.endswith(".txt"):
-            from gitml.execute.environments.locks.requirements import parse_requirements
-
-            return parse_requirements(path, content).packages()
-        found = tomllib.loads(content.decode("utf-8"))
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, RecursionError):
-        return ()
-    packages = found.get("package", found.get("packages", []))
-    versions: dict[str, list[str]] = {}
-    for one in packages if isinstance(packages, list) else []:
-        if isinstance(one, dict) and isinstance(one.get("name"), str):
-            versions.setdefault(one["name"], []).append(str(one.get("version", "")))
-    return tuple(f"{name} {', '.join(sorted(filter(None, several)))}".strip() for name, several in versions.items())
 
 
 def _changes(before: tuple[str, ...], after: tuple[str, ...]) -> list[Change]:

@@ -6,17 +6,21 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from gitml.errors import InputError
+from gitml.execute.environments.software import platform_name
 from gitml.execute.environments.uv_commands import UvCommands
+from gitml.execute.environments.variables import find_program
 from gitml.execute.process import StopRequests
 
 UV_LOCK = "uv.lock"
+_LARGEST = 1 << 20  # bytes of a file that lists packages
 _FAILED = "fix the file, or what it depends on"
 
 
-class LockRequest(NamedTuple):
+class FileLockRequest(NamedTuple):
     """`source` is to be locked into `output`, both whole paths; what a lock there has is kept where it fits, unless `upgrade`.
 
     `as_of` is a time, as RFC 3339 has it: packages that came later don't count. `python` is the oldest Python that the lock must
@@ -37,22 +41,52 @@ class LockRequest(NamedTuple):
     warn: Callable[[str], None]
 
 
+def python_packages(path: str, content: bytes) -> tuple[str, ...]:
+    """``name version`` of each package that a requirements file, a ``uv.lock`` or a ``pylock.toml`` names."""
+    try:
+        if path.endswith(".txt"):
+            from gitml.execute.environments.locks.requirements import parse_requirements
+
+            return parse_requirements(path, content).packages()
+        found = tomllib.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError):
+        return ()
+    packages = found.get("package", found.get("packages", []))
+    versions: dict[str, list[str]] = {}
+    for one in packages if isinstance(packages, list) else []:
+        if isinstance(one, dict) and isinstance(one.get("name"), str):
+            versions.setdefault(one["name"], []).append(str(one.get("version", "")))
+    return tuple(f"{name} {', '.join(sorted(filter(None, several)))}".strip() for name, several in versions.items())
+
+
+def _conda_packages(path: str, content: bytes) -> tuple[str, ...]:
+    from gitml.execute.environments.conda.locks import read_lock
+    from gitml.execute.environments.conda.packages import subdir_of
+
+    try:
+        return tuple(read_lock(path, content, subdir_of(platform_name())).distributions())
+    except InputError:  # a lock for other platforms alone
+        return ()
+
+
 class Locker(NamedTuple):
     """How files of one kind are locked.
 
     `matches` is a pattern of their whole names in lower case. `output` gives the name of the lock beside such a file. `lock`
-    writes `LockRequest.output`, and raises InputError in the words of its tool. `written` gives what stands at ``environment:``
-    for the paths of the file and of the lock. With `in_place` the tool chooses where the lock lies: always at `output`.
+    writes `FileLockRequest.output`, and raises InputError in the words of its tool. `written` gives what stands at
+    ``environment:`` for the paths of the file and of the lock. With `in_place` the tool chooses where the lock lies: always at
+    `output`. `packages` gives ``name version`` of each package of a lock, by its path and content; empty for what can't be read.
     """
 
     matches: str
     output: Callable[[str], str]
-    lock: Callable[[LockRequest], None]
+    lock: Callable[[FileLockRequest], None]
     written: Callable[[str, str], str] = lambda source, lock: lock
     in_place: bool = False
+    packages: Callable[[str, bytes], tuple[str, ...]] = python_packages
 
 
-def _compile(request: LockRequest) -> None:
+def _compile(request: FileLockRequest) -> None:
     format = ("--format", "pylock.toml") if request.output.endswith(".toml") else ()
     _uv(
         request,
@@ -61,7 +95,7 @@ def _compile(request: LockRequest) -> None:
     )
 
 
-def _lock_project(request: LockRequest) -> None:
+def _lock_project(request: FileLockRequest) -> None:
     _check_project(request.source)
     _uv(request, "lock", "--project", os.path.dirname(request.source))
 
@@ -90,7 +124,7 @@ def _toml(path: str) -> dict[str, Any]:
         raise InputError(f"it is no TOML: {error}", where=path, hint="fix the file") from None
 
 
-def _lock_script(request: LockRequest) -> None:
+def _lock_script(request: FileLockRequest) -> None:
     with open(request.source, "rb") as file:
         lists = any(line.rstrip() == b"# /// script" for line in file)
     if not lists:
@@ -101,7 +135,38 @@ def _lock_script(request: LockRequest) -> None:
     _uv(request, "lock", "--script", os.path.basename(request.source))
 
 
-def _uv(request: LockRequest, *words: str) -> None:
+def _lock_conda(request: FileLockRequest) -> None:
+    from gitml.execute.environments.conda.environment_lock import LockRequest, lock_environment_file
+
+    with open(request.source, "rb") as file:
+        content = file.read(_LARGEST)
+    until = None if request.as_of is None else datetime.fromisoformat(request.as_of)
+    asked = LockRequest(request.machine, request.cache_dir, as_of=until)
+    name = os.path.basename(request.source)
+    text = lock_environment_file(name, content, asked, request.stop, request.report)
+    with open(request.output, "w", encoding="utf-8") as file_to_write:
+        file_to_write.write(text)
+
+
+def _lock_pixi(request: FileLockRequest) -> None:
+    from gitml.execute.process import StoppedError, run
+
+    if request.as_of is not None:
+        raise InputError("pixi takes a date from its file", where="--as-of", hint="exclude-newer in pixi.toml")
+    pixi = find_program("pixi", request.machine.get("PATH", ""))
+    if pixi is None:
+        raise InputError("pixi is not installed, which locks its projects", where=request.source, hint="install pixi")
+    said = bytearray()
+    words = ("pixi", "lock", "--manifest-path", request.source, "--no-progress")
+    ended = run(pixi, words, {**request.machine, "NO_COLOR": "1"}, said.extend, request.stop)
+    if ended.stopped:
+        raise StoppedError
+    if ended.code != 0:
+        lines = " ".join(said.decode("utf-8", "replace").split())[-1000:]
+        raise InputError(f"pixi could not lock it: {lines or f'exit status {ended.code}'}", hint=_FAILED)
+
+
+def _uv(request: FileLockRequest, *words: str) -> None:
     uv = UvCommands(request.machine, request.cache_dir, request.stop)
     uv.env["UV_CUSTOM_COMPILE_COMMAND"] = request.header
     words = (*words, "--upgrade") if request.upgrade else words
@@ -135,6 +200,13 @@ LOCKERS: dict[str, Locker] = {
         lambda source, lock: f"{{script: {source}}}",
         in_place=True,
     ),
+    "conda": Locker(
+        r"environment.*\.ya?ml|.*[.-]environment\.ya?ml",
+        lambda name: "conda-lock.yml",
+        _lock_conda,
+        packages=_conda_packages,
+    ),
+    "pixi": Locker(r"pixi\.toml", lambda name: "pixi.lock", _lock_pixi, in_place=True, packages=_conda_packages),
     "requirements": Locker(r".*\.(txt|in)", _lock_name, _compile),
 }
 """By the kind of file. Of those that match a name the first counts."""
@@ -152,13 +224,11 @@ def locker_for(path: str, output: str | None) -> Locker:
     if found is None:
         known = unlocked_file(path)
         if known is None:
-            kinds = "requirements*.txt, *.in, pyproject.toml, setup.py, setup.cfg, a script with its dependencies"
+            kinds = "requirements*.txt, *.in, pyproject.toml, setup.py, setup.cfg, environment.yml, scripts"
             raise InputError("nothing is known that locks this file", where=path, hint=f"it locks {kinds}")
         raise InputError(f"it is {known[0]}", where=path, hint=known[1])
-    if output is None or os.path.basename(output) == found.output(name):
+    if output is None or os.path.basename(output) == found.output(name) or not found.in_place:
         return found
-    if not found.in_place:
-        return found
-    if name.lower().endswith(".py") or not output.endswith((".txt", ".toml")):
+    if name != "pyproject.toml" or not output.endswith((".txt", ".toml")):
         raise InputError(f"its lock is {found.output(name)}, beside it", where=output, hint="leave -o out")
     return COMPILED

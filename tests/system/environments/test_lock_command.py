@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -83,18 +84,36 @@ def test_a_project_and_a_script_get_the_lock_of_uv_beside_them(locked: Project) 
         ("pyproject.toml", "[project\n", "it is no TOML"),
         ("plain.py", "print()\n", r"does not list its dependencies \(PEP 723\)"),
         ("poetry.lock", "", "a lock of Poetry"),
+        ("pixi.toml", "", "pixi is not installed"),
         ("notes.md", "", "nothing is known that locks this file"),
     ],
 )
 def test_what_cannot_be_locked_is_one_line_and_leaves_nothing(
     locked: Project, path: str, text: str, words: str
 ) -> None:
+    if path == "pixi.toml" and shutil.which("pixi"):
+        pytest.skip("pixi is installed")
     locked.write(path, text)
     before = files_of(locked)
     answer = locked.gitml("-q", "env", "lock", path, code=2)
     assert re.search(words, answer.err), answer.err
     assert answer.err.count("\n") == 1
     assert files_of(locked) == before
+
+
+@pytest.mark.slow
+def test_an_environment_of_conda_is_locked_beside_it(locked: Project, tmp_path: Path) -> None:
+    pytest.importorskip("rattler", reason="py-rattler is not installed: pip install 'gitml[conda]'")
+    from tests.kit.servers.conda_channel import CondaChannel
+
+    channel = CondaChannel(tmp_path / "channel")
+    channel.package("greet", {"bin/greet": "#!/bin/sh\necho hello\n"}, "1.0")
+    channel.index()
+    locked.write("environment.yml", f"channels: ['{channel.url}']\ndependencies: [greet]\n")
+    first = locked.gitml("env", "lock", "environment.yml")
+    assert first.out == "environment: conda-lock.yml\n"
+    assert "wrote conda-lock.yml, 1 package" in first.err
+    assert "nothing changes in conda-lock.yml" in locked.gitml("env", "lock", "environment.yml").err
 
 
 def test_a_failed_lock_leaves_the_one_that_was_there(locked: Project) -> None:

@@ -25,10 +25,11 @@ _NAMED = 20  # changes that are listed
 @click.option("--upgrade", is_flag=True, help="Take the newest packages, not those of the lock that is there.")
 @click.option("-f", "--force", is_flag=True, help="Replace a file that is no lock of FILE.")
 def lock(session: Session, file: str, as_of: str | None, output: str | None, upgrade: bool, force: bool) -> int:
-    """Lock what FILE lists: make the file that names each package with its version and hashes, for all platforms.
+    """Lock what FILE lists: make the file that names each package with its version and hashes.
 
-    FILE is requirements.txt or .in, setup.py, setup.cfg, pyproject.toml or a script with its dependencies (PEP 723). Prints the
-    line for the pipeline. What the lock already has stays where it fits, without --upgrade.
+    FILE is requirements.txt or .in, setup.py, setup.cfg, pyproject.toml, a script with its dependencies (PEP 723),
+    environment.yml or pixi.toml. Prints the line for the pipeline. What the lock already has stays where it fits, without
+    --upgrade.
     """
     from gitml.analysis.environment_lock import lock_environment
     from gitml.execute.process import StoppedError
