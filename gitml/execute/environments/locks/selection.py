@@ -139,10 +139,10 @@ def _digest(hashes: Mapping[str, str], name: str, where: str) -> str:
 def _not_for(error: Exception, where: str, target: InstallTarget) -> InputError:
     said = _first_line(error)
     place = f"{target.platform} with {target.implementation} {target.python}"
-    if "requires" in said or "Python version" in said:
-        return InputError(
-            f"the lock is not for Python {target.python}: {said}", where=where, hint='name one: python: "3.12"'
-        )
+    if "Python version" in said:
+        wanted = said.rpartition("requirement ")[2]
+        what = f"the lock is not for Python {target.python}: it requires {wanted}"
+        return InputError(what, where=where, hint='name one that it is for: python: "3.12", or a whole version')
     what = "has a package without a file" if "No wheel found" in said else "is not"
     return InputError(f"the lock {what} for {place}: {said}", where=where, hint="lock it again, for this platform too")
 

@@ -89,7 +89,13 @@ def _export(source: EnvironmentSource, name: str, lock: str, machine: Mapping[st
         except (OSError, subprocess.TimeoutExpired) as error:
             raise InputError(f"uv could not read the lock: {error}", where=lock) from error
     if ran.returncode != 0:
-        said = reason_in(ran.stderr.decode("utf-8", "replace"))[:500]
+        text = ran.stderr.decode("utf-8", "replace")
+        unhashed = re.search(r"Failed to download `(\S+?)` to compute missing hashes", text)
+        if unhashed is not None:
+            file = posixpath.basename(unhashed[1])[:200]
+            hint = "take it from an index that gives hashes, such as PyPI, and lock again"
+            raise InputError(f"the lock has no hash of {file}, which its index gave none for", where=lock, hint=hint)
+        said = reason_in(text)[:500]
         raise InputError(f"uv can't read the lock: {said}", where=lock, hint=f"gitml env lock {name}")
     return ran.stdout
 
