@@ -74,3 +74,13 @@ def test_a_fully_cached_run_loads_nothing_heavy(project: Path, where: list[str])
     loaded = loaded_by("run", "tiny", "-q", *where, cwd=project)
     assert "gitml" in loaded
     assert loaded & HEAVY == set()
+
+
+@pytest.mark.slow
+def test_a_cached_run_in_a_locked_environment_loads_nothing_that_reads_or_builds_locks(project: Path) -> None:
+    (project / "pylock.toml").write_text('lock-version = "1.0"\ncreated-by = "t"\npackages = []\n')
+    text = PIPELINE.replace("steps:", "environment: pylock.toml\nsteps:")
+    (project / "pipelines/tiny.yaml").write_text(text)
+    assert "packaging" in loaded_by("run", "tiny", "-q", cwd=project)
+    loaded = loaded_by("run", "tiny", "-q", cwd=project)
+    assert loaded & (HEAVY | {"packaging", "tomllib", "tempfile", "rattler", "uv"}) == set()
