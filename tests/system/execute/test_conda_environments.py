@@ -118,17 +118,27 @@ def test_packages_of_one_name_do_not_stand_in_for_each_other(tmp_path: Path, cha
     assert made.output(made.run().steps[0]) == b"bye\n"
 
 
-def test_what_a_step_wrote_into_its_environment_is_in_no_other(tmp_path: Path, channel: CondaChannel) -> None:
-    shared = greeter(channel)
-    spoil = "chmod u+w $CONDA_PREFIX/share/word; echo spoilt >> $CONDA_PREFIX/share/word; greet"
-    made = project(tmp_path, channel.pixi_lock(shared), command=spoil)
+def test_what_a_step_wrote_into_its_environment_is_in_no_other(tmp_path: Path, served: CondaChannel) -> None:
+    shared = greeter(served)
+    spoil = "(chmod u+w $CONDA_PREFIX/share/word; echo spoilt >> $CONDA_PREFIX/share/word; greet)"
+    made = project(tmp_path, served.pixi_lock(shared), command=spoil)
     assert made.output(made.run().steps[0]) == b"hello\nspoilt\n"
-    more = channel.package("more", {"share/more": "x"})
-    made.repo.commit(
-        "one more",
-        {"pixi.lock": channel.pixi_lock(shared, more), "pipelines/p.yaml": STEP.format("pixi.lock", "greet")},
-    )
+    lock = served.pixi_lock(shared, served.package("more", {"share/more": "x"}))
+    made.repo.commit("one more", {"pixi.lock": lock, "pipelines/p.yaml": STEP.format("pixi.lock", "greet")})
     assert made.output(made.run().steps[0]) == b"hello\n"
+
+
+@pytest.mark.parametrize("kind", ["md5", "sha256"])
+def test_what_was_fetched_for_another_environment_is_used_again(
+    tmp_path: Path, served: CondaChannel, kind: str
+) -> None:
+    shared = greeter(served)
+    made = project(tmp_path, served.explicit_list(shared, kind=kind), "list.txt")
+    made.run()
+    more = served.package("more", {"share/more": "x"})
+    made.repo.commit("one more", {"list.txt": served.explicit_list(shared, more, kind=kind)})
+    assert made.output(made.run().steps[0]) == b"hello\n"
+    assert served.requests == ["/linux-64/greet-1.0-h0_0.conda", "/noarch/more-1.0-h0_0.conda"]
 
 
 def test_steps_that_need_it_at_once_wait_for_one_build(tmp_path: Path, served: CondaChannel) -> None:

@@ -19,7 +19,7 @@ from gitml.execute.process import StoppedError, StopRequests, run
 from gitml.execute.sandbox.removal import remove_tree
 
 _PREFIX, _ARCHIVES = "prefix", "archives"
-_PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "rattler_program.py")
+_PROGRAM = "gitml.execute.environments.conda.rattler_process"
 _MISSING = "py-rattler is not installed; it installs conda packages"
 _INSTALL = "pip install 'gitml[conda]' (of the Python that gitml runs in)"
 _TAIL = 4000
@@ -121,7 +121,7 @@ def run_rattler(
     stop: StopRequests,
     report: Callable[[str], None],
 ) -> dict[str, Any]:
-    """What ``rattler_program.py`` gives for a request, which is kept at `path`; InputError in its words when it fails."""
+    """What `rattler_process` gives for a request, which is kept at `path`; InputError in its words when it fails."""
     _check_rattler()
     with open(path, "w") as file:
         json.dump({"work": work, **asked}, file)
@@ -129,7 +129,7 @@ def run_rattler(
     env = {name: value for name, value in machine.items() if not name.startswith(("GIT_", "CONDA_"))}
     # found where this process finds it
     env["PYTHONPATH"] = os.pathsep.join([folder for folder in sys.path if folder.startswith("/")])
-    argv = (sys.executable, "-P", _PROGRAM, path)
+    argv = (sys.executable, "-P", "-m", _PROGRAM, path)
     ended = run(sys.executable, argv, env, reader.write, stop)
     if ended.stopped:
         raise StoppedError

@@ -1,0 +1,32 @@
+"""Does what a request asks for, in a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+
+from gitml.execute.environments.conda.rattler_process.events import RefusedError, say
+from gitml.execute.environments.conda.rattler_process.installation import install_packages
+from gitml.execute.environments.conda.rattler_process.solution import solve_environment
+
+WORK = {"install": install_packages, "solve": solve_environment}
+"""By what a request asks for."""
+
+
+def main(path: str) -> None:
+    """Does what the request at `path` asks for, and ends the process."""
+    with open(path, "rb") as file:
+        request = json.load(file)
+    try:
+        result = asyncio.run(WORK[request["work"]](request))
+    except Exception as error:
+        say(error=f"{error}" if isinstance(error, RefusedError) else f"{type(error).__name__}: {error}")
+    else:
+        say(result=result)
+    os._exit(0)  # threads of rattler may crash when Python ends
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
