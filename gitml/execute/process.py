@@ -15,6 +15,7 @@ from gitml.platform.interface import LOOK, ChildHandle, send
 
 CHUNK = 2**18
 GRACE = 5.0
+WATCH = 1.0  # seconds
 _PIPE_SIZE = 2**18
 
 # what is ignored stays so in the program: Python, the worker, and who called gitml (nohup) ignore some
@@ -67,12 +68,14 @@ def run(
     started: Callable[[int], None] | None = None,
     confine: Callable[[], None] | None = None,
     launch: Callable[[], int] | None = None,
+    watch: Callable[[int], None] | None = None,
 ) -> ProcessExit:
     """Runs the program at `path` in the current directory to its end, all it wrote given to `write` in order.
 
     Its input is empty, its output and errors are one stream, its umask is UMASK. When it ends, or is stopped after `timeout`
     seconds or because `stop` asks, everything below this process is ended too. `confine` is called in the new process before the
-    program; `launch` in the program's place, to start it in its own way: it gives the exit status.
+    program; `launch` in the program's place, to start it in its own way: it gives the exit status. `watch` is called with its
+    process id about once in WATCH seconds while it runs.
     OSError or ValueError when it can't be started, NotConfinedError when that is what `confine` raised.
     """
     reader, writer = os.pipe()
@@ -98,7 +101,7 @@ def run(
         if started:
             started(pid)
         stop.attending = True
-        stopped = _attend(pid, child, reader, write, stop, timeout, grace, spare)
+        stopped = _attend(pid, child, reader, write, stop, timeout, grace, spare, watch)
         stop.attending = False
         status, usage = child.wait()
         rest = platform.end_all(spare, groups=stop.groups)
@@ -130,6 +133,7 @@ def _attend(
     timeout: float | None,
     grace: float,
     spare: set[int],
+    watch: Callable[[int], None] | None,
 ) -> str | None:
     """Reads and watches until the process `pid` has ended; says why it was stopped, if it was."""
     poll = select.poll()
@@ -141,10 +145,17 @@ def _attend(
     stopped: str | None = None
     done = NONE
     deadline = None if timeout is None else time.monotonic() + timeout
+    look = time.monotonic() + WATCH
     while True:
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         if child.fd < 0:
             left = LOOK if left is None else min(left, LOOK)
+        if watch is not None:
+            now = time.monotonic()
+            if now >= look:
+                watch(pid)
+                look = now + WATCH
+            left = min(look - now, WATCH if left is None else left)
         ready = poll.poll(None if left is None else left * 1000 + 1)
         for fd, _ in ready:
             if fd == reader:

@@ -189,6 +189,10 @@ class Platform:
         """The most bytes of memory that a process used; macOS counts bytes, others KiB."""
         return usage.ru_maxrss if sys.platform == "darwin" else usage.ru_maxrss * 1024
 
+    def bytes_written(self, pid: int) -> int | None:
+        """The bytes that a process of this user wrote to files so far; None where that can't be known."""
+        return None
+
     def cpu_count(self) -> int:
         """How many processors this process may use."""
         return os.cpu_count() or 1

@@ -178,6 +178,12 @@ class _LinuxPlatform(Platform):
         with suppress(OSError):  # above this user's limit: the usual 64 KiB serve
             fcntl.fcntl(pipe, _F_SETPIPE_SZ, size)
 
+    def bytes_written(self, pid: int) -> int | None:
+        """What it passed to write, pipes included."""
+        with suppress(OSError, ValueError, IndexError), open(f"/proc/{pid}/io", "rb") as file:
+            return int(file.read().partition(b"wchar:")[2].split()[0])
+        return None
+
     def cpu_count(self) -> int:
         return len(os.sched_getaffinity(0))
 

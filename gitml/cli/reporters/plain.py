@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shlex
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 
 from gitml.cli.reporters.board import RunBoard, waiting_for
+from gitml.cli.reporters.preparation import PreparationFilter
 from gitml.cli.text.format import count, duration, number, size
 from gitml.cli.text.terminal import paint, safe, safe_line, speaks_unicode
 from gitml.core.model.events import (
@@ -47,11 +49,10 @@ class PlainReporter:
         self.board = RunBoard()
         self.last_lines = last_lines
         self.held: list[str] = []
+        self.preparations = PreparationFilter()
 
     def __call__(self, event: Event) -> None:
         """Prints one event."""
-        import time
-
         self.board.take(event, time.time())
         lines = self._lines(event)
         self.held += lines
@@ -78,7 +79,8 @@ class PlainReporter:
         if isinstance(event, StepFetches):
             return [_line("fetch", "blue", event.name, f"its inputs, {size(event.size)}")]
         if isinstance(event, StepPrepares):
-            return [_line("wait", "yellow", event.name, safe(event.what))]
+            line = self.preparations.line(event.name, event.what, time.monotonic())
+            return [] if line is None else [_line("wait", "yellow", event.name, safe(line))]
         if isinstance(event, StepRetried):
             return [_line("retry", "yellow", event.name, safe(event.error))]
         if isinstance(event, Note):

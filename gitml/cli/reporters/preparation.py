@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import re
+
+from gitml.cli.text.format import duration
+
 PERIOD = 10.0  # seconds from a line about something to the next about the same
+_NUMBER = re.compile(r"[0-9][0-9.,]*")
 
 
 class PreparationFilter:
-    """Chooses from the words that are reported several times a second: a new stage at once, the same again after PERIOD.
+    """Chooses from the words that are reported about once a second: a new stage at once, the same again after PERIOD.
 
-    The stage is what stands before the first colon.
+    The stage is what stands before the first colon, whatever numbers are in it.
     """
 
     def __init__(self) -> None:
+        self._begun: dict[str, float] = {}
         self._last: dict[str, tuple[str, float]] = {}
 
-    def wants(self, name: str, what: str, now: float) -> bool:
-        """Whether `what` is to be printed of the step, or the environment, `name`; `now` in seconds."""
-        stage = what.partition(":")[0]
+    def line(self, name: str, what: str, now: float) -> str | None:
+        """What is to be printed of the step, or the environment, `name`, with the time since the first; None for nothing.
+
+        `now` is in seconds.
+        """
+        stage = _NUMBER.sub("", what.partition(":")[0])
         before = self._last.get(name)
         if before is not None and before[0] == stage and now - before[1] < PERIOD:
-            return False
+            return None
         self._last[name] = stage, now
-        return True
+        since = now - self._begun.setdefault(name, now)
+        return f"{what}, {duration(since)}" if since >= 1 and not what.startswith("built ") else what

@@ -167,7 +167,7 @@ def _lock_pixi(request: FileLockRequest) -> None:
 
 
 def _uv(request: FileLockRequest, *words: str) -> None:
-    uv = UvCommands(request.machine, request.cache_dir, request.stop)
+    uv = UvCommands(request.machine, request.cache_dir, request.stop, request.report)
     uv.env["UV_CUSTOM_COMPILE_COMMAND"] = request.header
     words = (*words, "--upgrade") if request.upgrade else words
     words = (*words, "--exclude-newer", request.as_of) if request.as_of is not None else words

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from gitml.core.text.format import duration
 from gitml.execute.process import NONE, StoppedError, StopRequests
 from gitml.execute.sandbox.removal import remove_tree
 
@@ -42,8 +43,11 @@ def build_once(
             return found
         report(f"building {what}")
         remove_tree(place)
+        begun = time.monotonic()
         try:
-            return build()
+            made = build()
+            report(f"built {what} in {duration(time.monotonic() - begun)}")
+            return made
         except BaseException:
             remove_tree(place)
             raise

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from gitml import layout
 from gitml.errors import InputError
+from gitml.execute.environments.uv_progress import UvProgress
 from gitml.execute.environments.variables import find_program
 from gitml.execute.process import StoppedError, StopRequests, run
 from gitml.permissions import can_be_written
@@ -20,12 +21,20 @@ _OF_THE_NET = ("connect", "dns error", "timed out", "network", "certificate", "e
 class UvCommands:
     """The uv of this machine, run with the variables of `machine`; where the user has no cache for it, it is in `cache_dir`.
 
-    It runs in the folder where it is called, whose settings files it reads. InputError where there is no uv.
+    It runs in the folder where it is called, whose settings files it reads. `report` is called with how far it is. InputError
+    where there is no uv.
     """
 
-    def __init__(self, machine: Mapping[str, str], cache_dir: str, stop: StopRequests) -> None:
+    def __init__(
+        self,
+        machine: Mapping[str, str],
+        cache_dir: str,
+        stop: StopRequests,
+        report: Callable[[str], None] | None = None,
+    ) -> None:
         self.path = uv_program(machine)
         self.stop = stop
+        self.report = report
         env = uv_environment(machine)
         if "UV_CACHE_DIR" not in env and not can_be_written(os.path.join(layout.user_cache(env), "uv")):
             env["UV_CACHE_DIR"] = os.path.join(cache_dir, "uv")
@@ -34,12 +43,16 @@ class UvCommands:
     def run(self, *arguments: str, purpose: str, hint: str) -> str:
         """What uv prints; InputError in its words when it fails, StoppedError when it was stopped."""
         said = bytearray()
+        progress = UvProgress(self.report) if self.report is not None else None
 
         def keep(chunk: bytes) -> None:
             said.extend(chunk)
             del said[:-_TAIL]
+            if progress is not None:
+                progress.heard(chunk)
 
-        ended = run(self.path, (self.path, *arguments), self.env, keep, self.stop)
+        watch = progress.tick if progress is not None else None
+        ended = run(self.path, (self.path, *arguments), self.env, keep, self.stop, watch=watch)
         if ended.stopped:
             raise StoppedError
         text = said.decode("utf-8", "replace")

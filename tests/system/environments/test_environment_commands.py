@@ -48,6 +48,15 @@ def test_build_builds_once_what_steps_share_and_run_finds_it_built(locked: Proje
     assert "building" not in locked.gitml("run").err
 
 
+def test_a_piped_run_names_the_building_apart_from_what_the_step_took(locked: Project) -> None:
+    said = locked.gitml("run", "a").err.splitlines()
+    words = [line.split()[0] for line in said]
+    assert words[:2] == ["run", "wait"]
+    assert said[1] == "wait   a  building the environment"
+    built = next(line for line in said if "built the environment in" in line)
+    assert said.index(built) < words.index("done")
+
+
 def test_what_cannot_be_built_is_reported_in_the_words_of_uv_and_keeps_no_other(locked: Project) -> None:
     locked.write("bad.txt", "absent==1.0\n")
     text = (locked.root / "pipelines/p.yaml").read_text().replace("r.txt", "bad.txt", 1)

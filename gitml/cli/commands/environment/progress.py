@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from gitml.cli.reporters.preparation import PreparationFilter
 from gitml.cli.session import Session
-from gitml.cli.text.format import cells, clipped
+from gitml.cli.text.format import cells, clipped, duration
 from gitml.cli.text.terminal import is_terminal, safe, width
 
 if TYPE_CHECKING:
@@ -27,15 +27,18 @@ class BuildLine:
         self._session = session
         self._live = not session.quiet and not session.json and is_terminal(sys.stderr)
         self._filter = PreparationFilter()
+        self._begun: dict[str, float] = {}
         self._width = 0
 
     def report(self, name: str, words: str) -> None:
         """Shows what goes on for the environment `name`."""
-        line = f"{safe(name)}: {safe(words)}"
         if not self._live:
-            if self._filter.wants(name, words, time.monotonic()):
-                self._session.remark(line)
+            line = self._filter.line(name, words, time.monotonic())
+            if line is not None:
+                self._session.remark(f"{safe(name)}: {safe(line)}")
             return
+        begun = self._begun.setdefault(name, time.monotonic())
+        line = f"{safe(name)}: {safe(words)}, {duration(time.monotonic() - begun)}"
         line = clipped(line, width() - 1)
         sys.stderr.write("\r" + line + " " * (self._width - cells(line)))
         sys.stderr.flush()

@@ -51,13 +51,17 @@ def build(
 
     InputError in uv's words when it fails; nothing is left then. StoppedError when `stop` asks.
     """
-    return build_once(place, partial(built_at, place), partial(_build, place, packages, here, stop), stop, report)
+    return build_once(
+        place, partial(built_at, place), partial(_build, place, packages, here, stop, report), stop, report
+    )
 
 
-def _build(place: str, packages: PackageList, here: MachineSoftware, stop: StopRequests) -> tuple[str, ...]:
+def _build(
+    place: str, packages: PackageList, here: MachineSoftware, stop: StopRequests, report: Callable[[str], None]
+) -> tuple[str, ...]:
     python = python_for(packages.python, here)
     folder = os.path.dirname(place)
-    uv = UvCommands(here.machine, os.path.dirname(folder), stop)
+    uv = UvCommands(here.machine, os.path.dirname(folder), stop, report)
     uv.env.update(_places(packages.indexes, uv.env))
     mend = f"lock it again: gitml env lock {shlex.quote(packages.source)}"
     called_from = os.getcwd()
