@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
 import sys
 import threading
 import time
@@ -15,7 +16,8 @@ import pytest
 
 from gitml.core.model.stop_signal import StopSignal
 from gitml.errors import InputError
-from gitml.execute.environments.conda.prefixes import run_rattler
+from gitml.execute.environments.conda.locks import read_lock
+from gitml.execute.environments.conda.prefixes import PrefixRequest, build, prefix_of, run_rattler
 from gitml.execute.process import StopRequests
 from tests.kit.projects.project import Project, outcomes, reasons
 from tests.kit.servers.conda_channel import PLACEHOLDER, CondaArchive, CondaChannel, Link
@@ -175,6 +177,32 @@ def test_a_build_that_is_stopped_leaves_nothing(tmp_path: Path, served: CondaCha
     run = made.run(stop=stop)
     assert outcomes(run)["a"] in ("cancelled", "interrupted")
     assert built(made) == []
+
+
+def test_a_build_whose_worker_is_killed_ends_and_the_next_one_is_whole(tmp_path: Path, served: CondaChannel) -> None:
+    archive = greeter(served)
+    lock = read_lock("pixi.lock", served.pixi_lock(archive).encode(), "linux-64")
+    machine = {"PATH": os.environ["PATH"], "HOME": str(tmp_path)}
+    place = str(tmp_path / "envs/a")
+
+    def make() -> None:
+        build(place, PrefixRequest(lock, "linux-64", machine, str(tmp_path)), StopRequests(), lambda what: None)
+
+    served.stalled = threading.Event()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            make()
+        finally:
+            os._exit(0)
+    while not served.requests:
+        time.sleep(0.01)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    served.stalled.set()
+    served.stalled = None
+    make()
+    assert Path(prefix_of(place), "share/word").read_text() == "hello\n"
 
 
 def test_a_package_that_the_channel_has_no_more_is_said(tmp_path: Path, served: CondaChannel) -> None:

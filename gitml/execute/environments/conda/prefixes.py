@@ -88,14 +88,14 @@ def variables_of_packages(prefix: str) -> dict[str, str]:
 
 def _build(place: str, request: PrefixRequest, stop: StopRequests, report: Callable[[str], None]) -> dict[str, Any]:
     prefix, archives = prefix_of(place), f"{place}/{_ARCHIVES}"
-    os.makedirs(prefix)
-    os.makedirs(archives)
+    os.makedirs(place)
     called_from = os.getcwd()
     os.chdir(place)  # what is started reads no settings of the folder where gitml was called
     try:
         asked = {
             "prefix": prefix,
             "archives": archives,
+            "lock": f"{place}.process.lock",
             "cache": os.path.join(request.cache_dir, layout.CONDA_PACKAGES),
             "subdir": request.subdir,
             "packages": [package._asdict() for package in request.lock.conda],
@@ -124,7 +124,7 @@ def run_rattler(
     """What `rattler_process` gives for a request, which is kept at `path`; InputError in its words when it fails."""
     _check_rattler()
     with open(path, "w") as file:
-        json.dump({"work": work, **asked}, file)
+        json.dump({"work": work, "parent": os.getpid(), **asked}, file)
     reader = _EventReader(report)
     env = {name: value for name, value in machine.items() if not name.startswith(("GIT_", "CONDA_"))}
     # found where this process finds it

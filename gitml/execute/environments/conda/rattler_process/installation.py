@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ async def install_packages(request: dict[str, Any]) -> dict[str, Any]:
 
     What was extracted for another prefix is used again, after its files are hashed: a step may have written to them.
     """
+    _take_place(request)
     progress = InstallProgress(len(request["packages"]))
     fetcher, gate = client(), asyncio.Semaphore(_AT_ONCE)
     files, known, archives = PrefixFiles(), KnownPackages(request["cache"]), request["archives"]
@@ -65,3 +68,12 @@ async def install_packages(request: dict[str, Any]) -> dict[str, Any]:
     programs = f"{request['prefix']}/bin"
     names = os.listdir(programs) if os.path.isdir(programs) else []
     return {"scripts": sorted([match[1] for name in names if (match := _POST_LINK.fullmatch(f"bin/{name}"))])}
+
+
+def _take_place(request: dict[str, Any]) -> None:
+    """Waits for a process whose parent was killed, which may still write there, and removes what it left."""
+    lock = os.open(request["lock"], os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    fcntl.flock(lock, fcntl.LOCK_EX)  # held until this process ends
+    for folder in (request["prefix"], request["archives"]):
+        shutil.rmtree(folder, ignore_errors=True)
+        os.makedirs(folder)
