@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from gitml.core.planner.explain import Change, environment_changes
 from gitml.engine.planning.projects import project_here
 from gitml.errors import Guard, InputError
-from gitml.execute.environments.lockers import FileLockRequest, Locker, locker_for
+from gitml.execute.environments.locks.lockers import FileLockRequest, Locker, locker_for
 from gitml.git.revisions import commit_info, resolve_commit
 from gitml.redaction import exposed
 from gitml.store.local import disk

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 
 from gitml import layout
 from gitml.errors import InputError
-from gitml.execute.environments.uv_progress import UvProgress
+from gitml.execute.environments.locks.uv_progress import UvProgress
 from gitml.execute.environments.variables import find_program
 from gitml.execute.process import StoppedError, StopRequests, run
 from gitml.permissions import can_be_written

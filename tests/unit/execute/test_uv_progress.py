@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gitml.execute import process
-from gitml.execute.environments.uv_progress import UvProgress
+from gitml.execute.environments.locks.uv_progress import UvProgress
 from gitml.execute.process import StopRequests, run
 from gitml.platform.current import platform
 
