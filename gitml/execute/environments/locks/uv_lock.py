@@ -92,9 +92,9 @@ def _export(source: EnvironmentSource, name: str, lock: str, machine: Mapping[st
         text = ran.stderr.decode("utf-8", "replace")
         unhashed = re.search(r"Failed to download `(\S+?)` to compute missing hashes", text)
         if unhashed is not None:
-            file = posixpath.basename(unhashed[1])[:200]
+            wheel = posixpath.basename(unhashed[1])[:200]
             hint = "take it from an index that gives hashes, such as PyPI, and lock again"
-            raise InputError(f"the lock has no hash of {file}, which its index gave none for", where=lock, hint=hint)
+            raise InputError(f"the lock has no hash of {wheel}, which its index gave none for", where=lock, hint=hint)
         said = reason_in(text)[:500]
         raise InputError(f"uv can't read the lock: {said}", where=lock, hint=f"gitml env lock {name}")
     return ran.stdout
