@@ -24,7 +24,7 @@ from gitml.core.model.graph import Graph, GraphStep, header_of
 from gitml.core.model.protocols import Entry, Source
 from gitml.core.planner.code import CodeFinder
 from gitml.engine.planning.load import config_at, every_pipeline, graph_of, read_config
-from gitml.engine.planning.module_resolution import read_lock, resolve_uses
+from gitml.engine.planning.module_resolution import read_image_pins, read_lock, resolve_uses
 from gitml.engine.planning.projects import FOLDER, project_of_file
 from gitml.errors import GitmlError, InputError, RemoteError
 from gitml.git.command import git
@@ -121,7 +121,7 @@ def _of_lock(ws: Workspace, source: ListableSource) -> tuple[list[Diagnostic], l
         return [], []
     text = source.read(entry.oid).decode("utf-8", "replace")
     try:
-        locked = resolve_lock(ws, (), source)
+        locked = resolve_lock(ws, (), source, ask=False)
     except RemoteError as error:
         return [], [f"{LOCK} was not checked: {error.message}"]
     except SpecError as error:
@@ -129,10 +129,10 @@ def _of_lock(ws: Workspace, source: ListableSource) -> tuple[list[Diagnostic], l
     except InputError as error:
         use = error.where or ""
         return [_at(LOCK, text, f'"{use}"', _error_text(error))], []
-    had = read_lock(source)
+    had = {*read_lock(source), *read_image_pins(source)}
     found = []
     for change in locked.changes:
-        use = next((key for key in {*had, *locked.entries} if change.startswith(f"{key}: ")), "")
+        use = next((key for key in {*had, *locked.entries, *locked.images} if change.startswith(f"{key}: ")), "")
         mistake = f"{change}: gitml lock, then git add {LOCK}"
         if use in had:
             found.append(_at(LOCK, text, f'"{use}"', mistake))

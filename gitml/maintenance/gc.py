@@ -11,6 +11,7 @@ from gitml.core.model.digest import Digest
 from gitml.engine.journal import partial_outputs
 from gitml.engine.journal.recovery import recover
 from gitml.errors import BusyError
+from gitml.execute.environments.single_build import RemovedEnvironments, remove_unused
 from gitml.execute.sandbox.location import remove_abandoned as remove_abandoned_sandboxes
 from gitml.files import bytes_below
 from gitml.git.command import git
@@ -22,6 +23,7 @@ from gitml.store.local.gc import SweepResult, sweep
 from gitml.store.local.locks import Locks
 from gitml.workspace import Workspace
 
+_YOUNG = 3600.0  # seconds in which a build that goes on may need what it just fetched
 PIN = "pinned"  # a run with this tag keeps its outputs
 
 
@@ -62,6 +64,25 @@ def collect(ws: Workspace, policy: KeepPolicy, dry_run: bool) -> SweepResult:
         )
     finally:
         ws.locks.unlock(Locks.GC)
+
+
+def remove_environments(ws: Workspace, older: float, *, dry_run: bool = False) -> RemovedEnvironments:
+    """Removes the environments and images of this user's that no step used for `older` seconds, and what killed builds left.
+
+    They are those of all repositories; one that is needed again is built again, where that can still be done.
+    """
+    from gitml.execute.environments.conda.package_cache import remove_package, unused_packages
+    from gitml.execute.environments.images.image_store import ImageStore
+
+    folder = ws.environments_folder()
+    now = ws.now()
+    built = remove_unused(os.path.join(folder, layout.ENVIRONMENTS), older, now, dry_run=dry_run)
+    for package in unused_packages(folder, max(older, _YOUNG)):
+        built = built.plus(0, package.size)
+        if not dry_run:
+            remove_package(package)
+    images = ImageStore(os.path.join(folder, layout.IMAGES), ws.environ).remove_unused(older, now, dry_run=dry_run)
+    return built.plus(*images)
 
 
 def kept_by(ws: Workspace, policy: KeepPolicy, among: Set[Digest] | None = None) -> set[Digest]:
@@ -122,14 +143,15 @@ def usage(ws: Workspace) -> list[DiskUsage]:
             "index", 1, sum(_size(os.path.join(ws.root, name)) for name in (layout.INDEX, f"{layout.INDEX}-wal"))
         ),
         DiskUsage("environments (shared)", *_measure(os.path.join(ws.environments_folder(), layout.ENVIRONMENTS))),
+        DiskUsage("images (shared)", *_measure(os.path.join(ws.environments_folder(), layout.IMAGES), "roots")),
     ]
 
 
-def _measure(folder: str) -> tuple[int, int]:
-    """(folders directly in a folder, bytes of all files below it, hard links counted once)."""
+def _measure(folder: str, counted: str = "") -> tuple[int, int]:
+    """(folders directly in a folder, or in the one `counted` in it; bytes of all files below it, hard links counted once)."""
     total = bytes_below(folder)
     try:
-        with os.scandir(folder) as found_here:
+        with os.scandir(os.path.join(folder, counted)) as found_here:
             return sum(1 for entry in found_here if entry.is_dir(follow_symlinks=False)), total
     except OSError:
         return 0, 0

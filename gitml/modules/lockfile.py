@@ -1,6 +1,7 @@
 """`gitml.lock`: for each use of a module as pipelines write it, the version and content that it means.
 
-JSON, one entry a use, in the order of their names, so that two branches that add modules merge.
+JSON, one entry a use, in the order of their names, so that two branches that add modules merge. What tags of images mean is
+there too: see `core.kinds.image_pins`.
 """
 
 from __future__ import annotations
@@ -10,12 +11,12 @@ import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from gitml.core.kinds.image_pins import FORMAT, IMAGES, LARGEST, LOCK_PATH, check_format
 from gitml.errors import InputError
 from registry.versions import ModuleRef
 
-PATH = "gitml.lock"
-FORMAT = 1
-MAX_BYTES = 4 << 20  # ten thousand uses
+PATH = LOCK_PATH
+MAX_BYTES = LARGEST  # ten thousand uses
 
 _CONTENT = re.compile(r"git:[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
 
@@ -42,12 +43,13 @@ class LockEntry(NamedTuple):
 Lock = Mapping[str, LockEntry]
 
 
-def lock_as_bytes(lock: Lock) -> bytes:
-    """The file."""
+def lock_as_bytes(lock: Lock, images: Mapping[str, str] | None = None) -> bytes:
+    """The file, with the digests of `images` by name."""
     modules = {
         use: {name: value for name, value in entry._asdict().items() if value} for use, entry in sorted(lock.items())
     }
-    return json.dumps({"format": FORMAT, "modules": modules}, indent=1).encode("ascii") + b"\n"
+    pins = {IMAGES: dict(sorted(images.items()))} if images else {}
+    return json.dumps({"format": FORMAT, "modules": modules, **pins}, indent=1).encode("ascii") + b"\n"
 
 
 def parse_lock(data: bytes) -> dict[str, LockEntry]:
@@ -56,11 +58,7 @@ def parse_lock(data: bytes) -> dict[str, LockEntry]:
         raise InputError(f"larger than {MAX_BYTES >> 20} MiB", where=PATH, hint="write it again: gitml lock")
     try:
         raw = json.loads(data)
-        if type(raw["format"]) is int and raw["format"] > FORMAT:
-            what = f"a lock file of format {raw['format']}, written by a newer gitml; this one reads format {FORMAT}"
-            raise InputError(what, where=PATH, hint="use the newer gitml")
-        if raw["format"] != FORMAT:
-            raise ValueError(f"of format {raw['format']!r}, this gitml writes {FORMAT}")
+        check_format(raw)
         found = {}
         for use, item in raw["modules"].items():
             given = {"registry": "", "requirement": None, **item}

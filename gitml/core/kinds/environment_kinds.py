@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from gitml.core.kinds.image_names import parse_image_name
+from gitml.core.kinds.image_pins import LOCK_PATH
 from gitml.core.kinds.unlocked_files import unlocked_file
 from gitml.core.model import paths
 from gitml.core.model.environment import HOST, REQUIREMENTS, EnvironmentSpec
@@ -89,6 +90,11 @@ def _is_explicit(content: bytes) -> bool:
     return re.search(rb"^@EXPLICIT\s*$", content, re.MULTILINE) is not None
 
 
+def _image_files(spec: EnvironmentSpec) -> tuple[EnvironmentFile, ...]:
+    """What a tag means is in the lock of the project; a digest needs nothing."""
+    return () if "@" in spec.name else (EnvironmentFile(LOCK_PATH, required=False),)
+
+
 _BESIDE_UV = ("pyproject.toml", ".python-version")
 _NOT_OF_HOST = "other programs than those that steps start, libraries and drivers of the system"
 _OF_PYTHON = frozenset(("python", "image"))
@@ -105,7 +111,7 @@ ENVIRONMENT_KINDS: dict[str, EnvironmentKind] = {
         ignored="comments, order, other platforms",
     ),
     # an image in a registry, by the digest of a manifest or of an index
-    IMAGE: EnvironmentKind(_NO_TEXT, _parse_image, _NO_FILES, ignored="registry, name and tag; other platforms"),
+    IMAGE: EnvironmentKind(_NO_TEXT, _parse_image, _image_files, ignored="registry, name and tag; other platforms"),
     # what the machine has installed; with names: these distributions alone, and what they need
     HOST: EnvironmentKind(lambda text: text == HOST, lambda text: ("", None), _NO_FILES, ignored=_NOT_OF_HOST),
     # a virtual environment that the project has, in its work tree

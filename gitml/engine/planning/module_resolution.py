@@ -7,6 +7,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from gitml.core.config.project import PATH
+from gitml.core.kinds.image_pins import image_pins
 from gitml.core.language.spec import ResolvedModule
 from gitml.core.model.protocols import Source
 from gitml.git.objects.reader import Objects
@@ -36,6 +37,12 @@ def read_lock(source: Source) -> dict[str, LockEntry]:
     """The entries of `gitml.lock` at this source; none when there is no such file."""
     entry = source.lookup(LOCK_PATH)
     return parse_lock(settings_in(source, entry, LOCK_PATH)) if entry is not None else {}
+
+
+def read_image_pins(source: Source) -> dict[str, str]:
+    """The digests of images by name that `gitml.lock` has at this source; none when there is no such file."""
+    entry = source.lookup(LOCK_PATH)
+    return image_pins(settings_in(source, entry, LOCK_PATH)) if entry is not None else {}
 
 
 def open_modules(ws: Workspace, source: Source) -> ModuleService:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from gitml.core.kinds.environment_kinds import CONDA, IMAGE, PIXI, PYLOCK, SCRIPT, UV, VENV
+from gitml.core.kinds.image_names import ImageName
 from gitml.core.model.digest import Digest
 from gitml.core.model.environment import HOST, REQUIREMENTS, Environment, EnvironmentSource
 from gitml.core.model.protocols import Facts
@@ -82,6 +83,12 @@ class Environments(MachineSoftware):
     def root_of(self, environment: Environment) -> ImageRoot | None:
         """The image whose files its steps see; None where they see the machine's, and for an image that is not here."""
         return _provider_of(environment).root(self, environment)
+
+    def digest_of_tag(self, name: ImageName) -> str:
+        """The digest of what the tag of an image leads to now, asked of its registry. InputError where it does not answer."""
+        from gitml.execute.environments.images.provider import digest_of_tag
+
+        return digest_of_tag(self, name)
 
     def sees_machine(self, environment: Environment) -> bool:
         """Whether its steps see the files of the machine."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from gitml.analysis.lock import resolve_lock, write_lock
+from gitml.core.kinds.image_pins import image_pins
 from gitml.core.language.diagnostics import SpecError
 from gitml.engine.planning.load import load
 from gitml.engine.planning.planner import make_plan, policy_for
@@ -96,12 +99,68 @@ def test_a_plan_asks_no_registry_and_says_what_is_not_known(tmp_path: Path, serv
     assert "is not known here" in plan.decisions["one"].reason
 
 
-def test_a_tag_alone_is_refused_with_the_way_out(tmp_path: Path, served: Registry) -> None:
-    project = project_with(tmp_path, served, f"{served.host}/team/tiny:1")
-    with pytest.raises(InputError, match="has a tag only") as refused:
+def lock(project: Project, *, upgrade: bool = False) -> tuple[str, ...]:
+    """What `gitml lock` changes; the lock is committed."""
+    with project.workspace() as ws:
+        found = resolve_lock(ws, None if upgrade else ())
+        with open(write_lock(ws, found.entries, found.images)) as file:
+            project.repo.commit("lock", {"gitml.lock": file.read()})
+    return found.changes
+
+
+def test_a_tag_means_what_it_was_locked_as_until_it_is_locked_again(tmp_path: Path, served: Registry) -> None:
+    first, second = release("1\n"), release("2\n")
+    served.push(first, "stable")
+    name = f"{served.host}/team/tiny:stable"
+    project = project_with(tmp_path, served, name)
+    with pytest.raises(InputError, match="is not pinned") as refused:
         project.run()
-    assert "@sha256:" in (refused.value.hint or "")
+    assert "gitml lock" in (refused.value.hint or "")
     assert served.requests == []
+    assert lock(project) == (f"{name}: {first.digest[:19]}… is new",)
+    locked = project.run()
+    assert project.output(locked.steps[1]) == b"data\n1\n"
+    served.push(second, "stable")
+    assert lock(project) == ()
+    assert project.output(project.run(reuse=False).steps[1]) == b"data\n1\n"
+    assert lock(project, upgrade=True) == (f"{name}: {first.digest[:19]}… -> {second.digest[:19]}…",)
+    assert project.output(project.run().steps[1]) == b"data\n2\n"
+
+
+def test_a_tag_whose_locked_bytes_are_gone_is_refused_and_never_taken_as_it_is_now(
+    tmp_path: Path, served: Registry
+) -> None:
+    served.push(release("1\n"), "stable")
+    project = project_with(tmp_path, served, f"{served.host}/team/tiny:stable")
+    lock(project)
+    project.run()
+    shutil.rmtree(tmp_path / "home/.cache/gitml/images")
+    served.blobs.clear()
+    served.push(release("2\n"), "stable")
+    run = project.run(reuse=False)
+    assert run.status == "failed"
+    assert "is gone" in (run.steps[0].error or "")
+
+
+def test_an_image_that_no_pipeline_uses_leaves_the_lock(tmp_path: Path, served: Registry) -> None:
+    built = release("1\n")
+    served.push(built, "stable")
+    name = f"{served.host}/team/tiny:stable"
+    project = project_with(tmp_path, served, name)
+    lock(project)
+    project.repo.commit("by digest", {"pipelines/p.yaml": PIPELINE.format(f"{name}@{built.digest}")})
+    assert lock(project) == (f"{name}: no pipeline uses it any more",)
+    with project.workspace() as ws, pytest.raises(InputError, match="no pipeline uses the module or the image"):
+        resolve_lock(ws, [name])
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"{}", b"[" * 9999, b'{"format": 1, "images": []}', b'{"format": 1, "images": {"x": 1}}']
+)
+def test_a_broken_lock_is_refused_by_name(content: bytes) -> None:
+    with pytest.raises(InputError, match="not a lock file") as refused:
+        image_pins(content)
+    assert refused.value.where == "gitml.lock"
 
 
 @pytest.mark.parametrize("name", ["Upper/x@sha256:" + "0" * 64, "x@sha256:1", "a b", "user:pass@host/x"])

@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     help="Keep outputs that match STEP.PORT; may be repeated.",
 )
 @click.option("--keep-failed", metavar="TIME", help="Keep what failed steps left this long; default 14d, 0 for none.")
+@click.option(
+    "--environments",
+    metavar="TIME",
+    help="Remove environments and images too that no step used for so long: 90d, 0 for all.",
+)
 @click.option("--remote", metavar="NAME", help="Remove from this remote store instead of the one here.")
 @click.option(
     "--grace", metavar="TIME", help="With --remote: how long something must be unneeded before it goes; default 14d."
@@ -40,6 +45,7 @@ def command(
     keep_since: str | None,
     outputs: tuple[str, ...],
     keep_failed: str | None,
+    environments: str | None,
     remote: str | None,
     grace: str | None,
 ) -> None:
@@ -47,19 +53,23 @@ def command(
 
     Without a policy everything that a recorded run names is kept. Runs of commits that a branch or tag names, and runs
     with the tag `pinned`, always keep their outputs; the records of runs are never removed. What failed and cancelled
-    steps left of their outputs stays 14 days.
+    steps left of their outputs stays 14 days. Environments and images, which all repositories of a user share, stay unless
+    --environments says for how long they must have been unused.
 
     With --remote the same of a remote store, by everyone's records, which are fetched first. What is unneeded is marked
     there, and removed the next time once the grace has passed, so that uploads under way lose nothing.
     """
     from gitml.engine.journal import partial_outputs
     from gitml.history.time_format import parse_time
-    from gitml.maintenance.gc import KeepPolicy, collect
+    from gitml.maintenance.gc import KeepPolicy, collect, remove_environments
 
     since = parse_time(keep_since, session.ws.now()) if keep_since is not None else None
     stays = partial_outputs.STAYS if keep_failed is None else _seconds(session, keep_failed, "--keep-failed")
     policy = KeepPolicy(keep_last, since, outputs, stays)
+    unused = None if environments is None else _seconds(session, environments, "--environments")
     if remote is not None:
+        if unused is not None:
+            raise InputError("--environments goes without --remote")
         session.reach()
         _collect_remote(session, remote, policy, grace, dry_run)
         return
@@ -67,13 +77,24 @@ def command(
         raise InputError("--grace goes with --remote")
     runs = len(partial_outputs.expired(session.ws, stays))
     swept = collect(session.ws, policy, dry_run)
-    session.result({"dry_run": dry_run, **swept._asdict(), "failed_runs": runs})
+    built = None if unused is None else remove_environments(session.ws, unused, dry_run=dry_run)
+    session.result(
+        {
+            "dry_run": dry_run,
+            **swept._asdict(),
+            "failed_runs": runs,
+            "environments": 0 if built is None else built.folders,
+            "environment_bytes": 0 if built is None else built.bytes,
+        }
+    )
     done = "would remove" if dry_run else "removed"
     session.show(f"{done} {count(swept.objects, 'object')}, {size(swept.bytes)}")
     if runs:
         session.show(f"{done} what steps of {count(runs, 'failed run')} left of their outputs")
     if swept.temporaries:
         session.show(f"{done} {count(swept.temporaries, 'temporary file')}, {size(swept.temporary_bytes)}")
+    if built is not None:
+        session.show(f"{done} {count(built.folders, 'environment')}, {size(built.bytes)}")
     session.remark(f"kept {count(swept.kept, 'object')}, {size(swept.kept_bytes)}")
 
 

@@ -38,7 +38,7 @@ class Finding(NamedTuple):
 
 @verb("doctor", json=True)
 def command(session: Session) -> int:
-    """Check this machine: Git, Python, uv, sandboxes, disk space, the store and the records.
+    """Check this machine: Git, Python, uv, sandboxes, images, disk space, the store and the records.
 
     Exits with 1 when something that gitml needs is missing; a note is something that gitml can do without.
     """
@@ -119,6 +119,7 @@ def _sandboxes() -> Iterator[Finding]:
     else:
         yield _strict()
     yield _network()
+    yield _images()
 
 
 def _strict() -> Finding:
@@ -145,6 +146,19 @@ def _network() -> Finding:
             "network of steps", "note", phrase, "let this user make network namespaces: docs/pipelines.md, Network"
         )
     return Finding("network of steps", "ok", "network: loopback and none can be kept")
+
+
+def _images() -> Finding:
+    from gitml.execute.sandbox.isolation import image_refusal
+
+    refused = image_refusal()
+    if refused:
+        hint = "let this user make user and mount namespaces: docs/pipelines.md, Images"
+        return Finding("images", "note", f"steps can't run in an image here: {refused}", hint)
+    said = _said("skopeo", "--version")
+    if said is None:
+        return Finding("images", "note", "skopeo not found", "environment: {image: …} needs it to fetch images")
+    return Finding("images", "ok", f"{said}; steps run in them without a container engine")
 
 
 def _repository(session: Session) -> Iterator[Finding]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from gitml import layout
@@ -24,7 +25,14 @@ from gitml.execute.environments.images.manifests import (
     platform_of,
 )
 from gitml.execute.environments.images.root import ImageRoot
-from gitml.execute.environments.single_build import build_once, read_marker, write_marker
+from gitml.execute.environments.single_build import (
+    RemovedEnvironments,
+    build_once,
+    builds_go_on,
+    read_marker,
+    remove_unused,
+    write_marker,
+)
 from gitml.execute.environments.variables import find_program
 from gitml.execute.sandbox.removal import remove_tree
 from gitml.files import write_all
@@ -59,6 +67,16 @@ class ImageStore:
         found = manifest_for(content, digest, name.short(), platform_of())
         self._keep(digest, content)
         return found
+
+    def fetch_tag(self, name: ImageName) -> str:
+        """The digest of what the tag of `name` leads to now. InputError where its registry does not answer."""
+        from gitml.execute.environments.images.registry import Skopeo
+
+        content = Skopeo(self._machine).tagged(name)
+        digest = digest_of_bytes(content)
+        manifest_for(content, digest, str(name), platform_of())
+        self._keep(digest, content)
+        return digest
 
     def built(self, digest: str) -> ImageRoot | None:
         """The root of the image with that manifest; None while it is not here."""
@@ -120,6 +138,36 @@ class ImageStore:
         platform.sync_file_system(root)
         write_marker(place, {"image": digest, "env": [list(pair) for pair in config.env]})
         return ImageRoot(root, config.env)
+
+    def remove_unused(self, older: float, now: float, *, dry_run: bool = False) -> RemovedEnvironments:
+        """Removes images that are not used, and were not for `older` seconds before `now`; and what only they were made from."""
+        roots = f"{self.folder}/{_ROOTS}"
+        removed = remove_unused(roots, older, now, dry_run=dry_run)
+        if builds_go_on(roots):  # they may have just fetched what no image here is made from yet
+            return removed
+        needed = self._needed_blobs()
+        with suppress(FileNotFoundError), os.scandir(f"{self.folder}/{_BLOBS}/sha256") as entries:
+            for entry in entries:
+                found = entry.stat(follow_symlinks=False)
+                if entry.name not in needed and now - found.st_mtime >= older:
+                    removed = removed.plus(0, found.st_size)
+                    if not dry_run:
+                        os.unlink(entry.path)
+        return removed
+
+    def _needed_blobs(self) -> set[str]:
+        """The names of what the images here are made from."""
+        needed: set[str] = set()
+        with suppress(FileNotFoundError), os.scandir(f"{self.folder}/{_ROOTS}") as entries:
+            for entry in entries:
+                facts = read_marker(entry.path) or {}
+                content = self._blob(facts["image"]) if "image" in facts else None
+                if content is None:
+                    continue
+                manifest = decode_manifest(content, facts["image"], entry.name)
+                digests = (facts["image"], manifest.config, *[layer.digest for layer in manifest.layers])
+                needed.update([digest.partition(":")[2] for digest in digests])
+        return needed
 
     def _manifest(self, name: ImageName, digest: str) -> ImageManifest:
         content = self._blob(digest)

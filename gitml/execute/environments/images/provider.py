@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from gitml import layout
 from gitml.core.kinds.image_names import ImageName, parse_image_name
+from gitml.core.kinds.image_pins import LOCK_PATH, image_pins
 from gitml.core.model.environment import FORMAT, Environment, environment_of
 from gitml.errors import InputError
 from gitml.execute.environments.software import (
@@ -35,14 +36,11 @@ class ImageProvider(EnvironmentProvider):
 
     def identify(self, here: MachineSoftware, query: EnvironmentQuery) -> Environment:
         name = _name_of(query.source.spec.name)
-        if not name.digest:
-            hint = f"write it by digest, which names bytes for ever: {name}@sha256:…"
-            raise InputError(f"image {name} has a tag only, which may be moved", hint=hint)
         description = {
             "kind": KIND,
             "format": FORMAT,
             "platform": platform_name(),
-            "image": _manifest_of(here, name, name.digest),
+            "image": _manifest_of(here, name, name.digest or _pinned(name, query.source.file(LOCK_PATH))),
         }
         return environment_of(description, query.source)
 
@@ -68,6 +66,20 @@ def _name_of(text: str) -> ImageName:
     if name is None:
         raise InputError(mistake or f"{text!r} names no image")
     return name
+
+
+def digest_of_tag(here: MachineSoftware, name: ImageName) -> str:
+    """The digest of what the tag of `name` leads to now. InputError where its registry does not answer."""
+    return _store(here).fetch_tag(name)
+
+
+def _pinned(name: ImageName, lock: bytes | None) -> str:
+    """The digest that the tag of `name` meant when it was locked. InputError where it was not."""
+    digest = image_pins(lock).get(str(name)) if lock is not None else None
+    if digest is None:
+        hint = "`gitml lock` pins what it means now; commit gitml.lock, or write the image by its digest, name@sha256:…"
+        raise InputError(f"image {name} is named by a tag, which may be moved, and is not pinned", hint=hint)
+    return digest
 
 
 def _manifest_of(here: MachineSoftware, name: ImageName, digest: str) -> str:

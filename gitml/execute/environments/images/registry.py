@@ -55,7 +55,7 @@ class Skopeo:
         """The configuration of the image whose manifest has that digest."""
         return self._answer(name, "inspect", "--raw", "--config", f"docker://{name.at(digest)}")
 
-    def digest_of_tag(self, name: ImageName) -> bytes:
+    def tagged(self, name: ImageName) -> bytes:
         """The manifest or index that the tag of `name` leads to now."""
         return self._answer(name, "inspect", "--raw", f"docker://{name._replace(digest='')}")
 

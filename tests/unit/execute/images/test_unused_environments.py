@@ -1,0 +1,171 @@
+"""Built environments and images that nothing uses are removed, those that a process uses are not."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from gitml.core.kinds.image_names import parse_image_name
+from gitml.execute.environments.images.image_store import ImageStore
+from gitml.execute.environments.single_build import RemovedEnvironments, build_once, hold, remove_unused, write_marker
+from gitml.execute.process import StopRequests
+from gitml.maintenance.gc import remove_environments, usage
+from tests.kit.projects.project import Project
+from tests.kit.servers.image_registry import BuiltImage, Entry, Registry, image, needs_images, registry
+
+DAY = 86_400.0
+BASE = [Entry("base", os.urandom(30_000))]
+
+
+def in_another_process(work: Callable[[], object]) -> None:
+    """Does it in a copy of this process, which ends then: what it holds is held no more."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    assert os.waitpid(pid, 0)[1] == 0
+
+
+def built(folder: Path, name: str, age: float = 0.0) -> Path:
+    """An environment of a process that has ended, last used `age` seconds ago."""
+    place = folder / name
+
+    def build() -> None:
+        place.mkdir()
+        (place / "content").write_bytes(b"x" * 1000)
+        write_marker(str(place), {})
+
+    in_another_process(lambda: build_once(str(place), lambda: None, build, StopRequests(), lambda what: None))
+    then = time.time() - age
+    os.utime(f"{place}.used", (then, then))
+    return place
+
+
+def test_what_was_not_used_for_long_goes_with_its_locks(tmp_path: Path) -> None:
+    old, new = built(tmp_path, "old", 10 * DAY), built(tmp_path, "new", 1 * DAY)
+    foretold = remove_unused(str(tmp_path), 5 * DAY, time.time(), dry_run=True)
+    assert old.exists()
+    assert remove_unused(str(tmp_path), 5 * DAY, time.time()) == foretold
+    assert foretold == RemovedEnvironments(1, 1002)
+    assert sorted(os.listdir(tmp_path)) == ["new", "new.lock", "new.used"]
+    assert new.exists()
+
+
+def test_what_a_process_uses_stays_however_old(tmp_path: Path) -> None:
+    place = built(tmp_path, "used", 10 * DAY)
+    reader, writer = os.pipe()
+    ended, end = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(end)
+        hold(str(place))
+        os.utime(f"{place}.used", (1, 1))
+        os.write(writer, b"x")
+        os.read(ended, 1)
+        os._exit(0)
+    os.read(reader, 1)
+    assert remove_unused(str(tmp_path), 0, time.time()) == RemovedEnvironments()
+    assert place.exists()
+    os.write(end, b"x")
+    os.waitpid(pid, 0)
+    assert remove_unused(str(tmp_path), 0, time.time()).folders == 1
+    assert os.listdir(tmp_path) == []
+    for fd in (reader, writer, ended, end):
+        os.close(fd)
+
+
+def test_a_use_makes_it_new_again(tmp_path: Path) -> None:
+    place = built(tmp_path, "a", 10 * DAY)
+    in_another_process(lambda: hold(str(place)))
+    assert remove_unused(str(tmp_path), 5 * DAY, time.time()) == RemovedEnvironments()
+
+
+def test_what_a_killed_build_left_goes_at_once_and_one_that_goes_on_stays(tmp_path: Path) -> None:
+    half = tmp_path / "half"
+    half.mkdir()
+    (half / "some").write_bytes(b"x" * 10)
+    removed: list[RemovedEnvironments] = []
+
+    def build() -> None:
+        (tmp_path / "goes-on").mkdir()
+        removed.append(remove_unused(str(tmp_path), 0, time.time()))
+        assert (tmp_path / "goes-on").exists()
+
+    build_once(str(tmp_path / "goes-on"), lambda: None, build, StopRequests(), lambda what: None)
+    assert removed == [RemovedEnvironments(1, 10)]
+    assert not half.exists()
+
+
+def test_a_folder_where_nothing_can_be_written_is_used_all_the_same() -> None:
+    build_once("/proc/no-such-folder/x", lambda: 1, lambda: 2, StopRequests(), lambda what: None)
+
+
+def test_one_removed_while_it_was_waited_for_is_built_again(tmp_path: Path) -> None:
+    place = built(tmp_path, "a", 10 * DAY)
+    assert remove_unused(str(tmp_path), 0, time.time()).folders == 1
+    assert not place.exists()
+    assert built(tmp_path, "a").exists()
+    assert sorted(os.listdir(tmp_path)) == ["a", "a.lock", "a.used"]
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Registry]:
+    needs_images()
+    with registry(tmp_path / "home") as one:
+        yield one
+
+
+def fetched(folder: Path, served: Registry, one: BuiltImage) -> None:
+    store = ImageStore(str(folder), {"PATH": os.environ["PATH"], **served.environ()})
+    name, _ = parse_image_name(served.push(one))
+    assert name is not None
+    in_another_process(lambda: store.build(name, one.digest, StopRequests(), lambda what: None))
+
+
+def blobs(folder: Path) -> set[str]:
+    return set(os.listdir(folder / "blobs/sha256"))
+
+
+def test_of_an_image_that_goes_what_others_are_made_from_stays(tmp_path: Path, served: Registry) -> None:
+    folder = tmp_path / "images"
+    kept, gone = image([BASE, [Entry("kept")]]), image([BASE, [Entry("gone")]])
+    fetched(folder, served, kept)
+    fetched(folder, served, gone)
+    for path in folder.glob("roots/*.used"):
+        if path.name.startswith(gone.digest[7:39]):
+            os.utime(path, (1, 1))
+    for path in folder.glob("blobs/sha256/*"):
+        os.utime(path, (1, 1))
+    store = ImageStore(str(folder), {})
+    foretold = store.remove_unused(5 * DAY, time.time(), dry_run=True)
+    assert foretold.folders == 1
+    removed = store.remove_unused(5 * DAY, time.time())
+    assert (removed.folders, removed.bytes >= foretold.bytes) == (1, True)
+    assert blobs(folder) == {digest[7:] for digest in kept.blobs}
+    assert store.built(kept.digest) is not None
+    assert store.built(gone.digest) is None
+
+
+def test_gc_and_du_know_them(tmp_path: Path, served: Registry) -> None:
+    project = Project(tmp_path / "r", {"pipelines/p.yaml": "steps: {a: {run: 'true'}}\n"})
+    project.environ.update(served.environ())
+    folder = tmp_path / "home/.cache/gitml"
+    fetched(folder / "images", served, image([BASE]))
+    (folder / "envs").mkdir()
+    built(folder / "envs", "a")
+    with project.workspace() as ws:
+        used = {one.what: one for one in usage(ws)}
+        assert used["environments (shared)"].items == 1
+        assert used["images (shared)"].items == 1
+        assert used["images (shared)"].bytes > 30_000
+        assert remove_environments(ws, DAY).folders == 0
+        assert remove_environments(ws, 0, dry_run=True).folders == 2
+        assert remove_environments(ws, 0).folders == 2
+        assert {one.what: one.bytes for one in usage(ws)}["images (shared)"] == 0
