@@ -316,11 +316,17 @@ def test_a_lock_for_other_platforms_is_said_before_anything_runs(tmp_path: Path,
 @pytest.mark.skipif(platform.confinement_refusal() != "", reason=platform.confinement_refusal())
 def test_a_strict_step_sees_its_environment_and_no_other(tmp_path: Path, channel: CondaChannel) -> None:
     made = project(tmp_path, channel.pixi_lock(greeter(channel)))
-    pipeline = "sandbox: strict\n" + STEP.format("pixi.lock", "(greet; ls $CONDA_PREFIX/../.. 2>&1 || true)")
-    made.repo.commit("strict", {"pipelines/p.yaml": pipeline})
+    made.run()
+    (folder,) = {path.parent for path in Path(made.repo.path).rglob("envs/*")}
+    other = folder / "other"
+    other.mkdir()
+    (other / "secret").write_text("secret\n")
+    look = "(greet; cat $CONDA_PREFIX/../../other/secret 2>&1 || true)"
+    made.repo.commit("strict", {"pipelines/p.yaml": "sandbox: strict\n" + STEP.format("pixi.lock", look)})
     word, seen = made.output(made.run().steps[0]).decode().split("\n", 1)
     assert word == "hello"
-    assert "cannot open directory" in seen or "cannot access" in seen
+    assert "other/secret" in seen  # as cat says it of what it can't read
+    assert seen != "secret\n"
 
 
 def test_without_rattler_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
