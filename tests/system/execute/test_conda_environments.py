@@ -67,7 +67,7 @@ def said(run: object) -> str:
 def built(project: Project) -> list[str]:
     """What is in the folder of environments."""
     found = Path(project.repo.path).rglob("envs/*")
-    return sorted(path.name for path in found if path.suffix != ".lock" and path.parent.name == "envs")
+    return sorted(path.name for path in found if path.is_dir() and path.parent.name == "envs")
 
 
 def test_a_step_runs_in_a_pixi_environment_which_is_part_of_its_key(tmp_path: Path, served: CondaChannel) -> None:
@@ -317,7 +317,7 @@ def test_a_lock_for_other_platforms_is_said_before_anything_runs(tmp_path: Path,
 def test_a_strict_step_sees_its_environment_and_no_other(tmp_path: Path, channel: CondaChannel) -> None:
     made = project(tmp_path, channel.pixi_lock(greeter(channel)))
     made.run()
-    (folder,) = {path.parent for path in Path(made.repo.path).rglob("envs/*")}
+    (folder,) = {path.parent for path in Path(made.repo.path).rglob("envs/*") if path.parent.name == "envs"}
     other = folder / "other"
     other.mkdir()
     (other / "secret").write_text("secret\n")

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from gitml import layout
@@ -92,7 +93,7 @@ def _build(place: str, request: PrefixRequest, stop: StopRequests, report: Calla
     called_from = os.getcwd()
     os.chdir(place)  # what is started reads no settings of the folder where gitml was called
     try:
-        asked = {
+        asked: dict[str, Any] = {
             "prefix": prefix,
             "archives": archives,
             "lock": f"{place}.process.lock",
@@ -100,7 +101,11 @@ def _build(place: str, request: PrefixRequest, stop: StopRequests, report: Calla
             "subdir": request.subdir,
             "packages": [package._asdict() for package in request.lock.conda],
         }
-        facts = run_rattler("install", asked, f"{place}/request.json", request.machine, stop, report)
+        try:
+            facts = run_rattler("install", asked, f"{place}/request.json", request.machine, stop, report)
+        finally:
+            with suppress(FileNotFoundError):  # the process has ended; only a killed parent leaves it
+                os.unlink(asked["lock"])
         remove_tree(archives)
         if request.lock.pypi:
             _install_pypi(place, request, stop, report)
