@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import signal
-from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from collections.abc import Callable, Collection, Iterable, Mapping
+from functools import cached_property, partial
+from typing import TYPE_CHECKING
 
 from gitml.core.model.action import Action
 from gitml.core.model.environment import Environment
@@ -48,6 +49,10 @@ from gitml.layout import GANG_VARIABLE
 from gitml.platform.current import platform
 from gitml.platform.linux import MOUNTED
 
+if TYPE_CHECKING:
+    from gitml.core.planner.project_package import ProjectPackage
+
+COMMANDS = "commands"  # the folder of a sandbox with those of the project's own package
 _NAMED = 3  # of what a step made beside its outputs
 COMMAND_NOT_FOUND = 127  # POSIX: what shells and env exit with
 
@@ -140,6 +145,9 @@ class WorkerAttempt:
         sandbox.build(action, own_home=task.strict or root is not None)
         self._heed_stop()
         path = search_path(machine, realized.path_prepend) if root is None else root.search_path()
+        commands = self._commands(realized)
+        if commands:
+            path = f"{sandbox.seen}/{COMMANDS}:{path}"
         env = variables_of(
             action,
             machine,
@@ -151,10 +159,11 @@ class WorkerAttempt:
             lent={**dict(realized.variables), **task.lent},
             image=None if root is None else root.variables(),
         )
-        if realized.redirect is not None:
-            from gitml.execute.environments.import_redirect import write_redirect
+        if realized.redirect is not None or self.project is not None:
+            from gitml.execute.environments.import_redirect import FOLDER, NO_REDIRECT, write_redirect
 
-            first = write_redirect(realized.redirect, sandbox.seen)
+            write_redirect(realized.redirect or NO_REDIRECT, sandbox.root, self.project)
+            first = f"{sandbox.seen}/{FOLDER}"
             env["PYTHONPATH"] = f"{first}:{env['PYTHONPATH']}" if env.get("PYTHONPATH") else first
         argv = command_line(action)
         if task.secrets:
@@ -162,7 +171,11 @@ class WorkerAttempt:
         self.log.mask = self.mask = mask_of(action, env, machine, (*task.secrets.values(), *task.masked))
         os.chdir(sandbox.work if root is not None else sandbox.seen + "/work")
         try:
-            program = (find_program if root is None else root.find_program)(argv[0], env["PATH"])
+            program: str | None
+            if argv[0] in commands:
+                program = f"{sandbox.seen}/{COMMANDS}/{argv[0]}"
+            else:
+                program = (find_program if root is None else root.find_program)(argv[0], env["PATH"])
             if program is None:
                 hint = missing_program_hint(argv[0], env["PATH"]) if root is None else NOT_IN_IMAGE
                 raise InputError(f"command not found: {neutral(argv[0])}", hint=hint)
@@ -190,6 +203,24 @@ class WorkerAttempt:
         finally:
             os.chdir("/")
         return self._conclude(ended, path)
+
+    @cached_property
+    def project(self) -> ProjectPackage | None:
+        """The project's own package, where the step's environment installs it."""
+        if "project" not in self.task.environment.description:
+            return None
+        from gitml.core.planner.project_package import package_in
+
+        return package_in(self.task.environment.description)
+
+    def _commands(self, realized: RealizedEnvironment) -> Collection[str]:
+        """The names of the commands of the project's own package, which are written into the sandbox."""
+        if self.project is None or not self.project.commands():
+            return ()
+        from gitml.execute.environments.project.install import write_commands
+
+        write_commands(self.project, f"{self.sandbox.root}/{COMMANDS}", realized.python)
+        return self.project.commands()
 
     def _write(self, chunk: bytes) -> None:
         with Guard(self.task.log, "its log can't be written"):

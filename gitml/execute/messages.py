@@ -66,9 +66,9 @@ def encode_task(task: Task, *, with_environment: bool) -> dict[str, Any]:
     """A Task for a worker, that keeps the environments it was sent."""
     environment: list[Any] = [task.environment.digest]
     if with_environment:
-        spec, files = task.environment.source
+        spec, files, project = task.environment.source
         sent = [[path, content.decode("latin-1")] for path, content in files]
-        environment += [task.environment.description, spec.as_json(), sent]
+        environment += [task.environment.description, spec.as_json(), sent, project]
     return {
         "op": "run",
         "attempt": task.attempt,
@@ -90,9 +90,9 @@ def decode_task(message: dict[str, Any], environments: dict[Digest, Environment]
     try:
         digest, *rest = message["environment"]
         if rest:
-            description, spec, sent = rest
+            description, spec, sent, project = rest
             files = tuple([(path, text.encode("latin-1")) for path, text in sent])
-            source = EnvironmentSource(spec_from_json(spec), files)
+            source = EnvironmentSource(spec_from_json(spec), files, project)
             environments[digest] = Environment(digest, description, source)
         return Task(
             message["attempt"],

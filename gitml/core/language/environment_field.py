@@ -36,6 +36,8 @@ def _of_mapping(fields: Fields, node: Node, what: str) -> EnvironmentSpec:
     kinds = [name for name in pairs if name in ENVIRONMENT_KINDS]
     if len(kinds) == 2 and IMAGE in kinds:  # a lock of Python within an image: both count
         kinds.remove(IMAGE)
+    if not kinds and list(pairs) == ["install"]:  # beside all that the machine has installed
+        kinds = [HOST]
     if len(kinds) != 1:
         _report_kinds(fields, node, what, kinds)
         return ON_HOST

@@ -67,11 +67,13 @@ def spec_from_json(raw: Any) -> EnvironmentSpec:
 class EnvironmentSource(NamedTuple):
     """What a step names as its environment, and the `files` of the commit that define it, as (path, content).
 
-    It is all that a machine needs to identify the environment, and to build it.
+    `project` is what `install` makes importable of the commit, as canonical JSON (`core.planner.project_package`); empty for
+    nothing. It is all that a machine needs to identify the environment, and to build it.
     """
 
     spec: EnvironmentSpec
     files: tuple[tuple[str, bytes], ...] = ()
+    project: str = ""
 
     def file(self, path: str) -> bytes | None:
         """The content of the file at `path`; None where the commit has none."""
@@ -99,6 +101,14 @@ def environment_of(
 ) -> Environment:
     """The Environment with this description."""
     return Environment(digest_of(encode_description(description)), description, source, packages)
+
+
+def with_project(environment: Environment) -> Environment:
+    """The environment with the project's own package in its description, where its source has one."""
+    if not environment.source.project:
+        return environment
+    described = {**environment.description, "project": json.loads(environment.source.project)}
+    return environment_of(described, environment.source, environment.packages)
 
 
 def encode_description(description: Mapping[str, Any]) -> bytes:
@@ -165,8 +175,22 @@ def _check_parts(raw: Mapping[str, Any]) -> None:
     pairs = isinstance(imports, list) and all(isinstance(item, list) and len(item) == 2 for item in imports)
     if not pairs or not all(isinstance(text, str) for item in (*imports, commands.values()) for text in item):
         raise ValueError("the description of an environment that imports what is no module")
+    if "project" in raw:
+        _check_project(_mapping(raw["project"]))
     if ("repository" in raw and "imports" not in repository) or not isinstance(raw.get("requirements", ""), str):
         raise ValueError("the description of an environment that lacks a part")
+
+
+def _check_project(project: Mapping[str, Any]) -> None:
+    """ValueError unless it is the project's own package as `core.planner.project_package` writes it."""
+    imports, modules, points = project.get("imports"), project.get("modules"), _mapping(project.get("entry_points"))
+    pairs = isinstance(imports, list) and all(isinstance(item, list) and len(item) == 2 for item in imports)
+    texts = [project.get("name"), project.get("version")]
+    texts += [text for item in imports for text in item] if pairs and imports else []
+    texts += modules if isinstance(modules, list) else [None]
+    texts += [target for named in points.values() for target in _mapping(named).values()]
+    if not pairs or not all(isinstance(text, str) for text in texts):
+        raise ValueError("the description of an environment with a project that is none")
 
 
 def _mapping(raw: Any) -> Mapping[str, Any]:

@@ -34,6 +34,11 @@ class Imports(NamedTuple):
     whole: tuple[str, ...] = ()
     commands: Mapping[str, str] = {}
 
+    def joined(self, other: Imports) -> Imports:
+        """These, and behind them the `other`."""
+        roots, whole = (*self.roots, *other.roots), (*self.whole, *other.whole)
+        return Imports(tuple(dict.fromkeys(roots)), tuple(dict.fromkeys(whole)), {**other.commands, **self.commands})
+
 
 NO_IMPORTS = Imports()
 

@@ -253,6 +253,9 @@ def environment_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[
         if name == "contents":
             changes += _contents(one or {}, two or {}, known=packages) if one is not None and two is not None else []
             continue
+        if name == "project":
+            changes += _project(one or {}, two or {})
+            continue
         if name == "repository":
             changes += [Change("environment", "imports from this repository", _imports(one), _imports(two))]
             continue
@@ -266,6 +269,24 @@ def environment_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[
         else:
             changes.append(Change("environment", name, _shown(one), _shown(two)))
     return changes
+
+
+def _project(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:
+    """The parts of the project's own package that differ."""
+
+    def shown(project: Mapping[str, Any]) -> dict[str, str]:
+        points = project.get("entry_points", {}).items()
+        commands = [f"{name} = {target}" for _, named in points for name, target in named.items()]
+        parts = {
+            "name": project.get("name"),
+            "version": project.get("version"),
+            "imports": _imports(project) if project else None,
+            "modules": ", ".join(project.get("modules", ())),
+            "entry points": ", ".join(commands),
+        }
+        return {f"project {name}": str(value)[:200] for name, value in parts.items() if value}
+
+    return _pairs("environment", shown(before), shown(after))
 
 
 def _programs(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Change]:

@@ -244,9 +244,11 @@ class RaySession(TargetSession):
         import hashlib
 
         ray: RayTarget = target.options
-        spec, files = query.source
+        spec, files, project = query.source
         source = [spec.as_json(), [[path, hashlib.sha256(content).hexdigest()] for path, content in files]]
         said = [FORMAT, ray.name, ray.address, self._meant(ray), request, source, query.programs]
+        if project:
+            said.append(project)
         return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).hexdigest()
 
     def _probe(self, id: str, target: Target, request: Resources, query: EnvironmentQuery) -> Environment:

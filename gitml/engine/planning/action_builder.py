@@ -14,7 +14,7 @@ from gitml.core.model.graph import Binding, GraphStep
 from gitml.core.model.links import LinkError, resolve_path
 from gitml.core.model.protocols import Entry, Source
 from gitml.core.model.result import ActionResult
-from gitml.core.planner.code import CodeFinder, Imports, imports_from
+from gitml.core.planner.code import NO_IMPORTS, CodeFinder, Imports, imports_from
 from gitml.core.planner.plan import ActionParts, PartProblem, PendingInput, Unconfirmed
 from gitml.engine.execution.executor_kinds import RunTargets
 from gitml.engine.planning.load import Loaded
@@ -25,6 +25,7 @@ from gitml.git.worktree.snapshot import WorkTree, WorkTreeFolder
 from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
+    from gitml.core.planner.project_package import ProjectPackage
     from gitml.engine.planning.preflight import Preflight
 
 T = TypeVar("T")
@@ -46,6 +47,7 @@ class ActionBuilder:
         self.paths: dict[str, tuple[str, str, str, tuple[CodeFile, ...]] | PartProblem] = {}
         self.by_digest: dict[str, Environment] = {}
         self.imports: dict[str, Imports | PartProblem] = {}
+        self.projects: dict[tuple[str | None, str], ProjectPackage | PartProblem] = {}
 
     def parts(self, step: GraphStep, results: Mapping[str, ActionResult | None]) -> ActionParts:
         """The Parts of `step`; `results` has the result of each step that is done and None for those still to come."""
@@ -109,13 +111,17 @@ class ActionBuilder:
         """
         program = step.shell or step.argv[0]
         programs: tuple[str, ...] = ()
+        project = self._project(step)
+        if isinstance(project, PartProblem):
+            return project
         if not _is_among(self._files(step.module), program):
             programs = (program,)
         target, session = self.targets.of(step)
         request = session.request(target, step)
         # what a passed-on PYTHONPATH leads to is imported, so it counts by content, not by the name alone
         path = self.ws.environ.get("PYTHONPATH", "") if ("PYTHONPATH", None) in step.env else ""
-        question = (step.module, script_of(step.settings.environment, step.argv), programs, path)
+        installed = "" if project is None else project.encoded()
+        question = (step.module, script_of(step.settings.environment, step.argv), programs, path, installed)
         known = (question, session.environment_scope(target, request))
         if known not in self.environments:
             answer: FoundEnvironment
@@ -136,7 +142,7 @@ class ActionBuilder:
         return self.environments[known]
 
     def _environment_query(
-        self, module: str | None, spec: EnvironmentSpec, programs: tuple[str, ...], python_path: str
+        self, module: str | None, spec: EnvironmentSpec, programs: tuple[str, ...], python_path: str, project: str
     ) -> EnvironmentQuery:
         """InputError for an environment file that is not in the commit."""
         files = []
@@ -150,23 +156,49 @@ class ActionBuilder:
             spec = told_by_content(spec, files[0][1])
         if spec.kind == VENV and self.project:
             spec = spec._replace(name=posixpath.join(self.project, spec.name))
-        return EnvironmentQuery(EnvironmentSource(spec, tuple(files)), programs, python_path)
+        return EnvironmentQuery(EnvironmentSource(spec, tuple(files), project), programs, python_path)
+
+    def _project(self, step: GraphStep) -> ProjectPackage | PartProblem | None:
+        """The project's own package that the step's environment installs; None where it says nothing of one."""
+        folder = step.settings.environment.option("install")
+        if folder is None:
+            return None
+        if (step.module, folder) not in self.projects:
+            from gitml.core.planner.project_package import project_package
+
+            files = self._files(step.module)
+            found = self._problem_or(lambda: project_package(files, folder, self.ws.index))
+            self.projects[step.module, folder] = found
+        return self.projects[step.module, folder]
 
     def _code(self, step: GraphStep, environment: FoundEnvironment) -> FoundCode:
         repository = environment.description.get("repository") if isinstance(environment, Environment) else None
-        if repository is None or step.module is not None:
+        project = self._project(step)
+        if isinstance(project, PartProblem):
+            return project
+        if repository is None and project is None:
             return self._problem_or(lambda: self.code.find(step))
-        imports = self._imports_of(repository)
-        if isinstance(imports, PartProblem):
-            return imports
         from gitml.execute.environments.import_redirect import isolated
 
         start = isolated(step.argv if step.shell is None else step.argv[0])
+        if start is not None and project is not None:
+            return PartProblem(
+                f"`{start}` would not find the project's own package, which `install` puts on Python's path",
+                f"leave {start.rpartition(' ')[2]} out",
+            )
+        if step.module is not None:
+            return self._problem_or(lambda: self.code.find(step))
         if start is not None:
             return PartProblem(
                 f"`{start}` would import this repository's code from the work tree, where it is installed from",
                 f"leave {start.rpartition(' ')[2]} out, or install the project without -e",
             )
+        imports = project.code() if project is not None else NO_IMPORTS
+        if repository is not None:
+            led = self._imports_of(repository)
+            if isinstance(led, PartProblem):
+                return led
+            imports = imports.joined(led)
         return self._problem_or(lambda: self.code.find(step, imports))
 
     def _imports_of(self, repository: Mapping[str, Any]) -> Imports | PartProblem:

@@ -64,7 +64,7 @@ class Preflight:
             found = self._exists(environment, program)
         else:
             found = self._finds(environment, program, self._path(step, environment))
-        if found:
+        if found or _is_of_project(program, environment):
             return None
         return self._not_found(environment, program, self._path(step, environment))
 
@@ -194,6 +194,16 @@ def _network(network: Network) -> PartProblem | None:
     if not why:
         return None
     return PartProblem(f"network: {network} can't be kept here: {why}", "run it elsewhere, or with network: full")
+
+
+def _is_of_project(program: str, environment: Environment) -> bool:
+    """Whether a program is a command of the project's own package, which the environment installs."""
+    if "project" not in environment.description:
+        return False
+    from gitml.core.planner.project_package import package_in
+
+    package = package_in(environment.description)
+    return package is not None and program in package.commands()
 
 
 def _is_given(step: GraphStep, path: str) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from gitml.core.kinds.environment_kinds import CONDA, IMAGE, PIXI, PYLOCK, SCRIPT, UV, VENV
 from gitml.core.kinds.image_names import ImageName
 from gitml.core.model.digest import Digest
-from gitml.core.model.environment import HOST, REQUIREMENTS, Environment, EnvironmentSource
+from gitml.core.model.environment import HOST, REQUIREMENTS, Environment, EnvironmentSource, with_project
 from gitml.core.model.protocols import Facts
 from gitml.errors import InputError
 from gitml.execute.environments.conda.provider import CondaProvider
@@ -55,17 +55,18 @@ class Environments(MachineSoftware):
     ) -> Environment:
         """The Environment that an EnvironmentQuery with these fields means here.
 
-        A program with a relative path is the commit's own and is left out. InputError for a program that is not found and for a
-        source that can't be used, NotInspectedError for a Python that is not to be started.
+        A program with a relative path is the commit's own and is left out, as commands of the project's package are. InputError
+        for a program that is not found and for a source that can't be used, NotInspectedError for a Python that is not to be
+        started.
         """
-        query = EnvironmentQuery(source, programs, path, platform)
+        query = EnvironmentQuery(source, _not_of_project(source, programs), path, platform)
         known = self._identified.get(query)
         if known is None:
             provider = ENVIRONMENT_PROVIDERS[source.spec.kind]
             if platform and not provider.PORTABLE:
                 what = f"what {source.spec} is on {platform} is known there alone"
                 raise InputError(what, hint="name a lock, whose packages are known for every platform")
-            known = self._identified[query] = provider.identify(self, query)
+            known = self._identified[query] = with_project(provider.identify(self, query))
         return known
 
     def path_of(self, environment: Environment) -> str | None:
@@ -125,6 +126,16 @@ ENVIRONMENT_PROVIDERS: dict[str, EnvironmentProvider] = {
     IMAGE: ImageProvider(),
 }
 """By the names of `core.kinds.environment_kinds.ENVIRONMENT_KINDS`."""
+
+
+def _not_of_project(source: EnvironmentSource, programs: tuple[str, ...]) -> tuple[str, ...]:
+    """`programs` without those that are commands of the project's own package."""
+    if not source.project:
+        return programs
+    from gitml.core.planner.project_package import decode_package
+
+    commands = decode_package(source.project).commands()
+    return tuple([program for program in programs if program not in commands])
 
 
 def _provider_of(environment: Environment) -> EnvironmentProvider:

@@ -1,7 +1,12 @@
-"""Has the Python of a step import this repository's code from its sandbox where an editable install would give the work tree's.
+"""Has the Python of a step import this repository's code from its sandbox: the project's own package, as if it were installed
+there, and what an editable install would give from the work tree.
 
 ``sitecustomize``, which Python imports last of its own start, is put first on PYTHONPATH. By then all ``.pth`` files are
 read, so that it finds all that leads into the repository: ``sys.path``, the finders of setuptools, links among the packages.
+
+The folders of the project's own package come before the site folders, so that an older copy among the packages is not taken for
+it, and behind the standard library. Where such a folder also has what is not the package's (the top of the repository), it comes
+last, but for the modules that are the package's own: nothing beside these may stand in for a package that is installed.
 """
 
 from __future__ import annotations
@@ -9,7 +14,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from gitml.core.planner.project_package import ProjectPackage
 
 _BETWEEN = re.compile(r"[\s;&|()<>'\"`]+")
 _PYTHON = re.compile(r"(?:python|pypy)[0-9.]*$")
@@ -18,6 +26,7 @@ _TEMPLATE = '''\
 """Written by gitml: this repository's code comes from the commit that is run, not from the folders it is installed from."""
 
 import os
+import site
 import sys
 from importlib.machinery import PathFinder
 
@@ -25,6 +34,8 @@ TOPS, KEPT, LINKS = {tops!r}, {kept!r}, {links!r}
 HERE = os.path.dirname(os.path.abspath(__file__))
 WORK = os.path.join(os.path.dirname(HERE), "work")
 OWN = [os.path.realpath(place) for place in (sys.prefix, sys.base_prefix)]  # an environment may lie in the work tree
+ROOTS, OWN, MAPPED, METADATA = {roots!r}, {own!r}, {mapped!r}, {metadata!r}
+SITES = [os.path.abspath(place) for place in (*site.getsitepackages(), site.getusersitepackages() or "/")]
 STAY = [place for place in (*KEPT, *OWN) if any(place.startswith(top + "/") for top in TOPS)]
 
 
@@ -51,7 +62,40 @@ class Links:
         return spec
 
 
+def first_site():
+    places = (at for at, path in enumerate(sys.path) if isinstance(path, str) and os.path.abspath(path) in SITES)
+    return next(places, len(sys.path))
+
+
+class Own:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name in MAPPED:
+            return Own.placed(name, os.path.join(WORK, MAPPED[name]))
+        if path is not None or name not in OWN:
+            return None
+        spec = PathFinder.find_spec(name, sys.path[: first_site()] + ROOTS)
+        return None if spec is None or spec.loader is None else spec
+
+    @staticmethod
+    def placed(name, place):
+        from importlib.machinery import ModuleSpec
+        from importlib.util import spec_from_file_location
+
+        module = place if os.path.isfile(place) else os.path.join(place, "__init__.py")
+        if os.path.isfile(module):
+            inner = None if module == place else [place]
+            return spec_from_file_location(name, module, submodule_search_locations=inner)
+        spec = ModuleSpec(name, None, is_package=True)
+        spec.submodule_search_locations = [place]
+        return spec
+
+
 sys.path[:] = [moved(path) for path in sys.path if not (isinstance(path, str) and os.path.abspath(path) == HERE)]
+if ROOTS:
+    ROOTS[:] = [os.path.normpath(os.path.join(WORK, root)) for root in ROOTS]
+    at = len(sys.path) if OWN else first_site()
+    sys.path[at:at] = [root for root in ROOTS if root not in sys.path[:at]]
 for name, module in list(sys.modules.items()):
     if name.startswith("__editable___") and name.endswith("_finder"):
         for value in (getattr(module, "MAPPING", {{}}), getattr(module, "NAMESPACES", {{}})):
@@ -61,6 +105,10 @@ for name, module in list(sys.modules.items()):
         del sys.modules[name]
 if LINKS:
     sys.meta_path.insert(0, Links)
+if OWN or MAPPED:
+    sys.meta_path.insert(sys.meta_path.index(PathFinder) if PathFinder in sys.meta_path else 0, Own)
+if METADATA:
+    sys.path.insert(0, os.path.join(HERE, METADATA))
 sys.path_importer_cache.clear()
 spec = PathFinder.find_spec("sitecustomize", sys.path)
 if spec is not None:
@@ -79,13 +127,35 @@ class Redirect(NamedTuple):
     links: tuple[tuple[str, str], ...]
 
 
-def write_redirect(redirect: Redirect, root: str) -> str:
-    """Writes the redirection to ``<root>/work``; gives the folder that is to be first on PYTHONPATH."""
-    folder = f"{root}/python"
+NO_REDIRECT = Redirect((), (), ())
+FOLDER = "python"
+_METADATA = "metadata"
+
+
+def write_redirect(redirect: Redirect, root: str, project: ProjectPackage | None = None) -> None:
+    """Writes the redirection to ``<root>/work`` into FOLDER of `root`, which is to be first on PYTHONPATH.
+
+    With `project` its package is importable from there; and its metadata is found.
+    """
+    folder = f"{root}/{FOLDER}"
     os.mkdir(folder)
+    imports = () if project is None else project.imports
     with open(f"{folder}/sitecustomize.py", "w", encoding="utf-8") as file:
-        file.write(_TEMPLATE.format(tops=redirect.tops, kept=redirect.kept, links=dict(redirect.links)))
-    return folder
+        file.write(
+            _TEMPLATE.format(
+                tops=redirect.tops,
+                kept=redirect.kept,
+                links=dict(redirect.links),
+                roots=[path for module, path in imports if not module],
+                own=() if project is None else project.modules,
+                mapped={module: path for module, path in imports if module},
+                metadata="" if project is None else _METADATA,
+            )
+        )
+    if project is not None:
+        from gitml.execute.environments.project.install import write_metadata
+
+        write_metadata(project, f"{folder}/{_METADATA}")
 
 
 def is_python(program: str) -> bool:

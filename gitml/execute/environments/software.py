@@ -163,8 +163,8 @@ class MachineSoftware:
 
     def folder_of(self, environment: Environment) -> str:
         """Where an environment that is built on this machine lies."""
-        # programs of the machine and the format are part of its name, not of what is built
-        of_the_name = ("programs", "format")
+        # programs of the machine, the format and the project's package are part of its name, not of what is built
+        of_the_name = ("programs", "format", "project")
         built = {name: value for name, value in environment.description.items() if name not in of_the_name}
         return os.path.join(
             self.cache_dir, layout.ENVIRONMENTS, hashlib.sha256(encode_description(built)).hexdigest()[:32]

@@ -1,0 +1,263 @@
+"""``install: .``: the project's own package is importable from the commit, as an editable install would have it, and counts as code."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from gitml.core.records.record import Run
+from tests.kit.projects.project import Project, outcomes, reasons
+from tests.kit.projects.repository import isolate
+
+PIPELINE = "environment: {install: .}\nsteps:\n  t:\n    run: %s\n    outputs: {m: metrics}\n"
+WRITE = "import json, sys\nfrom model.constants import K\ndef main(): json.dump({'k': K}, open(sys.argv[1], 'w'))\n"
+LIBRARY = {
+    "__init__.py": "",
+    "constants.py": "K = 1\n",
+    "cli.py": WRITE,
+    "__main__.py": "from .cli import main\nmain()\n",
+    "unused.py": "U = 1\n",
+}
+NAMED = '[project]\nname = "My-Model"\nversion = "1.2"\n[project.scripts]\nmodel-run = "model.cli:main"\n'
+POINTS = '[project.entry-points."my.plugins"]\none = "model.constants:K"\n'
+SCRIPT = WRITE + "main()\n"
+
+
+class PackageProject(Project):
+    """A Project whose package lies in a folder, with a Python of its own first on PATH."""
+
+    def __init__(self, path: Path, settings: Mapping[str, str], folder: str = "src/model") -> None:
+        library = {f"{folder}/{name}": text for name, text in LIBRARY.items()}
+        command = PIPELINE % "python scripts/t.py ${{ outputs.m }}"
+        super().__init__(path / "r", {**settings, **library, "scripts/t.py": SCRIPT, "pipelines/p.yaml": command})
+        self.folder = folder
+        self.venv = path / "venv"
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(self.venv)], check=True)
+        self.environ["PATH"] = f"{self.venv}/bin:{self.environ['PATH']}"
+        self.site = next(self.venv.glob("lib/python3*/site-packages"))
+
+    def use(self, command: str, before: str = "") -> None:
+        """The step's command from now on."""
+        self.repo.commit("command", {"pipelines/p.yaml": before + PIPELINE % command})
+
+    def change(self, name: str, text: str) -> None:
+        """A file of the package has another content in the work tree."""
+        self.repo.write({f"{self.folder}/{name}": text})
+
+
+@pytest.fixture(autouse=True)
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    isolate(monkeypatch)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> PackageProject:
+    return PackageProject(tmp_path, {"pyproject.toml": NAMED + POINTS})
+
+
+def k(run: Run) -> object:
+    assert run.status == "succeeded", [step.error for step in run.steps]
+    return run.steps[0].metrics["k"]
+
+
+def inline(program: str) -> str:
+    """A command that writes the value of K that a program of one line sets."""
+    return f"\"python -c 'import sys, json; {program}; json.dump(dict(k=K), open(sys.argv[1], chr(119)))' ${{{{ outputs.m }}}}\""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "python scripts/t.py ${{ outputs.m }}",
+        "python -m model ${{ outputs.m }}",
+        "model-run ${{ outputs.m }}",
+        inline("from model.constants import K"),
+        "'model-run ${{ outputs.m }}'\n    shell: sh",
+    ],
+)
+def test_it_is_imported_from_the_commit_and_what_is_imported_of_it_counts(
+    project: PackageProject, command: str
+) -> None:
+    project.use(command)
+    assert k(project.run()) == 1
+    project.change("unused.py", "U = 2\n")
+    assert outcomes(project.run()) == {"t": "reused"}
+    project.change("constants.py", "K = 2\n")
+    changed = project.run()
+    assert (k(changed), reasons(changed)) == (2, {"t": "code src/model/constants.py changed"})
+    assert outcomes(project.run(rev="HEAD")) == {"t": "reused"}
+
+
+LAYOUTS: dict[str, tuple[dict[str, str], str]] = {
+    "flat": ({"pyproject.toml": NAMED.replace("My-Model", "model")}, "model"),
+    "flat, of another name": ({"pyproject.toml": NAMED + '[tool.setuptools]\npackages = ["model"]\n'}, "model"),
+    "a folder by name": ({"pyproject.toml": NAMED + '[tool.setuptools.package-dir]\n"" = "python/lib"\n'}, "python/lib/model"),
+    "a folder of another name": ({"pyproject.toml": NAMED + '[tool.setuptools.package-dir]\nmodel = "code"\n'}, "code"),
+    "hatch": (
+        {"pyproject.toml": '[build-system]\nbuild-backend = "hatchling.build"\n' + NAMED + '[tool.hatch.build.targets.wheel]\npackages = ["lib/model"]\n'},
+        "lib/model",
+    ),
+    "poetry": (
+        {"pyproject.toml": '[build-system]\nbuild-backend = "poetry.core.masonry.api"\n[tool.poetry]\nname = "x"\nversion = "1.2"\n'
+         'packages = [{include = "model", from = "py"}]\n[tool.poetry.scripts]\nmodel-run = "model.cli:main"\n'},
+        "py/model",
+    ),
+    "setup.py": (
+        {"setup.py": "from setuptools import setup, find_packages\nsetup(name='x', version='1.2', package_dir={'': 'lib'},"
+         " packages=find_packages('lib'), entry_points={'console_scripts': ['model-run = model.cli:main']})\n"},
+        "lib/model",
+    ),
+    "setup.cfg": (
+        {"setup.cfg": "[metadata]\nname = x\nversion = 1.2\n[options]\npackage_dir =\n    = lib\npackages = find:\n"
+         "[options.packages.find]\nwhere = lib\n[options.entry_points]\nconsole_scripts =\n    model-run = model.cli:main\n",
+         "setup.py": "import setuptools\nsetuptools.setup()\n"},
+        "lib/model",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_it_is_found_wherever_its_project_says_that_it_lies(tmp_path: Path, layout: str) -> None:
+    settings, folder = LAYOUTS[layout]
+    project = PackageProject(tmp_path, settings, folder)
+    project.use("model-run ${{ outputs.m }}")
+    assert k(project.run()) == 1
+    project.change("constants.py", "K = 2\n")
+    assert k(project.run()) == 2
+
+
+def test_a_package_called_src_is_imported_as_src(tmp_path: Path) -> None:
+    files = {f"src/{name}": text.replace("model.", "src.") for name, text in LIBRARY.items()}
+    project = PackageProject(
+        tmp_path, {"pyproject.toml": NAMED.replace("model.cli", "src.cli"), **files}, "other/model"
+    )
+    project.use("model-run ${{ outputs.m }}")
+    assert k(project.run()) == 1
+    project.use("python -m src ${{ outputs.m }}")
+    assert k(project.run()) == 1
+
+
+def test_its_metadata_are_those_of_the_commit(project: PackageProject) -> None:
+    project.use(inline('from importlib import metadata as m; K = float(m.version("my_model"))'.replace('"', '\\"')))
+    assert k(project.run()) == 1.2
+    points = "from importlib import metadata as m; (p,) = m.entry_points(group='my.plugins'); K = len(p.name)"
+    project.repo.commit("points", {"scripts/t.py": WRITE.replace("def main()", f"{points}\ndef main()") + "main()\n"})
+    project.use("python scripts/t.py ${{ outputs.m }}")
+    assert k(project.run()) == 3
+
+
+def test_comments_and_tools_in_its_settings_re_run_nothing_and_what_it_installs_does(project: PackageProject) -> None:
+    project.run()
+    project.repo.write({"pyproject.toml": "# a comment\n" + NAMED + POINTS + "[tool.ruff]\nline-length = 99\n"})
+    assert outcomes(project.run()) == {"t": "reused"}
+    project.repo.write({"pyproject.toml": (NAMED + POINTS).replace("1.2", "1.3")})
+    assert reasons(project.run()) == {"t": "environment project version: 1.2 -> 1.3"}
+    project.repo.write({"pyproject.toml": (NAMED + POINTS).replace("1.2", "1.3").replace("model-run", "run-model")})
+    (reason,) = reasons(project.run()).values()
+    assert reason.startswith("environment project entry points: model-run = model.cli:main")
+
+
+def test_an_older_copy_among_the_packages_and_an_editable_install_do_not_stand_in_for_it(
+    project: PackageProject,
+) -> None:
+    info = project.site / "my_model-0.9.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: My-Model\nVersion: 0.9\n")
+    (info / "RECORD").write_text("model/__init__.py,,\n")
+    (project.site / "model").mkdir()
+    (project.site / "model/constants.py").write_text("K = 9\n")
+    (project.site / "model/__init__.py").write_text("")
+    assert k(project.run()) == 1
+    (project.site / "model/constants.py").unlink()
+    (project.site / "model/__init__.py").unlink()
+    (info / "RECORD").write_text("__editable__.my_model.pth,,\n")
+    (info / "direct_url.json").write_text(f'{{"url": "file://{project.repo.path}", "dir_info": {{"editable": true}}}}')
+    (project.site / "__editable__.my_model.pth").write_text(f"{project.repo.path}/src\n")
+    project.change("constants.py", "K = 4\n")
+    assert k(project.run()) == 4
+    assert k(project.run(rev="HEAD")) == 1
+
+
+def test_what_lies_beside_a_flat_package_stands_in_for_nothing_that_is_installed(tmp_path: Path) -> None:
+    settings = {"pyproject.toml": NAMED.replace("My-Model", "model"), "tool/__init__.py": "K = 7\n", "json.py": "1/0\n"}
+    project = PackageProject(tmp_path, settings, "model")
+    (project.site / "tool.py").write_text("K = 5\n")
+    project.use(inline("import model, json, tool; K = tool.K"))
+    project.repo.commit(
+        "code",
+        {"pipelines/q.yaml": (PIPELINE % "python scripts/t.py ${{ outputs.m }}") + "    code: [tool/, json.py]\n"},
+    )
+    project.repo.write(
+        {"scripts/t.py": "import sys, json, model, tool\njson.dump({'k': tool.K}, open(sys.argv[1], 'w'))\n"}
+    )
+    assert k(project.run("q")) == 5
+    (project.site / "tool.py").unlink()
+    assert k(project.run("q")) == 7  # as an editable install makes the whole folder importable
+
+
+@pytest.mark.needs_linux("sandbox: strict")
+def test_a_strict_step_has_it_too(project: PackageProject) -> None:
+    project.use("model-run ${{ outputs.m }}", "sandbox: strict\n")
+    assert k(project.run()) == 1
+
+
+def test_what_ignores_pythonpath_is_refused(project: PackageProject) -> None:
+    project.use("python -I scripts/t.py ${{ outputs.m }}")
+    decision = project.plan().decisions["t"]
+    assert (decision.kind, decision.hint) == ("blocked", "leave -I out")
+
+
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ({}, "install: . has no pyproject.toml, setup.cfg or setup.py in the commit"),
+        ({"pyproject.toml": "[project\n"}, "it can't be read: "),
+        (
+            {"pyproject.toml": "[project]\nname = 'x'\nscripts = {run = 'no function'}\n"},
+            "is not NAME = MODULE:FUNCTION",
+        ),
+        (
+            {"pyproject.toml": "[project]\nname = 'x'\nscripts = {'../../run' = 'a:b'}\n"},
+            "is not NAME = MODULE:FUNCTION",
+        ),
+        ({"pyproject.toml": "[tool.setuptools]\npackage-dir = {'' = '../other'}\n"}, "a path that leaves the tree"),
+        (
+            {"pyproject.toml": "[tool.setuptools]\npackage-dir = {'' = 'gone'}\n"},
+            "its packages in gone, which is not in the commit",
+        ),
+        ({"pyproject.toml": "#" * (2**20 + 1)}, "it is larger than 1 MiB"),
+        ({"pyproject.toml": "a = " + "[" * 100_000}, "it can't be read: "),
+        ({"setup.cfg": "no section\n"}, "it can't be read: "),
+    ],
+)
+def test_what_cannot_be_installed_is_an_error_in_one_line(tmp_path: Path, files: dict[str, str], said: str) -> None:
+    project = Project(
+        tmp_path / "r", {"x.py": "", **files, "pipelines/p.yaml": PIPELINE % "python x.py ${{ outputs.m }}"}
+    )
+    decision = project.plan().decisions["t"]
+    assert decision.kind == "blocked"
+    assert said in decision.reason
+    assert "\n" not in decision.reason
+    assert decision.hint
+
+
+def test_a_module_installs_the_package_in_its_own_folder_and_a_project_in_a_folder_its_own(
+    project: PackageProject,
+) -> None:
+    library = {f"sub/{path}": text for path, text in {
+        "pyproject.toml": NAMED, **{f"src/model/{name}": text for name, text in LIBRARY.items()},
+        "src/model/constants.py": "K = 8\n", "gitml.yaml": "", "pipelines/p.yaml": PIPELINE % "model-run ${{ outputs.m }}",
+    }.items()}  # fmt: skip
+    project.repo.commit("sub", library)
+    project.start = f"{project.repo.path}/sub"
+    assert k(project.run()) == 8
+    project.start = project.repo.path
+    project.use("python scripts/t.py ${{ outputs.m }}")
+    project.repo.write(
+        {"pipelines/p.yaml": (PIPELINE % "model-run ${{ outputs.m }}").replace("install: .", "install: sub")}
+    )
+    assert k(project.run()) == 8
