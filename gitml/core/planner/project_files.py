@@ -86,7 +86,7 @@ def _toml(content: bytes) -> dict[str, Any]:
     text = _text(content, PYPROJECT)
     try:
         return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # also for a number of thousands of digits
         words = str(error) if isinstance(error, ValueError) else "its tables are nested too deep"
         raise InputError(f"it can't be read: {words[:200]}", where=PYPROJECT, hint="mend the file") from None
 
@@ -254,10 +254,10 @@ _BACKENDS: Mapping[str, Callable[[PackageSettings, Mapping[str, Any]], PackageSe
 def _setuptools(found: PackageSettings, tool: Mapping[str, Any]) -> PackageSettings:
     table = _table(tool, "setuptools")
     folders = {name: path for name, path in _table(table, "package-dir").items() if isinstance(path, str)}
-    find = _value(table, "packages", "find", "where") or ()
+    find = _words(table, "packages", "find", "where")
     if not find and isinstance(_value(table, "packages", "find"), dict):
-        find = [folders.get("", ".")]
-    found = _of_folders(found, folders, [one for one in find if isinstance(one, str)])
+        find = (folders.get("", "."),)
+    found = _of_folders(found, folders, find)
     names = (*_words(table, "packages"), *_words(table, "py-modules"))
     found = found._replace(modules=_tops(names))
     dynamic = _table(table, "dynamic", "version")

@@ -95,8 +95,7 @@ def project_package(source: Source, folder: str, facts: Facts) -> ProjectPackage
     imports += [(module, _checked(source, folder, path)) for module, path in settings.mapped if _is_module(module)]
     own: tuple[str, ...] = ()
     if any(path == folder for module, path in imports if not module):
-        modules = [*settings.modules, *([] if settings.modules else [_module_of(name)])]
-        own = tuple(sorted({module for module in modules if _is_module(module)}))
+        own = tuple(sorted({module for module in settings.modules or _modules_of(name) if _is_module(module)}))
     version = _version(source, folder, settings)
     return ProjectPackage(name, version, tuple(sorted(set(imports))), own, settings.entry_points)
 
@@ -127,7 +126,7 @@ def _conventional(source: Source, folder: str, settings: PackageSettings, name: 
     """Where packages lie that no setting places: in ``src`` if there is one that is no package itself, else beside the file."""
     if not _is_there(source, folder, "src") or _is_there(source, folder, "src/__init__.py"):
         return "."
-    modules = settings.modules or (_module_of(name),)
+    modules = settings.modules or _modules_of(name)
 
     def has(root: str) -> bool:
         return any(
@@ -183,8 +182,10 @@ def _joined(folder: str, path: str) -> str:
     return posixpath.normpath(f"{folder}/{path}")
 
 
-def _module_of(name: str) -> str:
-    return re.sub(r"[-.]+", "_", name)
+def _modules_of(name: str) -> tuple[str, ...]:
+    """The modules that a project of this name would have by convention."""
+    module = re.sub(r"[-.]+", "_", name)
+    return tuple(dict.fromkeys([module.lower(), module]))
 
 
 def _is_module(name: str) -> bool:

@@ -35,7 +35,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 WORK = os.path.join(os.path.dirname(HERE), "work")
 OWN = [os.path.realpath(place) for place in (sys.prefix, sys.base_prefix)]  # an environment may lie in the work tree
 ROOTS, OWN, MAPPED, METADATA = {roots!r}, {own!r}, {mapped!r}, {metadata!r}
-SITES = [os.path.abspath(place) for place in (*site.getsitepackages(), site.getusersitepackages() or "/")]
+SITES = [os.path.abspath(place) for place in (*site.getsitepackages(), site.getusersitepackages())]
 STAY = [place for place in (*KEPT, *OWN) if any(place.startswith(top + "/") for top in TOPS)]
 
 

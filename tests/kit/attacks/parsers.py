@@ -33,6 +33,7 @@ from gitml.core.model.result import decode_result
 from gitml.core.model.tree import decode_tree, encode_tree
 from gitml.core.planner.code import query_of
 from gitml.core.planner.explain import changes_between
+from gitml.core.planner.project_files import PYPROJECT, SETUP_CFG, SETUP_PY, settings_in
 from gitml.core.planner.python_imports import imports_of
 from gitml.core.records.record import (
     Run,
@@ -167,6 +168,50 @@ remotes:
   - ssh://user@host:22/srv/store
   - file:///srv/store
 """
+PROJECTS = {
+    PYPROJECT: b"""\
+[build-system]
+build-backend = "setuptools.build_meta"
+[project]
+name = "model"
+dynamic = ["version"]
+[project.scripts]
+train = "model.cli:main"
+[project.entry-points."my.plugins"]
+one = "model.plug"
+[tool.setuptools]
+package-dir = {"" = "src", other = "lib/other"}
+packages = {find = {where = ["src"]}}
+[tool.setuptools.dynamic]
+version = {attr = "model.__version__"}
+[tool.hatch.build.targets.wheel]
+packages = ["src/model"]
+[tool.poetry]
+packages = [{include = "model", from = "src"}]
+""",
+    SETUP_CFG: b"""\
+[metadata]
+name = model
+version = attr: model.__version__
+[options]
+package_dir =
+    = src
+packages = find:
+[options.packages.find]
+where = src
+[options.entry_points]
+console_scripts =
+    train = model.cli:main
+""",
+    SETUP_PY: b"""\
+from setuptools import setup, find_packages
+setup(
+    name="model", version="1.0", package_dir={"": "src"}, packages=find_packages("src"),
+    entry_points={"console_scripts": ["train = model.cli:main"]},
+)
+""",
+}
+
 REQUIREMENTS = b"""\
 # a comment
 numpy==2.1.0 \\
@@ -546,6 +591,7 @@ def _project() -> list[Surface]:
     modules = files("examples/modules/modules/*/module.yaml")
     shells = _tokens("mkdir rm touch cd test && || <<EOF <<-'E' $(( )) $' {a,b}")
     pins = _tokens("== === >= @ ; --hash=sha256: [extra] -e -r # python_version file: -i")
+    projects = _tokens("[ ] { } = ' \" : , find: file: attr: . ../ hatchling poetry pdm flit uv_build maturin")
     return [
         Surface("pipeline", pipeline, Mutator([PIPELINE, USES, *examples], "lines", PIPELINE_WORDS)),
         Surface("config", config, Mutator([CONFIG, *files("examples/*/gitml.yaml")], "lines", PIPELINE_WORDS)),
@@ -566,6 +612,10 @@ def _project() -> list[Surface]:
             lambda data: read_environment_file("environment.yml", data),
             Mutator([CONDA_ENVIRONMENT], "lines", CONDA_WORDS),
         ),
+        *[
+            Surface(name, lambda data, file=name: settings_in({file: data}), Mutator([text], "lines", projects))
+            for name, text in PROJECTS.items()
+        ],
         Surface("python", imports_of, Mutator([SOURCE], "lines", _tokens("import from as ( lambda : * . async")), ()),
         Surface("command", command, Mutator([SCRIPT], "lines", shells), ()),
         Surface("script", script, Mutator([SCRIPT], "lines", shells), ()),
