@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -9,7 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from gitml import __version__
+from gitml.cluster.environment_probe import describe
+from gitml.cluster.worker.folder import FolderSpec
+from gitml.core.config.project import RayTarget
+from gitml.core.model.environment import Environment, EnvironmentSource, encode_description
 from gitml.core.records.record import Run
+from gitml.engine.execution.ray_kind import place_of
+from gitml.platform.current import platform
+from tests.kit.projects.command_line import Project as CommandLine
 from tests.kit.projects.project import Project, outcomes, reasons
 from tests.kit.projects.repository import isolate
 
@@ -205,6 +214,28 @@ def test_a_strict_step_has_it_too(project: PackageProject) -> None:
     assert k(project.run()) == 1
 
 
+@pytest.mark.parametrize("strict", [False, True])
+def test_an_environment_that_is_built_and_a_venv_have_it_beside_what_they_name(
+    project: PackageProject, tmp_path: Path, strict: bool
+) -> None:
+    if strict and platform.namespace_refusal():
+        pytest.skip("no strict steps here")
+    project.environ["XDG_CACHE_HOME"] = str(tmp_path / "cache")
+    before = "sandbox: strict\n" if strict else ""
+    text = before + PIPELINE % "model-run ${{ outputs.m }}"
+    built = text.replace("{install: .}", "{requirements: locked.txt, install: .}")
+    project.repo.commit("locked", {"locked.txt": "# nothing\n", "pipelines/p.yaml": built, ".gitignore": ".venv\n"})
+    first = project.run()
+    assert k(first) == 1
+    project.repo.write({"pyproject.toml": (NAMED + POINTS).replace("1.2", "1.3")})
+    again = project.run()
+    assert (k(again), reasons(again)) == (1, {"t": "environment project version: 1.2 -> 1.3"})
+    assert len(list(tmp_path.glob("cache/gitml/envs/*/built.json"))) == 1, "the project is no part of what is built"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", f"{project.repo.path}/.venv"], check=True)
+    project.repo.commit("venv", {"pipelines/p.yaml": text.replace("{install: .}", "{venv: .venv, install: .}")})
+    assert k(project.run()) == 1
+
+
 def test_what_ignores_pythonpath_is_refused(project: PackageProject) -> None:
     project.use("python -I scripts/t.py ${{ outputs.m }}")
     decision = project.plan().decisions["t"]
@@ -245,7 +276,7 @@ def test_what_cannot_be_installed_is_an_error_in_one_line(tmp_path: Path, files:
     assert decision.hint
 
 
-def test_a_module_installs_the_package_in_its_own_folder_and_a_project_in_a_folder_its_own(
+def test_a_project_in_a_folder_installs_its_own_and_another_folder_can_be_named(
     project: PackageProject,
 ) -> None:
     library = {f"sub/{path}": text for path, text in {
@@ -261,3 +292,34 @@ def test_a_module_installs_the_package_in_its_own_folder_and_a_project_in_a_fold
         {"pipelines/p.yaml": (PIPELINE % "model-run ${{ outputs.m }}").replace("install: .", "install: sub")}
     )
     assert k(project.run()) == 8
+
+
+def test_a_module_installs_the_package_of_its_own_folder(tmp_path: Path) -> None:
+    library = {f"tool/src/model/{name}": text for name, text in LIBRARY.items()}
+    module = (
+        "name: tool\nversion: 1.0.0\ndescription: a tool\noutputs: {m: metrics}\nenvironment: {install: .}\n"
+        "run: model-run ${{ outputs.m }}\n"
+    )
+    pipeline = "steps:\n  t: {module: tool@^1}\n"
+    files = {"tool/module.yaml": module, "tool/pyproject.toml": NAMED, **library, "pipelines/p.yaml": pipeline}
+    clone = CommandLine(tmp_path / "r", {**files, "src/model/constants.py": "K = 9\n"})
+    clone.do("module", "publish", "tool", "--default")
+    clone.do("run")
+    assert '"t.k": 1' in clone.do("metrics", "show", "--json").out
+
+
+def test_a_machine_of_a_cluster_describes_it_in_the_same_way(
+    project: PackageProject, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("PATH", "HOME"):
+        monkeypatch.setenv(name, project.environ[name])
+    project.use("model-run ${{ outputs.m }}")
+    with project.workspace() as ws:
+        planner = project.planner(ws)
+        here = planner.builder.environment(planner.graph.steps["t"])
+        assert isinstance(here, Environment)
+        place = place_of(ws, RayTarget("big", "auto"))._replace(root=str(tmp_path / "worker"))
+    source = EnvironmentSource(*here.source)
+    answer = describe(__version__, FolderSpec(*json.loads(json.dumps(place))), source, ("model-run",))
+    assert answer == ("is", encode_description(here.description).decode())
+    assert here.description["project"]["entry_points"]["console_scripts"] == {"model-run": "model.cli:main"}
