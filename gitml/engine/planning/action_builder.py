@@ -97,9 +97,13 @@ class ActionBuilder:
     def environment_on(self, step: GraphStep, platform: str) -> FoundEnvironment:
         """The Environment that the packages of a step come from on another platform, such as ``linux-aarch64``."""
         spec = script_of(step.settings.environment, step.argv)
+        project = self._project(step)
+        if isinstance(project, PartProblem):
+            return project
 
         def identify() -> Environment:
-            source = self._environment_query(step.module, spec, (), "").source
+            installed = "" if project is None else project.encoded()
+            source = self._environment_query(step.module, spec, (), "", installed).source
             return self.ws.environments.identify(source, platform=platform)
 
         return self._problem_or(identify)
