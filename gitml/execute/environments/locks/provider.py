@@ -173,7 +173,7 @@ def _question(source: EnvironmentSource, target: InstallTarget) -> str:
     """All that decides what a lock means: its files by content, the options, the target."""
     import json
 
-    spec, files = source
+    spec, files = source.spec, source.files
     said = [
         spec.kind,
         spec.name if spec.kind == SCRIPT else "",
