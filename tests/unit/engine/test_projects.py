@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from gitml.core.model.environment import ON_HOST
 from gitml.engine.planning.load import UnknownPipelineError, list_pipelines, load, load_recorded, pipeline_summaries
 from gitml.errors import InputError
 from gitml.history.files.checkout import checkout
@@ -100,7 +101,7 @@ def test_defaults_are_those_of_the_project_and_targets_those_of_the_top(project:
     project.repo.write({"gitml.yaml": top})
     with project.workspace() as ws:
         config = load(ws, "train", None).config
-        assert (config.defaults.environment, config.defaults.strict, config.experiment) == ("host", True, None)
+        assert (config.defaults.environment, config.defaults.strict, config.experiment) == (ON_HOST, True, None)
         assert dict(config.local)
     project.repo.write(
         {"ml/gitml.yaml": "defaults: {pipeline: other, experiment: tries}\n", "ml/pipelines/other.yaml": TRAIN}
