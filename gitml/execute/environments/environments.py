@@ -15,8 +15,9 @@ from gitml.core.model.environment import HOST, REQUIREMENTS, Environment, Enviro
 from gitml.core.model.protocols import Facts
 from gitml.errors import InputError
 from gitml.execute.environments.conda.provider import CondaProvider
-from gitml.execute.environments.host import HostProvider
 from gitml.execute.environments.images.provider import ImageProvider
+from gitml.execute.environments.installed.host import HostProvider
+from gitml.execute.environments.installed.venv import VenvProvider
 from gitml.execute.environments.locks.provider import RequirementsProvider, SelectionProvider
 from gitml.execute.environments.software import (
     EnvironmentProvider,
@@ -25,7 +26,6 @@ from gitml.execute.environments.software import (
     RealizedEnvironment,
 )
 from gitml.execute.environments.variables import search_path
-from gitml.execute.environments.venv import VenvProvider
 
 if TYPE_CHECKING:
     from gitml.execute.environments.images.root import ImageRoot

@@ -14,8 +14,8 @@ from gitml.core.model.environment import Environment, EnvironmentSource, encode_
 from gitml.core.model.protocols import Facts
 from gitml.errors import InputError
 from gitml.execute.environments.import_redirect import Redirect, is_python
+from gitml.execute.environments.installed.named_distributions import needed_by
 from gitml.execute.environments.interpreters import Packages, PythonInterpreter, interpreter_at, packages_of
-from gitml.execute.environments.named_distributions import needed_by
 from gitml.execute.environments.programs import is_relative
 from gitml.execute.environments.variables import find_program, search_path
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from gitml.core.kinds.environment_kinds import VENV
 from gitml.core.model.environment import FORMAT, Environment, environment_of
 from gitml.errors import InputError
-from gitml.execute.environments.host import others_among, programs_on, read_roots
 from gitml.execute.environments.import_redirect import is_python
+from gitml.execute.environments.installed.host import others_among, programs_on, read_roots
 from gitml.execute.environments.site_files import only_files
 from gitml.execute.environments.software import (
     EnvironmentProvider,
