@@ -88,7 +88,7 @@ def _toml(content: bytes) -> dict[str, Any]:
         return tomllib.loads(text)
     except (ValueError, RecursionError) as error:  # also for a number of thousands of digits
         words = str(error) if isinstance(error, ValueError) else "its tables are nested too deep"
-        raise InputError(f"it can't be read: {words[:200]}", where=PYPROJECT, hint="mend the file") from None
+        raise InputError(f"it can't be read: {words[:200]}", where=PYPROJECT, hint="correct the file") from None
 
 
 def _value(raw: Any, *names: str) -> Any:
@@ -137,7 +137,7 @@ def checked_entry_points(groups: Mapping[str, Mapping[str, Any]], where: str) ->
             is_command = group in CONSOLE
             if is_command and (target is None or target[2] is None or not _COMMAND.fullmatch(name)):
                 said = f"{name[:60]!r} = {str(value)[:60]!r}"
-                raise InputError(f"the command {said} is not NAME = MODULE:FUNCTION", where=where, hint="mend the file")
+                raise InputError(f"the command {said} is not NAME = MODULE:FUNCTION", where=where, hint="correct the file")
             if target is None or not _GROUP.fullmatch(group) or not _ENTRY.fullmatch(name):
                 continue
             count += 1
@@ -298,7 +298,7 @@ def _setup_cfg(text: str) -> PackageSettings:
         parser.read_string(text)
     except configparser.Error as error:
         words = str(error).splitlines()[0][:200]
-        raise InputError(f"it can't be read: {words}", where=SETUP_CFG, hint="mend the file") from None
+        raise InputError(f"it can't be read: {words}", where=SETUP_CFG, hint="correct the file") from None
 
     def lines(section: str, *names: str) -> list[str]:
         raw = next((parser.get(section, name) for name in names if parser.has_option(section, name)), "")
