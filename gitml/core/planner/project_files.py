@@ -137,7 +137,9 @@ def checked_entry_points(groups: Mapping[str, Mapping[str, Any]], where: str) ->
             is_command = group in CONSOLE
             if is_command and (target is None or target[2] is None or not _COMMAND.fullmatch(name)):
                 said = f"{name[:60]!r} = {str(value)[:60]!r}"
-                raise InputError(f"the command {said} is not NAME = MODULE:FUNCTION", where=where, hint="correct the file")
+                raise InputError(
+                    f"the command {said} is not NAME = MODULE:FUNCTION", where=where, hint="correct the file"
+                )
             if target is None or not _GROUP.fullmatch(group) or not _ENTRY.fullmatch(name):
                 continue
             count += 1

@@ -149,7 +149,9 @@ def _checked(source: Source, folder: str, path: str) -> str:
     """The path of a folder that a setting names, counted from the top."""
     problem = paths.problem_with(path)
     if problem is not None:
-        raise InputError(f"install: {folder} names as the folder of its packages {problem}", hint="correct its settings")
+        raise InputError(
+            f"install: {folder} names as the folder of its packages {problem}", hint="correct its settings"
+        )
     place = _joined(folder, path)
     if place != "." and not _is_there(source, ".", place):
         raise InputError(
