@@ -134,6 +134,7 @@ class DiskUsage(NamedTuple):
 def usage(ws: Workspace) -> list[DiskUsage]:
     """What gitml keeps on this machine for this repository."""
     used = ws.store.usage()
+    cache = ws.environments_folder()
     return [
         DiskUsage("objects", used.objects, used.bytes),
         DiskUsage("quarantine", used.quarantined, used.quarantined_bytes),
@@ -142,8 +143,9 @@ def usage(ws: Workspace) -> list[DiskUsage]:
         DiskUsage(
             "index", 1, sum(_size(os.path.join(ws.root, name)) for name in (layout.INDEX, f"{layout.INDEX}-wal"))
         ),
-        DiskUsage("environments (shared)", *_measure(os.path.join(ws.environments_folder(), layout.ENVIRONMENTS))),
-        DiskUsage("images (shared)", *_measure(os.path.join(ws.environments_folder(), layout.IMAGES), "roots")),
+        DiskUsage("environments (shared)", *_measure(os.path.join(cache, layout.ENVIRONMENTS))),
+        DiskUsage("images (shared)", *_measure(os.path.join(cache, layout.IMAGES), "roots")),
+        DiskUsage("packages of conda (shared)", *_measure(os.path.join(cache, layout.CONDA_PACKAGES))),
     ]
 
 

@@ -107,8 +107,12 @@ class Environments(MachineSoftware):
         """
         known = self._realized.get(environment.digest)
         if known is None:
+            from gitml.execute.environments.single_build import hold
             from gitml.execute.process import StopRequests
 
+            place = self.place_of(environment)
+            if place is not None:
+                hold(place)  # before it is looked for, and also where it is built already
             known = _provider_of(environment).realize(self, environment, stop or StopRequests(), report)
             self._realized[environment.digest] = known
         return known

@@ -95,7 +95,7 @@ class LockedProject(Project):
     def built(self) -> list[str]:
         """The environments there are."""
         folder = self.tmp / "cache/gitml/envs"
-        return [name for name in os.listdir(folder) if not name.endswith(".lock")] if folder.exists() else []
+        return [name for name in os.listdir(folder) if not name.endswith((".lock", ".used"))] if folder.exists() else []
 
 
 @pytest.fixture
