@@ -78,9 +78,62 @@ def test_purge_names_every_ref_it_removes(project: Project) -> None:
     assert "removed  refs/gitml/runs\n" in removed
 
 
+@pytest.mark.parametrize(
+    ("files", "written"),
+    [
+        (
+            {
+                "uv.lock": "",
+                "pyproject.toml": "",
+                "pylock.toml": "",
+                "conda-lock.yml": "",
+                "requirements.txt": "a==1\n",
+            },
+            "uv.lock",
+        ),
+        ({"uv.lock": "", "pylock.gpu.toml": "", "pixi.lock": ""}, "pylock.gpu.toml"),
+        ({"conda-lock.yml": "", "environment.yml": "", "requirements.txt": "a==1\n"}, "conda-lock.yml"),
+        ({"requirements-dev.txt": "a\n", "requirements.txt": "a==1\n", ".venv/pyvenv.cfg": ""}, "requirements.txt"),
+        ({"requirements.txt": "a\n", ".venv/pyvenv.cfg": ""}, "{venv: .venv}"),
+    ],
+)
+def test_init_takes_the_environment_that_the_project_has(fresh: Project, files: dict[str, str], written: str) -> None:
+    for path, text in files.items():
+        fresh.write(path, text)
+    fresh.gitml("init")
+    assert (fresh.root / "gitml.yaml").read_text().endswith(f"\n  pipeline: hello\n  environment: {written}\n")
+    fresh.gitml("config")
+    assert fresh.gitml("init", "--undo").out.count("removed ") == 3
+
+
+@pytest.mark.parametrize(
+    ("path", "command"),
+    [
+        ("pyproject.toml", "gitml env lock pyproject.toml"),
+        ("requirements.txt", "gitml env lock requirements.txt"),
+        ("environment.yml", "gitml env lock environment.yml"),
+    ],
+)
+def test_init_names_what_locks_a_project_that_only_lists_its_packages(fresh: Project, path: str, command: str) -> None:
+    fresh.write(path, "numpy\n" if path.endswith(".txt") else "")
+    said = fresh.gitml("init").err
+    assert f"a lock: {command}, then write" in said
+    assert "environment" not in (fresh.root / "gitml.yaml").read_text()
+
+
+def test_init_changes_no_environment_of_pipelines_that_are_there(project: Project) -> None:
+    project.write("pylock.toml", "")
+    said = project.gitml("init").err
+    assert "steps can have the project's own: environment: pylock.toml\n" in said
+    assert "environment" not in (project.root / "gitml.yaml").read_text()
+
+
 def test_doctor_names_what_works(project: Project) -> None:
     answer = project.gitml("doctor")
     assert re.search(r"^ok    git +git version ", answer.out, re.M)
+    assert re.search(r"^ok    uv +uv [0-9.]+ .*: builds environments of requirements files", answer.out, re.M)
+    assert re.search(r"^(ok|note)  +conda +py-rattler ", answer.out, re.M)
+    assert re.search(r"^ok    environments +built in /.*/gitml, .* free", answer.out, re.M)
     assert re.search(r"^ok    records +1 run recorded", answer.out, re.M)
     assert project.gitml("doctor", cwd=project.root.parent).out.count("not a Git repository") == 1
 

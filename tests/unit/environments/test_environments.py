@@ -276,7 +276,9 @@ def test_steps_run_in_the_environment_that_is_built_once(tmp_path: Path, venv: P
         assert bench.log(first).startswith(b"1.0 2.0 ")
         assert bench.log(first) == bench.log(second)
         assert look.path_of(locked) is not None
-        assert len([name for name in os.listdir(bench.root / "cache/envs") if not name.endswith((".lock", ".used"))]) == 1
+        assert (
+            len([name for name in os.listdir(bench.root / "cache/envs") if not name.endswith((".lock", ".used"))]) == 1
+        )
     finally:
         bench.close()
 

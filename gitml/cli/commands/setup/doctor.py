@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
+from gitml import layout
 from gitml.cli.errors import DONE, FAILED
 from gitml.cli.session import Session, as_data, verb
 from gitml.cli.text.format import cells, count, size
@@ -38,7 +39,7 @@ class Finding(NamedTuple):
 
 @verb("doctor", json=True)
 def command(session: Session) -> int:
-    """Check this machine: Git, Python, uv, sandboxes, images, disk space, the store and the records.
+    """Check this machine: Git, Python, uv, conda, sandboxes, images, disk space, the store and the records.
 
     Exits with 1 when something that gitml needs is missing; a note is something that gitml can do without.
     """
@@ -58,6 +59,7 @@ def _examine(session: Session) -> Iterator[Finding]:
     yield _git()
     yield Finding("python", "ok", f"{sys.version.split()[0]} at {sys.executable}")
     yield _uv()
+    yield _conda()
     yield from (Finding("platform", "note", lack, "run it on Linux where that matters") for lack in platform.LACKS)
     yield from _sandboxes()
     yield from _repository(session)
@@ -89,8 +91,22 @@ def _uv() -> Finding:
     except (ImportError, FileNotFoundError):
         said = _said("uv", "--version") if shutil.which("uv") else None
     if said is None:
-        return Finding("uv", "note", "not found", "environment: needs it to build environments; pip install uv")
-    return Finding("uv", "ok", said)
+        hint = "environments of Python packages need it, for locks and to build them; pip install uv"
+        return Finding("uv", "note", "not found", hint)
+    return Finding("uv", "ok", f"{said}: builds environments of requirements files, pylock.toml, uv.lock and scripts")
+
+
+def _conda() -> Finding:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        found = version("py-rattler")
+    except PackageNotFoundError:
+        hint = "environments of pixi.lock and conda-lock.yml need it; pip install 'gitml[conda]'"
+        return Finding("conda", "note", "py-rattler is not installed", hint)
+    return Finding(
+        "conda", "ok", f"py-rattler {found}: builds environments of pixi.lock, conda-lock.yml and explicit lists"
+    )
 
 
 def _sandboxes() -> Iterator[Finding]:
@@ -177,6 +193,7 @@ def _repository(session: Session) -> Iterator[Finding]:
     yield Finding(
         "disk", state, f"{size(free)} free at {place}", None if state == "ok" else "gitml gc -n lists what could go"
     )
+    yield _built(ws)
     yield from _lock_files(ws)
     yield from _remotes_in_folders(ws)
     if not os.access(place, os.W_OK):
@@ -186,6 +203,18 @@ def _repository(session: Session) -> Iterator[Finding]:
         yield Finding("records", "ok", f"{count(count_runs(ws.index), 'run')} recorded")
     except GitmlError as error:
         yield Finding("records", "bad", error.message, error.hint or "gitml fsck")
+
+
+def _built(ws: Workspace) -> Finding:
+    """Where environments are built, and whether programs can be started there."""
+    place = ws.environments_folder()
+    there = place
+    while not os.path.isdir(there):
+        there = os.path.dirname(there)
+    if os.statvfs(there).f_flag & os.ST_NOEXEC:
+        hint = f"set {layout.XDG_CACHE_HOME} to a folder on a disk whose programs may be run"
+        return Finding("environments", "note", f"{place} is mounted noexec, so what is built there can't be used", hint)
+    return Finding("environments", "ok", f"built in {place}, {size(shutil.disk_usage(there).free)} free")
 
 
 def _lock_files(ws: Workspace) -> Iterator[Finding]:

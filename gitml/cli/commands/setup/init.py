@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
+import re
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from gitml import layout
 from gitml.cli.session import Session, as_data, verb
+from gitml.cli.text.terminal import safe
+from gitml.core.model.environment import HOST
 from gitml.errors import BusyError, InputError
+
+if TYPE_CHECKING:
+    from gitml.analysis.project_environment import ProjectEnvironment
 
 _CONFIG = """\
 # Settings for all pipelines of this repository; everything here may be left out. `gitml config` shows what is in force.
 defaults:
   pipeline: {pipeline}
 """
+_ENVIRONMENT = "  environment: {environment}\n"
 _PIPELINE = """\
 # A first pipeline: `gitml run` runs it, `gitml run` again reuses it, and `gitml run -S name=you` runs what that changes.
 help: Counts the letters of a greeting
@@ -65,26 +72,29 @@ class FileOutcome(NamedTuple):
 def command(session: Session, undo: bool, purge: bool, remote: str | None) -> None:
     """Start using gitml in this repository: writes a small gitml.yaml, and a first pipeline where there is none.
 
-    Asks nothing, changes no file that is there, and commits nothing. gitml works in any repository without it, too.
+    Where the project has a lock of its packages, or a virtual environment, that is the environment of its steps. Asks nothing,
+    changes no file that is there, and commits nothing. gitml works in any repository without it, too.
     """
+    from gitml.analysis.project_environment import project_environment
     from gitml.git.log.remote_refs import set_refspecs, unset_refspecs
 
     ws = session.ws
     root = ws.location.worktree
     if root is None:
         raise InputError("a bare repository has no work tree to start in", where=ws.location.git_dir)
+    environment = project_environment(root)
     if purge and not undo:
         raise InputError("--purge goes with --undo")
     if remote is not None and undo:
         raise InputError("--undo undoes it for every remote: leave --remote away")
     if remote is not None:
         new = set_refspecs(ws.location, remote)
-        done = [FileOutcome(f"the fetch of {remote}", "extended" if new else "kept"), *_write(root)]
+        done = [FileOutcome(f"the fetch of {remote}", "extended" if new else "kept"), *_write(root, environment)]
     elif undo:
         done = _undo(root)
         done += [FileOutcome(f"the fetch of {name}", "restored") for name in unset_refspecs(ws.location)]
     else:
-        done = _write(root)
+        done = _write(root, environment)
     if purge:
         refs = _purge(session)
         done.append(FileOutcome(os.path.relpath(ws.root, root), "removed"))
@@ -96,8 +106,18 @@ def command(session: Session, undo: bool, purge: bool, remote: str | None) -> No
     if not done:
         session.remark("nothing to undo" if undo else "there is nothing to write: the pipelines are there already")
     elif not undo:
+        _remark_environment(session, root, environment)
         asks = "" if ws.consent.may_run() else ", once you allow it: gitml trust allow run"
         session.remark(f"next: gitml run{asks}")
+
+
+def _remark_environment(session: Session, root: str, environment: ProjectEnvironment) -> None:
+    """Which environment steps have, and how to have a better one."""
+    if environment.written != HOST and not os.path.lexists(os.path.join(root, "pipelines", "hello.yaml")):
+        session.remark(f"steps can have the project's own: environment: {safe(environment.written)}")
+    if environment.lock is not None:
+        locks = "nothing locks what the project installs, so what is installed here counts"
+        session.remark(f"{locks}; a lock: {safe(environment.lock)}, then write environment: in gitml.yaml")
 
 
 def _purge(session: Session) -> list[str]:
@@ -119,13 +139,16 @@ def _purge(session: Session) -> list[str]:
     return listed
 
 
-def _write(root: str) -> list[FileOutcome]:
+def _write(root: str, environment: ProjectEnvironment) -> list[FileOutcome]:
     """Writes `gitml.yaml`, and a first pipeline where there is none; whatever is there stays as it is."""
     named = _pipelines(root)
     files = {} if named else dict(_FIRST)
     default = "hello" if not named else named[0] if len(named) == 1 else None
     if default is not None:
-        files["gitml.yaml"] = _CONFIG.format(pipeline=default)
+        # of pipelines that are there already nothing is changed by it
+        written = HOST if named else environment.written
+        of = _ENVIRONMENT.format(environment=written) if written != HOST else ""
+        files["gitml.yaml"] = _CONFIG.format(pipeline=default) + of
     done = []
     for path, content in sorted(files.items()):
         full = os.path.join(root, path)
@@ -161,9 +184,9 @@ def _undo(root: str) -> list[FileOutcome]:
 def _is_ours(path: str, content: str) -> bool:
     if path in _FIRST:
         return content == _FIRST[path]
-    before, _, after = _CONFIG.partition("{pipeline}")
-    name = content[len(before) : len(content) - len(after)]
-    return content == _CONFIG.format(pipeline=name) and "\n" not in name
+    head, tail = map(re.escape, _CONFIG.split("{pipeline}"))
+    environment = re.escape(_ENVIRONMENT).replace(re.escape("{environment}"), ".*")
+    return re.fullmatch(f"{head}.*{tail}({environment})?", content) is not None
 
 
 def _pipelines(root: str) -> list[str]:

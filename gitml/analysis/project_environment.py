@@ -1,0 +1,57 @@
+"""Which environment a project has already, by the files at its top: for who starts to use gitml in it."""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import NamedTuple
+
+from gitml.core.kinds.unlocked_files import lock_command, unlocked_file
+from gitml.errors import InputError
+
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_LARGEST = 8 << 20  # bytes of a requirements file that is looked into
+_LOCKS = (r"uv\.lock", r"pylock(\.[^.]+)?\.toml", r"pixi\.lock", r"conda-lock\.ya?ml")
+_REQUIREMENTS = r"requirements[^/]*\.txt"
+_LOOSE = (r"pyproject\.toml", r"requirements[^/]*\.(txt|in)", r"environment\.ya?ml", r"pixi\.toml", r"setup\.(py|cfg)")
+
+
+class ProjectEnvironment(NamedTuple):
+    """`written` is what stands at ``environment:``; ``host`` where there is nothing better.
+
+    `lock` is the command that locks what the project lists only loosely, None where it has a lock, or lists nothing.
+    """
+
+    written: str
+    lock: str | None = None
+
+
+def project_environment(top: str) -> ProjectEnvironment:
+    """A lock in the folder `top`, of several the one that holds most; else its own virtual environment, else the host."""
+    names = sorted(name for name in os.listdir(top) if _PLAIN.fullmatch(name))
+    files = [name for name in names if os.path.isfile(os.path.join(top, name))]
+    for pattern in _LOCKS:
+        for name in files:
+            if re.fullmatch(pattern, name) and (name != "uv.lock" or "pyproject.toml" in files):
+                return ProjectEnvironment(name)
+    for name in files:
+        if re.fullmatch(_REQUIREMENTS, name) and _is_locked(top, name):
+            return ProjectEnvironment(name)
+    loose = next((name for pattern in _LOOSE for name in files if re.fullmatch(pattern, name)), None)
+    lock = None
+    if loose is not None:
+        known = unlocked_file(loose)
+        lock = known[1] if known is not None else lock_command(loose)
+    if os.path.isfile(os.path.join(top, ".venv", "pyvenv.cfg")):
+        return ProjectEnvironment("{venv: .venv}", lock)
+    return ProjectEnvironment("host", lock)
+
+
+def _is_locked(top: str, name: str) -> bool:
+    from gitml.execute.environments.locks.requirements import parse_requirements
+
+    try:
+        with open(os.path.join(top, name), "rb") as file:
+            return bool(parse_requirements(name, file.read(_LARGEST)).lines)
+    except (OSError, InputError):
+        return False
