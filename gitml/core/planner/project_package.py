@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from gitml.core.model import paths
+from gitml.core.model.environment import ON_HOST, EnvironmentSpec
 from gitml.core.model.protocols import Facts, Source
 from gitml.core.planner.code import Imports, imports_from
 from gitml.core.planner.project_files import (
@@ -98,6 +99,31 @@ def project_package(source: Source, folder: str, facts: Facts) -> ProjectPackage
         own = tuple(sorted({module for module in settings.modules or _modules_of(name) if _is_module(module)}))
     version = _version(source, folder, settings)
     return ProjectPackage(name, version, tuple(sorted(set(imports))), own, settings.entry_points)
+
+
+def own_package(source: Source) -> ProjectPackage | None:
+    """The package of the project at the top of the commit; None where there is none that can be read."""
+    if not set(_FILES).intersection(source.top()):
+        return None
+    try:
+        return project_package(source, ".", _NoFacts())
+    except InputError:
+        return None
+
+
+def how_to_install(spec: EnvironmentSpec) -> str:
+    """What to write so that a step with this environment has the package of the project at the top."""
+    return "environment: {install: .}" if spec == ON_HOST else "install: . in its environment"
+
+
+class _NoFacts:
+    """For what is looked at once."""
+
+    def fact(self, kind: str, id: str) -> Any | None:
+        return None
+
+    def remember(self, kind: str, id: str, value: Any) -> None:
+        pass
 
 
 def _settings(source: Source, folder: str, ids: Mapping[str, str], facts: Facts) -> PackageSettings:

@@ -11,6 +11,8 @@ from gitml.core.model import paths
 from gitml.core.model.action import Action
 from gitml.core.model.graph import GraphStep
 from gitml.core.model.protocols import Source
+from gitml.core.planner.project_package import ProjectPackage, how_to_install, own_package
+from gitml.execute.environments.import_redirect import is_python
 from gitml.execute.log_text import MODULE
 from gitml.git.worktree.snapshot import WorkTree, WorkTreeFolder
 
@@ -58,7 +60,7 @@ def _hint(source: Source, failed: Failed, name: str) -> str | None:
                 f"the folder {folder}/ of the commit is not in the sandbox: add {folder}/ to code: of step {step.base},"
                 " or let the program make it"
             )
-    return _ignored_hint(source, wanted)
+    return _command_hint(source, failed, name) or _ignored_hint(source, wanted)
 
 
 def _ignored_hint(source: Source, candidates: Sequence[str]) -> str | None:
@@ -143,11 +145,56 @@ def _module_hint(source: Source, failed: Failed, name: str) -> str | None:
     for path, entry_is_tree, root in _places_of_module(source, name, step):
         shown = path + "/" if entry_is_tree else path
         where = root or "."
+        package = own_package(source)
+        looks = _looks_in(step, root, package)
         if _is_code(failed.action, path) or any(file.path.startswith(path + "/") for file in failed.action.code):
-            return f"{shown} is in the sandbox, but Python does not look there: set env: {{PYTHONPATH: {where}}}"
+            if looks:
+                return None  # it is there: the module is missing for another reason
+            return f"{shown} is in the sandbox, but Python does not look there: {_ways(step, where, package)}"
         declare = f"{shown} is in the commit but not declared: add it to code: of step {step.base}"
-        return f"{declare}, or set env: {{PYTHONPATH: {where}}}"
+        return declare if looks else f"{declare}, or set env: {{PYTHONPATH: {where}}}"
     return None
+
+
+def _looks_in(step: GraphStep, root: str, package: ProjectPackage | None) -> bool:
+    """Whether the Python of a step looks for modules in a folder of the commit."""
+    if any(posixpath.dirname(word) == root for word in step.argv[:2] if word.endswith(".py")):
+        return True
+    where = root or "."
+    said = next((value for name, value in step.env if name == "PYTHONPATH"), None) or ""
+    installed = step.settings.environment.option("install") == "." and package is not None
+    return where in [paths.clean(folder) for folder in said.split(":") if folder] or (
+        installed and package is not None and ("", where) in package.imports
+    )
+
+
+def _ways(step: GraphStep, where: str, package: ProjectPackage | None) -> str:
+    """How a step's Python would find the modules in a folder of the commit, in words."""
+    ways = [f"set env: {{PYTHONPATH: {where}}}"]
+    module = _as_module(step.argv) if where == "." and step.shell is None else None
+    if module is not None:
+        ways.append(f"start it by {step.argv[0]} -m {module}")
+    if package is not None and ("", where) in package.imports and step.settings.environment.option("install") is None:
+        ways.append(how_to_install(step.settings.environment))
+    return ", or ".join(ways)
+
+
+def _as_module(argv: Sequence[str]) -> str | None:
+    """The name by which ``python -m`` would start the script that a command starts by its path."""
+    if len(argv) < 2 or not is_python(argv[0]) or not argv[1].endswith(".py") or paths.problem_with(argv[1]):
+        return None
+    parts = paths.clean(argv[1]).removesuffix(".py").split("/")
+    return ".".join(parts) if len(parts) > 1 and all(part.isidentifier() for part in parts) else None
+
+
+def _command_hint(source: Source, failed: Failed, name: str) -> str | None:
+    """The hint for a command of the project's own package, which the step's environment does not install."""
+    if "/" in name or failed.step.settings.environment.option("install") is not None:
+        return None
+    package = own_package(source)
+    if package is None or name not in package.commands():
+        return None
+    return f"{name} is a command of the project's own package: {how_to_install(failed.step.settings.environment)}"
 
 
 def _module_files(name: str, step: GraphStep) -> list[str]:

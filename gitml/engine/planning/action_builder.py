@@ -82,7 +82,8 @@ class ActionBuilder:
             return None
         if isinstance(environment, PartProblem):
             return environment
-        return self.preflight.check(step, environment, self._files(step.module))
+        problem = self.preflight.check(step, environment, self._files(step.module))
+        return None if problem is None else self._of_own_package(step, problem)
 
     @cached_property
     def preflight(self) -> Preflight:
@@ -140,6 +141,8 @@ class ActionBuilder:
                 )
             except NotInspectedError as error:
                 answer = Unconfirmed(error.message, error.hint)
+            if isinstance(answer, PartProblem):
+                answer = self._of_own_package(step, answer)
             self.environments[known] = answer
             if isinstance(answer, Environment):
                 self.by_digest[answer.digest] = answer
@@ -174,6 +177,19 @@ class ActionBuilder:
             found = self._problem_or(lambda: project_package(files, folder, self.ws.index))
             self.projects[step.module, folder] = found
         return self.projects[step.module, folder]
+
+    def _of_own_package(self, step: GraphStep, problem: PartProblem) -> PartProblem:
+        """The problem; of a command that is not found, with another hint where the project's own package has it."""
+        program = step.shell or step.argv[0]
+        if problem.message != f"command not found: {program}":
+            return problem
+        from gitml.core.planner.project_package import how_to_install, own_package
+
+        package = own_package(self._files(step.module))
+        if package is None or program not in package.commands() or step.settings.environment.option("install"):
+            return problem
+        hint = f"it is a command of the project's own package: {how_to_install(step.settings.environment)}"
+        return PartProblem(problem.message, hint)
 
     def _code(self, step: GraphStep, environment: FoundEnvironment) -> FoundCode:
         repository = environment.description.get("repository") if isinstance(environment, Environment) else None

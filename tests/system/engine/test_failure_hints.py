@@ -23,6 +23,8 @@ FILES = {
     "src/calls.py": 'import subprocess, sys\nsubprocess.check_call([sys.executable, "lib/helper.py"])\n',
     "src/runs.py": 'import runpy\nrunpy.run_path("lib/helper.py")\n',
     "src/named.py": "import importlib\nimportlib.import_module('pkg' + '.mod')\n",
+    "src/computes.py": "__import__('ma' + 'te')\n",
+    "src/mate.py": "V = 1\n",
     "src/logging.sh": "echo x > logs/run.log\n",
     "src/logs.py": "open('logs/run.log', 'w')\n",
     "src/hydra.py": (
@@ -53,6 +55,7 @@ def error_of(project: Project, step: str, files: Mapping[str, str] = FILES) -> s
         ("python3 src/calls.py", "lib/helper.py is in the commit but not declared: add it to code: of step t"),
         ("python3 src/runs.py", "lib/helper.py is in the commit but not declared"),
         ("python3 src/added.py", "lib/helper.py is in the commit but not declared: add it to code: of step t, or set env: {PYTHONPATH: lib}"),
+        ("python3 src/computes.py", "src/mate.py is in the commit but not declared: add it to code: of step t)"),
         ("python3 src/named.py", "pkg/ is in the commit but not declared: add it to code: of step t, or set env: {PYTHONPATH: .}"),
         ('python3 -c "import helper"', "lib/helper.py is in the commit but not declared"),
         ("python3 -c \"__import__('far')\"", "deep/down/far.py is in the commit but not declared: add it to code: of step t, or set env: {PYTHONPATH: deep/down}"),
@@ -85,6 +88,54 @@ def test_make_without_its_file_is_told_to_declare_it(project: Project) -> None:
 def test_a_module_in_the_sandbox_that_python_does_not_find_is_told_to_set_the_path(project: Project) -> None:
     error = error_of(project, "{run: python3 src/named.py, code: [pkg/]}")
     assert "pkg/ is in the sandbox, but Python does not look there: set env: {PYTHONPATH: .}" in error
+
+
+ROOTED = {
+    "src/train.py": "from src.lib import V\n",
+    "src/lib.py": "V = 1\n",
+    "src/__init__.py": "",
+    "pyproject.toml": "[project]\nname = 'x'\nversion = '1'\n[project.scripts]\nown-train = 'src.lib:main'\n",
+    "bin/tool": "",
+}
+
+
+def test_a_script_that_imports_from_the_top_gets_the_three_ways_to_have_python_look_there(project: Project) -> None:
+    error = error_of(project, "run: python3 src/train.py", ROOTED)
+    assert error.endswith(
+        "(src/ is in the sandbox, but Python does not look there: set env: {PYTHONPATH: .}, or start it by python3 -m src.train,"
+        " or environment: {install: .})"
+    )
+    for mended in ("{run: python3 src/train.py, env: {PYTHONPATH: .}}", "run: python3 -m src.train"):
+        project.write("pipelines/hint.yaml", f"steps:\n  t:\n    {mended}\n")
+        assert project.run("hint", "t")["status"] == "succeeded"
+    project.write("pipelines/hint.yaml", "steps:\n  t: {run: python3 src/train.py, environment: {install: .}}\n")
+    assert project.run("hint", "t")["status"] == "succeeded"
+
+
+def test_a_plugin_of_an_entry_point_is_to_be_declared(project: Project) -> None:
+    files = {
+        "pyproject.toml": "[project]\nname = 'x'\nversion = '1'\n[project.entry-points.plug]\none = 'model.one:V'\n",
+        "src/model/__init__.py": "",
+        "src/model/one.py": "V = 1\n",
+        "bin/tool": "",
+        "t.py": "import model\nfrom importlib.metadata import entry_points\nfor p in entry_points(group='plug'): p.load()\n",
+    }
+    step = "{run: python3 t.py, environment: {install: .}}"
+    error = error_of(project, step, files)
+    assert error.endswith("(src/model/one.py is in the commit but not declared: add it to code: of step t)")
+    project.write("pipelines/hint.yaml", f"steps:\n  t: {step[:-1]}, code: [src/model/one.py]}}\n")
+    assert project.run("hint", "t")["status"] == "succeeded"
+
+
+@pytest.mark.parametrize("step", ["run: own-train", "{shell: sh, run: own-train}"])
+def test_a_command_of_the_projects_own_package_is_told_to_install_it(project: Project, step: str) -> None:
+    for path, text in ROOTED.items():
+        project.write(path, text)
+    project.write("pipelines/hint.yaml", f"steps:\n  t:\n    {step}\n")
+    project.commit()
+    answer = project.gitml("run", "hint", code=None)
+    said = answer.out + answer.err
+    assert "a command of the project's own package: environment: {install: .}" in said
 
 
 def test_a_program_that_only_repeats_its_own_name_gets_no_hint(project: Project) -> None:
