@@ -144,7 +144,8 @@ class WorkerAttempt:
             sandbox.seen = MOUNTED
         sandbox.build(action, own_home=task.strict or root is not None)
         self._heed_stop()
-        path = search_path(machine, realized.path_prepend) if root is None else root.search_path()
+        prepend = realized.path_prepend
+        path = search_path(machine, prepend) if root is None else ":".join((*prepend, root.search_path()))
         commands = self._commands(realized)
         if commands:
             path = f"{sandbox.seen}/{COMMANDS}:{path}"
@@ -243,8 +244,9 @@ class WorkerAttempt:
         own = (program, os.path.realpath(program)) if program.startswith("/") and realized.root is None else ()
         roots = (*realized.read_roots, *own)
         named = () if realized.redirect is None else _imported(task.environment, realized.redirect.tops)
-        folder = "" if realized.root is None else realized.root.folder
-        return Isolation(task.strict, task.network, roots, sandbox.seen, sandbox.root, named, folder).enter
+        image = realized.root
+        view = () if image is None else (image.folder, image.shown)
+        return Isolation(task.strict, task.network, roots, sandbox.seen, sandbox.root, named, *view).enter
 
     def _conclude(self, ended: ProcessExit, path: str) -> TaskFinished:
         task, sandbox = self.task, self.sandbox

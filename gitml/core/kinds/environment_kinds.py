@@ -153,7 +153,9 @@ def parse_environment(text: str) -> tuple[EnvironmentSpec, str | None]:
 
 def environment_files(spec: EnvironmentSpec) -> tuple[EnvironmentFile, ...]:
     """The files of the commit, or of the module's folder, that define the environment."""
-    return ENVIRONMENT_KINDS[spec.kind].files_of(spec)
+    image = spec.option(IMAGE)
+    beside = _image_files(EnvironmentSpec(IMAGE, image)) if image else ()
+    return (*ENVIRONMENT_KINDS[spec.kind].files_of(spec), *beside)
 
 
 def script_of(spec: EnvironmentSpec, argv: Sequence[str]) -> EnvironmentSpec:

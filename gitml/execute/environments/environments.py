@@ -71,11 +71,11 @@ class Environments(MachineSoftware):
 
     def path_of(self, environment: Environment) -> str | None:
         """The PATH of steps in it; None while it is not built, as nobody knows which programs it will have."""
-        root = self.root_of(environment)
-        if root is not None:
-            return root.search_path()
         folders = _provider_of(environment).path_folders(self, environment)
-        return None if folders is None else search_path(self.machine, folders)
+        if folders is None:
+            return None
+        root = self.root_of(environment)
+        return search_path(self.machine, folders) if root is None else ":".join((*folders, root.search_path()))
 
     def place_of(self, environment: Environment) -> str | None:
         """The folder that is built for it on this machine, whether it is there or not; None for what is never built."""
@@ -93,7 +93,7 @@ class Environments(MachineSoftware):
 
     def sees_machine(self, environment: Environment) -> bool:
         """Whether its steps see the files of the machine."""
-        return _provider_of(environment).SEES_MACHINE
+        return _provider_of(environment).sees_machine(environment)
 
     def realize(
         self,

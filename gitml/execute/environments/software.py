@@ -193,11 +193,9 @@ def platform_name() -> str:
 class EnvironmentProvider(Protocol):
     """Identifies and realizes the environments of one kind; `here` is the machine.
 
-    Steps in environments of a kind that SEES_MACHINE see the machine's files, others those of a root alone. Those of a kind that
-    is PORTABLE can be identified for another platform too.
+    Those of a kind that is PORTABLE can be identified for another platform too.
     """
 
-    SEES_MACHINE: bool = True
     PORTABLE: bool = False
 
     def identify(self, here: MachineSoftware, query: EnvironmentQuery) -> Environment:
@@ -214,6 +212,10 @@ class EnvironmentProvider(Protocol):
     def place_of(self, here: MachineSoftware, environment: Environment) -> str | None:
         """The folder that is built for it on this machine, whether it is there or not; None for what is never built."""
         return here.folder_of(environment)
+
+    def sees_machine(self, environment: Environment) -> bool:
+        """Whether its steps see the files of the machine, and not those of a root alone."""
+        return True
 
     def root(self, here: MachineSoftware, environment: Environment) -> ImageRoot | None:
         """The files that its steps see; None where they see the machine's, and for an image that is not here."""

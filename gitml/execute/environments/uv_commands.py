@@ -21,8 +21,8 @@ _OF_THE_NET = ("connect", "dns error", "timed out", "network", "certificate", "e
 class UvCommands:
     """The uv of this machine, run with the variables of `machine`; where the user has no cache for it, it is in `cache_dir`.
 
-    It runs in the folder where it is called, whose settings files it reads. `report` is called with how far it is. InputError
-    where there is no uv.
+    It runs in the folder where it is called, whose settings files it reads; where `confine` says, as programs in an image see
+    it. `report` is called with how far it is. InputError where there is no uv.
     """
 
     def __init__(
@@ -34,6 +34,7 @@ class UvCommands:
     ) -> None:
         self.path = uv_program(machine)
         self.stop = stop
+        self.confine: Callable[[], None] | None = None
         self.report = report
         env = uv_environment(machine)
         if "UV_CACHE_DIR" not in env and not can_be_written(os.path.join(layout.user_cache(env), "uv")):
@@ -52,7 +53,7 @@ class UvCommands:
                 progress.heard(chunk)
 
         watch = progress.tick if progress is not None else None
-        ended = run(self.path, (self.path, *arguments), self.env, keep, self.stop, watch=watch)
+        ended = run(self.path, (self.path, *arguments), self.env, keep, self.stop, confine=self.confine, watch=watch)
         if ended.stopped:
             raise StoppedError
         text = said.decode("utf-8", "replace")

@@ -1,15 +1,18 @@
 """The files that a step sees whose environment is an image: the image's, its own sandbox, and the machine's devices.
 
 Where `namespace` shows all of the machine but what is above the sandbox, here nothing of the machine is left: the root is the
-image's, read-only. Over it lie the sandbox at the fixed path, folders of the step's own for what is temporary, on the disk of the
-sandbox, and of the machine ``/proc``, ``/sys``, a few devices, and how names of hosts are resolved.
+image's, read-only. Over it lie the sandbox at the fixed path, with what of the machine is shown in it, folders of the step's own
+for what is temporary, on the disk of the sandbox, and of the machine ``/proc``, ``/sys``, a few devices, and how names of hosts
+are resolved.
 """
 
 from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 from contextlib import suppress
+from typing import NamedTuple
 
 from gitml.execute.process import NotConfinedError
 from gitml.platform import kernel
@@ -40,14 +43,29 @@ _KEPT_FLAGS = {
 }
 
 
-def enter_image(root: str, sandbox: str) -> None:
+class ShownFolder(NamedTuple):
+    """A folder, or a file, of the machine at `path`, which programs in an image see in their sandbox as `name`."""
+
+    path: str
+    name: str
+    writable: bool = False
+
+    @property
+    def seen(self) -> str:
+        """Where they see it."""
+        return f"{MOUNTED}/{self.name}"
+
+
+def enter_image(root: str, sandbox: str, shown: Sequence[ShownFolder] = ()) -> None:
     """Makes the image unpacked at `root` the root of this process, which must have mounts of its own, and goes into `sandbox`.
 
-    NotConfinedError where the machine does not let it.
+    In the sandbox it sees what is to be `shown`. NotConfinedError where the machine does not let it.
     """
     step = "its mounts"
     try:
         own = _own_folders(sandbox)
+        for item in shown:
+            _make_place(item.path, f"{sandbox}/{item.name}")
         resolving = {path: os.path.realpath(path) for path in _RESOLVING}
         kernel.mount(None, "/", None, kernel.REC | kernel.SLAVE)
         step = root
@@ -65,6 +83,10 @@ def enter_image(root: str, sandbox: str) -> None:
         _show_devices()
         step = "its sandbox"
         kernel.mount(_RUNNING + sandbox, MOUNTED, None, kernel.BIND | kernel.REC)
+        for item in shown:
+            kernel.mount(_RUNNING + os.path.abspath(item.path), item.seen, None, kernel.BIND | kernel.REC)
+            if not item.writable:
+                _make_read_only(item.seen)
         for path, folder in own.items():
             if os.path.realpath(path) == path and os.path.isdir(path):
                 kernel.mount(_RUNNING + folder, path, None, kernel.BIND)
@@ -88,9 +110,18 @@ def _own_folders(sandbox: str) -> dict[str, str]:
     """Makes the step's own temporary folders, by the path at which it sees them."""
     own = {path: f"{sandbox}/private{path.replace('/', '-')}" for path in WRITABLE}
     for folder in own.values():
-        os.mkdir(folder)
+        os.makedirs(folder, exist_ok=True)
         os.chmod(folder, 0o1777)  # noqa: S103  as those that it stands for; who may enter is settled by the sandbox's
     return own
+
+
+def _make_place(path: str, place: str) -> None:
+    """Makes at `place` what something can be mounted on of the kind of what is at `path`."""
+    if os.path.isdir(path):
+        os.makedirs(place, exist_ok=True)
+        return
+    os.makedirs(os.path.dirname(place), exist_ok=True)
+    os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
 
 def _show_devices() -> None:

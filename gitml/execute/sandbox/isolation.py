@@ -14,12 +14,15 @@ import errno
 import os
 from collections.abc import Iterable
 from functools import cache
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gitml.core.model.guarantees import FULL, LOOPBACK, NETWORKS, Network, network_of
 from gitml.execute.process import NotConfinedError
 from gitml.platform import kernel
 from gitml.platform.current import platform
+
+if TYPE_CHECKING:
+    from gitml.execute.sandbox.image_view import ShownFolder
 
 # what containers leave to root, but for making devices
 _KEPT = (
@@ -41,7 +44,7 @@ class Isolation(NamedTuple):
     When `strict` it sees the files of the system, those below `readable`, and its sandbox, which lies at `seen`; in `folder`, on
     the same disk, its own temporary folders are made. The folders `named` are there, empty, where these lie over them: Python
     passes over a place of imports that is not there, so that nobody could lead it elsewhere. With a `root`, the folder of an
-    image, it sees that image's files in place of the system's; `folder` is its sandbox then.
+    image, it sees that image's files in place of the system's; `folder` is its sandbox then, in which it sees what is `shown`.
     """
 
     strict: bool
@@ -51,6 +54,7 @@ class Isolation(NamedTuple):
     folder: str = ""
     named: tuple[str, ...] = ()
     root: str = ""
+    shown: tuple[ShownFolder, ...] = ()
 
     def enter(self) -> None:
         """Cuts this process off, which must be the step's own; its working folder stays. NotConfinedError when it can't be."""
@@ -72,7 +76,7 @@ class Isolation(NamedTuple):
             from gitml.execute.sandbox.image_view import enter_image
             from gitml.platform import landlock  # noqa: F401  in the image no module of this is found any more
 
-            enter_image(self.root, self.folder)
+            enter_image(self.root, self.folder, self.shown)
             private = False
         if self.strict:
             self._confine(private=private)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from gitml import layout
 from gitml.core.kinds.image_names import ImageName, parse_image_name
 from gitml.core.kinds.image_pins import LOCK_PATH, image_pins
-from gitml.core.model.environment import FORMAT, Environment, environment_of
+from gitml.core.model.environment import FORMAT, Environment, EnvironmentSource, environment_of
 from gitml.errors import InputError
 from gitml.execute.environments.software import (
     EnvironmentProvider,
@@ -32,23 +32,19 @@ _FACT = "image manifest"
 class ImageProvider(EnvironmentProvider):
     """An image is identified by its manifest for this platform: all of its programs and files count by that."""
 
-    SEES_MACHINE = False
-
     def identify(self, here: MachineSoftware, query: EnvironmentQuery) -> Environment:
-        name = _name_of(query.source.spec.name)
-        description = {
-            "kind": KIND,
-            "format": FORMAT,
-            "platform": platform_name(),
-            "image": _manifest_of(here, name, name.digest or _pinned(name, query.source.file(LOCK_PATH))),
-        }
+        image = image_digest(here, query.source, query.source.spec.name)
+        description = {"kind": KIND, "format": FORMAT, "platform": platform_name(), "image": image}
         return environment_of(description, query.source)
 
     def path_folders(self, here: MachineSoftware, environment: Environment) -> tuple[str, ...] | None:
         return None if self.root(here, environment) is None else ()
 
+    def sees_machine(self, environment: Environment) -> bool:
+        return False
+
     def root(self, here: MachineSoftware, environment: Environment) -> ImageRoot | None:
-        return _store(here).built(environment.description["image"])
+        return image_root(here, environment)
 
     def place_of(self, here: MachineSoftware, environment: Environment) -> str | None:
         return _store(here).place_of(environment.description["image"])
@@ -56,9 +52,29 @@ class ImageProvider(EnvironmentProvider):
     def realize(
         self, here: MachineSoftware, environment: Environment, stop: StopRequests, report: Callable[[str], None]
     ) -> RealizedEnvironment:
-        name = _name_of(environment.source.spec.name)
-        root = _store(here).build(name, environment.description["image"], stop, report)
+        root = build_image(here, environment.source.spec.name, environment, stop, report)
         return RealizedEnvironment((), ("/",), None, root=root)
+
+
+def image_digest(here: MachineSoftware, source: EnvironmentSource, text: str) -> str:
+    """The digest of the manifest that the image named by `text` has on this platform.
+
+    InputError for a tag that is not pinned in the commit, NotInspectedError where a registry would have to be asked.
+    """
+    name = _name_of(text)
+    return _manifest_of(here, name, name.digest or _pinned(name, source.file(LOCK_PATH)))
+
+
+def image_root(here: MachineSoftware, environment: Environment) -> ImageRoot | None:
+    """The root of the image of an environment; None while it is not on this machine."""
+    return _store(here).built(environment.description["image"])
+
+
+def build_image(
+    here: MachineSoftware, text: str, environment: Environment, stop: StopRequests, report: Callable[[str], None]
+) -> ImageRoot:
+    """The root of the image of an environment, named by `text`: fetched and unpacked where it is not here."""
+    return _store(here).build(_name_of(text), environment.description["image"], stop, report)
 
 
 def _name_of(text: str) -> ImageName:

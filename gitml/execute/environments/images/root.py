@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
+
+from gitml.execute.sandbox.image_view import ShownFolder
 
 _DEFAULT_PATH = (
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # as engines have it for images without one
@@ -14,10 +16,11 @@ _MOST_LINKS = 40
 
 
 class ImageRoot(NamedTuple):
-    """An image unpacked at `folder`, with the variables that it sets for its programs, by name."""
+    """An image unpacked at `folder`, with the variables that it sets for its programs, and what of the machine these see."""
 
     folder: str
     env: tuple[tuple[str, str], ...] = ()
+    shown: tuple[ShownFolder, ...] = ()
 
     def variables(self) -> Mapping[str, str]:
         """The image's own variables, without PATH."""
@@ -63,7 +66,7 @@ class ImageRoot(NamedTuple):
             if name == "..":
                 del found[-1:]
                 continue
-            place = "/".join((self.folder, *found, name))
+            place = self._joined((*found, name))
             try:
                 mode = os.lstat(place).st_mode
                 target = os.readlink(place) if stat.S_ISLNK(mode) else None
@@ -78,4 +81,12 @@ class ImageRoot(NamedTuple):
             if target.startswith("/"):
                 found.clear()
             left += target.split("/")[::-1]
-        return "/".join((self.folder, *found))
+        return self._joined(found)
+
+    def _joined(self, names: Sequence[str]) -> str:
+        """Where on this machine a path of the image is that has no links."""
+        path = "/" + "/".join(names)
+        for item in self.shown:
+            if f"{path}/".startswith(f"{item.seen}/"):
+                return item.path + path[len(item.seen) :]
+        return self.folder + path.rstrip("/")

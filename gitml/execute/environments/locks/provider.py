@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from gitml.core.kinds.environment_kinds import PYLOCK, SCRIPT
+from gitml.core.kinds.environment_kinds import IMAGE, PYLOCK, SCRIPT
 from gitml.core.model.digest import digest_of
 from gitml.core.model.environment import FORMAT, REQUIREMENTS, Environment, EnvironmentSource, environment_of
 from gitml.execute.environments.software import (
@@ -19,13 +19,17 @@ from gitml.execute.environments.software import (
 )
 
 if TYPE_CHECKING:
+    from gitml.execute.environments.images.root import ImageRoot
     from gitml.execute.environments.locks.requirements import LockedRequirements
     from gitml.execute.environments.locks.selection import PackageSelection
     from gitml.execute.environments.locks.target import InstallTarget
     from gitml.execute.environments.locks.venvs import PackageList
     from gitml.execute.process import StopRequests
+    from gitml.execute.sandbox.image_view import ShownFolder
 
 KIND = "python"
+IMAGES_LIBC = "glibc 2.28"
+"""What images are taken to have, as none says which it has: Debian 10 of 2019, and all since then, have it."""
 _VERSION = re.compile(r"3\.[0-9]{1,3}(?:\.[0-9]{1,3})?")
 _FACT = "lock-1"  # how the answer for a lock is remembered
 
@@ -50,6 +54,7 @@ class LockProvider(EnvironmentProvider):
         raise NotImplementedError
 
     def identify(self, here: MachineSoftware, query: EnvironmentQuery) -> Environment:
+        image = query.source.spec.option(IMAGE)
         target = target_for(here, query.source, query.platform)
         part, packages = self.described(here, query.source, target)
         asked = python_asked(query.source) or ".".join(map(str, target.minor))
@@ -60,20 +65,44 @@ class LockProvider(EnvironmentProvider):
             "python": f"{target.implementation} {asked}",
             **part,
         }
+        if image:  # whose programs count by it
+            from gitml.execute.environments.images.provider import image_digest
+
+            return environment_of(
+                {**description, "image": image_digest(here, query.source, image)}, query.source, packages
+            )
         hashes = {} if query.platform else here.program_hashes(query.programs)
         if hashes:
             description["programs"] = hashes
         return environment_of(description, query.source, packages)
 
     def path_folders(self, here: MachineSoftware, environment: Environment) -> tuple[str, ...] | None:
+        if not self.sees_machine(environment):
+            return None if self.root(here, environment) is None else (f"{_in_image(here, environment).seen}/bin",)
         from gitml.execute.environments.locks.venvs import built_at
 
         folder = here.folder_of(environment)
         return None if built_at(folder) is None else (f"{folder}/bin",)
 
+    def sees_machine(self, environment: Environment) -> bool:
+        return IMAGE not in environment.description
+
+    def root(self, here: MachineSoftware, environment: Environment) -> ImageRoot | None:
+        if self.sees_machine(environment):
+            return None
+        from gitml.execute.environments.images.provider import image_root
+        from gitml.execute.environments.single_build import read_marker
+
+        found = image_root(here, environment)
+        if found is None or read_marker(here.folder_of(environment)) is None:
+            return None
+        return found._replace(shown=(_in_image(here, environment),))
+
     def realize(
         self, here: MachineSoftware, environment: Environment, stop: StopRequests, report: Callable[[str], None]
     ) -> RealizedEnvironment:
+        if not self.sees_machine(environment):
+            return self._realize_in_image(here, environment, stop, report)
         from gitml.execute.environments.locks.venvs import build, built_at
 
         folder = here.folder_of(environment)
@@ -82,6 +111,27 @@ class LockProvider(EnvironmentProvider):
             packages = self.packages(here, environment.source, target_for(here, environment.source))
             base = build(folder, packages, here, stop, report)
         return RealizedEnvironment((f"{folder}/bin",), (folder, *base), f"{folder}/bin/python")
+
+    def _realize_in_image(
+        self, here: MachineSoftware, environment: Environment, stop: StopRequests, report: Callable[[str], None]
+    ) -> RealizedEnvironment:
+        from gitml.execute.environments.images.provider import build_image
+        from gitml.execute.environments.locks.image_venvs import build_in_image
+
+        source = environment.source
+        image = build_image(here, source.spec.option(IMAGE), environment, stop, report)
+        shown = _in_image(here, environment)
+        packages = self.packages(here, source, target_for(here, source))
+        build_in_image(shown, image, packages, here, stop, report)
+        root = image._replace(shown=(shown,))
+        return RealizedEnvironment((f"{shown.seen}/bin",), ("/",), f"{shown.seen}/bin/python", root=root)
+
+
+def _in_image(here: MachineSoftware, environment: Environment) -> ShownFolder:
+    """The virtual environment as programs in its image see it: at the same path on every machine."""
+    from gitml.execute.sandbox.image_view import ShownFolder
+
+    return ShownFolder(here.folder_of(environment), "env")
 
 
 def python_asked(source: EnvironmentSource) -> str | None:
@@ -100,7 +150,8 @@ def target_for(here: MachineSoftware, source: EnvironmentSource, platform: str =
 
     version = python_asked(source)
     if version is not None:
-        return target_of(platform or platform_name(), version)
+        libc = IMAGES_LIBC if source.spec.option(IMAGE) else None
+        return target_of(platform or platform_name(), version, libc=libc)
     python = here.python_to_build_with()
     return target_of(platform or platform_name(), python.version, python.implementation)
 

@@ -62,25 +62,31 @@ def _build(
     python = python_for(packages.python, here)
     folder = os.path.dirname(place)
     uv = UvCommands(here.machine, os.path.dirname(folder), stop, report)
-    uv.env.update(_places(packages.indexes, uv.env))
-    mend = f"lock it again: gitml env lock {shlex.quote(packages.source)}"
     called_from = os.getcwd()
     os.chdir(folder)
     try:
-        making = ("venv", "--no-project", "--python", python.executable, place)
-        uv.run(*making, purpose="make the environment", hint=mend)
-        path = f"{place}/{_LIST}"
-        with open(path, "w", encoding="utf-8") as file:
-            file.writelines(f"{line}\n" for line in packages.lines)
-        inside = ("--python", f"{place}/bin/python")
-        sync = ("pip", "sync", "--compile-bytecode", *inside, *_options(packages), path)
-        uv.run(*sync, purpose="install the requirements", hint=mend)
-        uv.run("pip", "check", *inside, purpose="use the requirements: the file is not fully locked", hint=mend)
-        version = uv.run("--version", purpose="print its version", hint=mend).strip()
+        version = install(packages, uv, python.executable, place, f"{place}/{_LIST}")
     finally:
         os.chdir(called_from)
     write_marker(place, {"python": python.name, "uv": version, "roots": python.roots})
     return python.roots
+
+
+def install(packages: PackageList, uv: UvCommands, python: str, place: str, listed: str, seen: str = "") -> str:
+    """Has `uv` make a virtual environment of `python` at `place`, with these packages; gives the version of uv.
+
+    They are written to the file `listed`, which uv finds at `seen`. InputError in uv's words when it fails.
+    """
+    uv.env.update(_places(packages.indexes, uv.env))
+    mend = f"lock it again: gitml env lock {shlex.quote(packages.source)}"
+    uv.run("venv", "--no-project", "--python", python, place, purpose="make the environment", hint=mend)
+    with open(listed, "w", encoding="utf-8") as file:
+        file.writelines(f"{line}\n" for line in packages.lines)
+    inside = ("--python", f"{place}/bin/python")
+    sync = ("pip", "sync", "--compile-bytecode", *inside, *_options(packages), seen or listed)
+    uv.run(*sync, purpose="install the requirements", hint=mend)
+    uv.run("pip", "check", *inside, purpose="use the requirements: the file is not fully locked", hint=mend)
+    return uv.run("--version", purpose="print its version", hint=mend).strip()
 
 
 def _places(indexes: Sequence[str], env: Mapping[str, str]) -> dict[str, str]:
