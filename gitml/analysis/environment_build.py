@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from gitml.analysis.environments import PipelineEnvironment, located, pipeline_environments
-from gitml.core.config.project import LOCAL
 from gitml.engine.planning.load import Loaded
 from gitml.engine.run import command_text
 from gitml.errors import GitmlError, machine_error
@@ -46,7 +45,7 @@ def build_environments(
     for one in _by_place(pipeline_environments(ws, loaded, wanted)):
         if one.environment is None:
             yield BuildOutcome(one, FAILED, 0.0, one.problem, one.hint)
-        elif one.target != LOCAL:
+        elif not one.is_here:
             yield BuildOutcome(one, ELSEWHERE)
         elif one.built:
             yield BuildOutcome(located(ws, one, measure=True), THERE)

@@ -13,9 +13,10 @@ from gitml.core.model.environment import Environment, description_or_none
 from gitml.core.model.graph import GraphStep
 from gitml.core.planner.explain import Change, environment_changes
 from gitml.core.planner.plan import Policy
-from gitml.engine.planning.load import Loaded, load
+from gitml.core.records.record import Run
+from gitml.engine.planning.load import Loaded, load, load_run
 from gitml.engine.planning.planner import Planner
-from gitml.errors import InputError
+from gitml.errors import GitmlError, InputError
 from gitml.files import bytes_below
 from gitml.history.runs import find_run, names_run
 from gitml.store.index.results import performed_actions
@@ -26,7 +27,8 @@ class PipelineEnvironment(NamedTuple):
     """An environment that `steps` of a pipeline have on `target`; `spec` is what the pipeline says, in normal form.
 
     `environment` is None where it is not known: then `problem` says why, and `hint` what to do. `place` is the folder that is
-    built for it on this machine, None for what is never built, `bytes` what is in it, None while it is not built.
+    built for it on this machine, None for what is never built, `bytes` what is in it, None while it is not built. `is_here` is
+    false for what another machine has.
     """
 
     spec: str
@@ -39,6 +41,7 @@ class PipelineEnvironment(NamedTuple):
     built: bool = False
     place: str | None = None
     bytes: int | None = None
+    is_here: bool = True
 
     @property
     def described(self) -> Mapping[str, Any]:
@@ -78,7 +81,8 @@ def _environment_of(planner: Planner, step: GraphStep, platform: str) -> Pipelin
     builder = planner.builder
     answer = builder.environment_on(step, platform) if platform else builder.environment(step)
     spec = step.settings.environment
-    one = PipelineEnvironment(str(spec), spec.kind, (step.name,), planner.target(step))
+    target = planner.target(step)
+    one = PipelineEnvironment(str(spec), spec.kind, (step.name,), target, is_here=target == LOCAL and not platform)
     if isinstance(answer, Environment):
         return one._replace(kind=answer.source.spec.kind, environment=answer)
     return one._replace(problem=answer.message, hint=answer.hint)
@@ -86,7 +90,7 @@ def _environment_of(planner: Planner, step: GraphStep, platform: str) -> Pipelin
 
 def located(ws: Workspace, one: PipelineEnvironment, *, measure: bool) -> PipelineEnvironment:
     """With where it lies on this machine, whether it is built there, and how large it is where that is to be `measure`d."""
-    if one.environment is None or one.target != LOCAL:
+    if one.environment is None or not one.is_here:
         return one
     built = ws.environments.path_of(one.environment) is not None
     place = ws.environments.place_of(one.environment)
@@ -249,13 +253,26 @@ def _side(ws: Workspace, text: str | None, pipeline: str | None) -> tuple[dict[s
         run = find_run(ws, text).run
         if pipeline is not None and run.pipeline != pipeline:
             raise InputError(f"run {run.id[:8]} is of pipeline {run.pipeline!r}, not of {pipeline!r}")
-        sides = {}
-        for step in run.steps:
-            action = ws.index.action(step.key) if step.key is not None else None
-            if action is not None:
-                described = description_or_none(ws.index.environment(action.environment))
-                sides[step.name] = _Side(None, action.environment, described)
-        return sides, run.pipeline
+        return _recorded(ws, run), run.pipeline
     loaded = load(ws, pipeline, text)
     found = pipeline_environments(ws, loaded)
     return {step: _Side(one) for one in found for step in one.steps}, loaded.graph.pipeline
+
+
+def _recorded(ws: Workspace, run: Run) -> dict[str, _Side]:
+    """The environment that each step of a run had."""
+    actions = {step.name: ws.index.action(step.key) for step in run.steps if step.key is not None}
+    digests = {name: action.environment for name, action in actions.items() if action is not None}
+    known = {digest: description_or_none(ws.index.environment(digest)) for digest in digests.values()}
+    if any(described is not None and "distributions" not in described for described in known.values()):
+        known.update(_named_at(ws, run))
+    return {name: _Side(None, digest, known[digest]) for name, digest in digests.items()}
+
+
+def _named_at(ws: Workspace, run: Run) -> dict[Digest, Mapping[str, Any]]:
+    """The environments of a run with their packages, which a record may name by a digest alone: as its commit has them."""
+    try:
+        found = pipeline_environments(ws, load_run(ws, run))
+    except GitmlError:
+        return {}
+    return {one.environment.digest: one.described for one in found if one.environment is not None}

@@ -38,6 +38,36 @@ def test_show_names_what_keeps_an_environment_from_being_known(locked: Project) 
     assert "no pipeline 'nowhere'" in answer.err or "no step 'nowhere'" in answer.err
 
 
+def test_show_has_what_machines_of_another_platform_would_install(locked: Project) -> None:
+    lines = [f"leaf=={version} ; platform_machine {is_} 'aarch64'\n" for version, is_ in (("1.0", "!="), ("1.1", "=="))]
+    locked.write("r.txt", "".join(lines))
+    other, host = locked.gitml("env", "show", "b", "c", "--platform", "linux-aarch64", "--json").data
+    assert (other["platform"], other["packages"], other["place"]) == ("linux-aarch64", ["leaf 1.1"], None)
+    assert locked.gitml("env", "show", "b", "--json").data[0]["packages"] == ["leaf 1.0"]
+    assert "is known there alone" in host["problem"]
+    assert "here  " not in locked.gitml("env", "show", "b", "--platform", "linux-aarch64").out
+
+
+def test_a_run_of_another_clone_is_compared_package_by_package(locked: Project, tmp_path: Path) -> None:
+    run = locked.run("a")["run"]
+    for path in (locked.root / ".git/gitml").glob("index.db*"):
+        path.unlink()  # as a clone has it, which knows the record alone
+    locked.write("r.txt", "leaf==1.1\n")
+    (found,) = locked.gitml("env", "diff", run, "--json").data["environments"][:1]
+    assert [(change["kind"], change["name"], change["after"]) for change in found["changes"]] == [
+        ("package", "leaf", "1.1")
+    ]
+
+
+def test_a_run_that_failed_at_once_is_compared_package_by_package_too(locked: Project) -> None:
+    locked.write("a.py", "raise SystemExit(3)\n")
+    run = locked.run("a", code=1)["run"]
+    locked.write("r.txt", "leaf==1.1\n")
+    reason = f"package leaf: 1.0 -> 1.1 since it failed in run {run[:8]}"
+    assert locked.gitml("plan", "a", "--json").data["steps"][0]["reason"] == reason
+    assert "package leaf: 1.0 -> 1.1\n" in locked.gitml("explain", "a").out
+
+
 def test_build_builds_once_what_steps_share_and_run_finds_it_built(locked: Project) -> None:
     first = locked.gitml("env", "build", "--json")
     assert [(one["environment"], one["outcome"], one["steps"]) for one in first.data] == [

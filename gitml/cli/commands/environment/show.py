@@ -101,7 +101,7 @@ def _lines(one: PipelineEnvironment) -> list[str]:
     if programs:
         lines.append(f"  programs  {', '.join(map(safe, programs))}")
     lines.append(f"  packages  {len(one.packages):,}")
-    return lines if one.target != LOCAL else [*lines, f"  here      {_state(one)}"]
+    return lines if not one.is_here else [*lines, f"  here      {_state(one)}"]
 
 
 def _state(one: PipelineEnvironment) -> str:
