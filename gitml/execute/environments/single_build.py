@@ -121,11 +121,11 @@ def remove_unused(folder: str, older: float, now: float, *, dry_run: bool = Fals
     """
     removed = RemovedEnvironments()
     for place in _places(folder):
-        if place.endswith(_REMOVED):
-            if not dry_run:
-                remove_tree(place)
-            continue
         with suppress(OSError):
+            if "." in os.path.basename(place):
+                if not dry_run:
+                    _remove_beside(place)
+                continue
             if os.path.exists(f"{place}/{MARKER}") and now - _last_use(place) < older:
                 continue
             size = _removed(place, dry_run=dry_run)
@@ -163,6 +163,15 @@ def _removed(place: str, *, dry_run: bool) -> int | None:
     if not dry_run:
         remove_tree(place + _REMOVED)
     return size
+
+
+def _remove_beside(place: str) -> None:
+    """Removes what lies beside a folder, called as it is with an ending: a stage of a build that does not go on any more."""
+    folder, name = os.path.split(place)
+    lock = _locked(os.path.join(folder, name.partition(".")[0] + ".lock"))
+    if lock is not None:
+        with closing_fd(lock):
+            remove_tree(place)
 
 
 def _locked(path: str) -> int | None:

@@ -63,6 +63,9 @@ def enter_image(root: str, sandbox: str, shown: Sequence[ShownFolder] = ()) -> N
     """
     step = "its mounts"
     try:
+        # links of the machine would lead nowhere from within the image
+        root, sandbox = os.path.realpath(root), os.path.realpath(sandbox)
+        shown = [item._replace(path=os.path.realpath(item.path)) for item in shown]
         own = _own_folders(sandbox)
         for item in shown:
             _make_place(item.path, f"{sandbox}/{item.name}")
@@ -84,7 +87,7 @@ def enter_image(root: str, sandbox: str, shown: Sequence[ShownFolder] = ()) -> N
         step = "its sandbox"
         kernel.mount(_RUNNING + sandbox, MOUNTED, None, kernel.BIND | kernel.REC)
         for item in shown:
-            kernel.mount(_RUNNING + os.path.abspath(item.path), item.seen, None, kernel.BIND | kernel.REC)
+            kernel.mount(_RUNNING + item.path, item.seen, None, kernel.BIND | kernel.REC)
             if not item.writable:
                 _make_read_only(item.seen)
         for path, folder in own.items():

@@ -7,6 +7,7 @@ import signal
 import statistics
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,12 @@ import pytest
 from gitml.core.kinds.environment_kinds import IMAGE
 from gitml.core.model.environment import Environment, EnvironmentSource, EnvironmentSpec, environment_of
 from gitml.core.model.protocols import TaskFinished, TaskStarted
+from gitml.core.model.step_settings import GANG
 from gitml.execute.sandbox.isolation import refusal
 from gitml.platform.current import platform
-from tests.kit.execution import ExecutionBench, gone, until, until_finished, until_true
+from tests.kit.execution import ExecutionBench, finish, gone, until, until_finished, until_true
 from tests.kit.servers.image_registry import Entry, busybox, image, link, needs_images, registry
+from tests.kit.user_settings import with_settings
 
 FILE = (("o", "out/o", "file"),)
 MARK = "54321.98765"
@@ -38,17 +41,48 @@ class ImageBench(ExecutionBench):
         return text
 
 
-@pytest.fixture
-def bench(tmp_path: Path) -> Iterator[ImageBench]:
+@contextmanager
+def bench_at(place: Path, home: Path) -> Iterator[ImageBench]:
     needs_images()
-    with registry(tmp_path / "home") as served:
+    with registry(home) as served:
         layers = [[*busybox(), Entry("etc/of-image", b"image\n"), link("etc/out", "/root")]]
         built = image(layers, ["PATH=/bin:/opt/bin", "OF_IMAGE=yes", "TZ=Mars", "OF_STEP=image"])
-        made = ImageBench(tmp_path, {"PATH": os.environ["PATH"], "SSL_CERT_FILE": "/x", **served.environ()})
+        made = ImageBench(place, {"PATH": os.environ["PATH"], "SSL_CERT_FILE": "/x", **served.environ()})
         source = EnvironmentSource(EnvironmentSpec(IMAGE, served.push(built)))
         made.environment = environment_of({"kind": IMAGE, "image": built.digest}, source)
         yield made
         made.close()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[ImageBench]:
+    with bench_at(tmp_path, tmp_path / "home") as made:
+        yield made
+
+
+def test_folders_that_links_lead_to_are_found(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    os.symlink(tmp_path / "real", tmp_path / "link")
+    with bench_at(tmp_path / "link", tmp_path / "home") as bench:
+        assert bench.said("pwd; cat /etc/of-image") == "/gitml-sandbox/work\nimage\n"
+
+
+def test_where_sandboxes_are_not_mounted_a_step_in_an_image_has_its_own_at_the_fixed_path(
+    bench: ImageBench, tmp_path: Path
+) -> None:
+    settings = with_settings(tmp_path / "settings", "sandboxes: {mount: false}\n")
+    executor = bench.executor(machine={**os.environ, **settings})
+    task = bench.task("pwd; echo x > out/o", shell="sh", outputs=FILE, environment=bench.environment)
+    finished = finish(executor, task)
+    assert (finished.outcome, bench.log(finished)) == ("done", b"/gitml-sandbox/work\n"), finished
+    assert bench.output(finished, "o") == b"x\n"
+
+
+def test_processes_of_a_gang_run_in_the_image(bench: ImageBench) -> None:
+    task = bench.task("echo $RANK of $WORLD_SIZE; exit $RANK", shell="sh", environment=bench.environment)
+    finished = finish(bench.executor(), task._replace(action=task.action._replace(settings=((GANG.name, (1, 2)),))))
+    assert sorted(bench.log(finished).splitlines()[:2]) == [b"[0] 0 of 2", b"[1] 1 of 2"]
+    assert finished.exit_code == 1
 
 
 def test_code_inputs_and_outputs_lie_where_they_do_in_every_environment(bench: ImageBench) -> None:

@@ -103,6 +103,21 @@ def test_what_a_killed_build_left_goes_at_once_and_one_that_goes_on_stays(tmp_pa
     assert not half.exists()
 
 
+def test_a_stage_beside_goes_only_when_its_build_does_not_go_on(tmp_path: Path) -> None:
+    stage = tmp_path / "goes-on.stage"
+
+    def build() -> None:
+        stage.mkdir()
+        remove_unused(str(tmp_path), 0, time.time())
+        assert stage.exists()
+
+    build_once(str(tmp_path / "goes-on"), lambda: None, build, StopRequests(), lambda what: None)
+    remove_unused(str(tmp_path), 0, time.time(), dry_run=True)
+    assert stage.exists()
+    remove_unused(str(tmp_path), 0, time.time())
+    assert not stage.exists()
+
+
 def test_a_folder_where_nothing_can_be_written_is_used_all_the_same() -> None:
     build_once("/proc/no-such-folder/x", lambda: 1, lambda: 2, StopRequests(), lambda what: None)
 
