@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -21,6 +22,7 @@ from gitml.platform.current import platform
 from tests.kit.projects.command_line import Project as CommandLine
 from tests.kit.projects.project import Project, outcomes, reasons
 from tests.kit.projects.repository import isolate
+from tests.kit.servers.image_registry import Entry, busybox, folder, image, link, needs_images, registry
 
 PIPELINE = "environment: {install: .}\nsteps:\n  t:\n    run: %s\n    outputs: {m: metrics}\n"
 WRITE = "import json, sys\nfrom model.constants import K\ndef main(): json.dump({'k': K}, open(sys.argv[1], 'w'))\n"
@@ -323,3 +325,27 @@ def test_a_machine_of_a_cluster_describes_it_in_the_same_way(
     answer = describe(__version__, FolderSpec(*json.loads(json.dumps(place))), source, ("model-run",))
     assert answer == ("is", encode_description(here.description).decode())
     assert here.description["project"]["entry_points"]["console_scripts"] == {"model-run": "model.cli:main"}
+
+
+def test_in_an_image_commands_and_metadata_are_where_its_own_python_looks(tmp_path: Path) -> None:
+    needs_images()
+    # as much of a Python as shows what it is started with
+    python = b'#!/bin/sh\nls "$PYTHONPATH" "$PYTHONPATH/metadata" >> "$2"\nhead -n 2 "$1" | tail -n 1 >> "$2"\n'
+    system = [
+        folder("usr"),
+        folder("usr/bin"),
+        link("usr/bin/env", "/bin/busybox"),
+        Entry("bin/python3", python, 0o755),
+    ]
+    library = {f"src/model/{name}": text for name, text in LIBRARY.items()}
+    step = "steps:\n  t: {run: 'model-run ${{ outputs.o }}', outputs: {o: file}}\n"
+    with registry(tmp_path / "home") as served:
+        name = served.push(image([[*busybox(), *system]], ["PATH=/bin"]))
+        pipeline = f"environment: {{image: '{name}', install: .}}\n" + step
+        project = Project(tmp_path / "r", {"pyproject.toml": NAMED, **library, "pipelines/p.yaml": pipeline})
+        project.environ.update(served.environ(), PATH=os.environ["PATH"])
+        run = project.run()
+        assert run.status == "succeeded", run.steps[0].error
+        shown = project.output(run.steps[0]).decode().split()
+    assert {"sitecustomize.py", "metadata", "My_Model-1.2.dist-info"} <= set(shown)
+    assert shown[-1] == "sys"
