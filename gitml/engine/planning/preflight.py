@@ -78,7 +78,8 @@ class Preflight:
         if entry is None:
             if _leads_through_link(files, path):
                 return None
-            return PartProblem(f"command not found: {program} is not in the commit", self._mend(step, path))
+            hint = self._venv_hint(path) or self._mend(step, path)
+            return PartProblem(f"command not found: {program} is not in the commit", hint)
         if entry.is_tree or entry.is_submodule:
             return PartProblem(f"can't run {program}: it is a directory", "name a file in it")
         if entry.mode not in _RUNNABLE:
@@ -167,6 +168,14 @@ class Preflight:
             return find_program(program, path) is not None
         root = environments.root_of(environment)
         return root is None or root.find_program(program, path) is not None
+
+    def _venv_hint(self, path: str) -> str | None:
+        """What to write for a program of a virtual environment in the work tree, which no commit holds."""
+        folder, _, name = path.rpartition("/bin/")
+        top = self.ws.location.worktree
+        if not folder or "/" in name or top is None or not os.path.isfile(os.path.join(top, folder, "pyvenv.cfg")):
+            return None
+        return f"name the virtual environment, environment: {{venv: {folder}}}, and the program alone: {name}"
 
     def _not_found(self, environment: Environment, program: str, path: str | None) -> PartProblem:
         return PartProblem(f"command not found: {program}", self._hint(environment, program, path))

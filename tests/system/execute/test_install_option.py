@@ -216,6 +216,22 @@ def test_a_strict_step_has_it_too(project: PackageProject) -> None:
     assert k(project.run()) == 1
 
 
+def test_a_namespace_is_shared_with_what_is_installed(tmp_path: Path) -> None:
+    files = {"pyproject.toml": NAMED, "src/acme/own.py": "K = 2\n"}
+    project = PackageProject(tmp_path, files)
+    (project.site / "acme").mkdir()
+    (project.site / "acme/other.py").write_text("J = 3\n")
+    project.use(inline("import acme.own, acme.other; K = acme.own.K * acme.other.J"))
+    assert k(project.run()) == 6
+
+
+def test_a_cached_run_reads_no_settings(project: PackageProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.run()
+    monkeypatch.delitem(sys.modules, "tomllib", raising=False)
+    assert outcomes(project.run()) == {"t": "reused"}
+    assert "tomllib" not in sys.modules
+
+
 @pytest.mark.parametrize("strict", [False, True])
 def test_an_environment_that_is_built_and_a_venv_have_it_beside_what_they_name(
     project: PackageProject, tmp_path: Path, strict: bool

@@ -221,6 +221,12 @@ def test_a_change_while_the_run_goes_on_is_not_taken_for_what_was_planned(projec
     assert "the virtual environment .venv changed since this run looked at it: tool 1.0" in (last.error or "")
 
 
+def test_a_program_of_it_that_is_named_by_its_path_gets_the_hint_to_name_the_venv(project: VenvProject) -> None:
+    project.use(f".venv/bin/{PYTHON}")
+    hint = "name the virtual environment, environment: {venv: .venv}, and the program alone: python"
+    assert problem(project) == f"command not found: .venv/bin/python is not in the commit; {hint}"
+
+
 @pytest.mark.needs_linux("sandbox: strict")
 def test_a_strict_step_reads_it(project: VenvProject) -> None:
     project.repo.commit("strict", {"pipelines/p.yaml": "sandbox: strict\n" + PIPELINE % PYTHON})
