@@ -69,7 +69,7 @@ def pipeline_environments(
         id = (one.spec, one.target, one.environment.digest if one.environment is not None else one.problem)
         known = found.get(id)
         found[id] = one if known is None else known._replace(steps=(*known.steps, step.name))
-    return [one if platform else located(ws, one, measure=measure) for one in found.values()]
+    return [located(ws, one, measure=measure) for one in found.values()]
 
 
 def _named(loaded: Loaded, wanted: Sequence[str]) -> list[GraphStep]:

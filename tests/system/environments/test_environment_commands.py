@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.kit.patience import PATIENCE
+from tests.kit.servers.package_index import PackageIndex, package_index
 from tests.system.conftest import Project
 
 
@@ -36,16 +41,6 @@ def test_show_names_what_keeps_an_environment_from_being_known(locked: Project) 
     assert locked.gitml("env", "show", "a", "--at", "HEAD", "--json").data[0]["problem"] is None
     answer = locked.gitml("env", "show", "nowhere", code=2)
     assert "no pipeline 'nowhere'" in answer.err or "no step 'nowhere'" in answer.err
-
-
-def test_show_has_what_machines_of_another_platform_would_install(locked: Project) -> None:
-    lines = [f"leaf=={version} ; platform_machine {is_} 'aarch64'\n" for version, is_ in (("1.0", "!="), ("1.1", "=="))]
-    locked.write("r.txt", "".join(lines))
-    other, host = locked.gitml("env", "show", "b", "c", "--platform", "linux-aarch64", "--json").data
-    assert (other["platform"], other["packages"], other["place"]) == ("linux-aarch64", ["leaf 1.1"], None)
-    assert locked.gitml("env", "show", "b", "--json").data[0]["packages"] == ["leaf 1.0"]
-    assert "is known there alone" in host["problem"]
-    assert "here  " not in locked.gitml("env", "show", "b", "--platform", "linux-aarch64").out
 
 
 def test_a_run_of_another_clone_is_compared_package_by_package(locked: Project, tmp_path: Path) -> None:
@@ -150,6 +145,7 @@ def test_the_packages_of_another_platform_are_known_by_locks_alone(locked: Proje
     assert next(one for one in there if one["environment"] == "host")["problem"] == (
         "what host is on linux-aarch64 is known there alone"
     )
+    assert "  here  " not in locked.gitml("env", "show", "a", "--platform", "linux-aarch64").out
     refused = locked.gitml("env", "show", "--platform", "windows-x86", "--json").data[0]["problem"]
     assert refused == "'windows-x86' is not a platform that packages are chosen for"
 
@@ -157,3 +153,48 @@ def test_the_packages_of_another_platform_are_known_by_locks_alone(locked: Proje
 @pytest.mark.parametrize("words", [("a", "b", "c"), ("HEAD...HEAD",), ("nowhere",)])
 def test_a_mistake_in_what_is_compared_is_one_line(locked: Project, words: tuple[str, ...]) -> None:
     assert locked.gitml("env", "diff", *words, code=2).err.count("\n") == 1
+
+
+@pytest.fixture
+def slow(locked: Project, tmp_path: Path) -> Iterator[PackageIndex]:
+    """An index that sends each file after some seconds."""
+    with package_index(tmp_path / "wheels") as index:
+        index.delay = 4.0
+        locked.env |= {"UV_OFFLINE": "0", "UV_DEFAULT_INDEX": index.url, "UV_FIND_LINKS": ""}
+        yield index
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_build_and_leaves_nothing(locked: Project, slow: PackageIndex) -> None:
+    slow.delay = 600.0
+    building = locked.start("env", "build", "a")
+    wait_until(lambda: any(path.startswith("/files/") for path in slow.asked))
+    building.send_signal(signal.SIGINT)
+    said = building.communicate(timeout=30)[1]
+    slow.closed.set()
+    assert building.returncode == 130, said
+    assert "stopping" in said
+    assert "Traceback" not in said
+    assert not locked.gitml("env", "show", "a", "--json").data[0]["built"]
+    folder = Path(locked.env["HOME"]) / ".cache/gitml/envs"
+    assert [path for path in folder.iterdir() if path.is_dir()] == []
+
+
+@pytest.mark.slow
+def test_of_two_that_build_at_once_one_waits_and_a_pipe_says_how_far_it_is(locked: Project, slow: PackageIndex) -> None:
+    first = locked.start("env", "build", "a")
+    wait_until(lambda: any(path.startswith("/files/") for path in slow.asked))
+    second = locked.start("env", "build", "b")
+    (out, said), (waited_out, waited) = first.communicate(timeout=60), second.communicate(timeout=60)
+    assert out.startswith("built ")
+    assert waited_out.startswith("built ")
+    assert "r.txt: downloading 1 package" in said
+    assert "r.txt: waiting for another process that builds the environment" in waited
+    assert "building the environment\n" not in waited.replace("that builds the environment", "")
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)
