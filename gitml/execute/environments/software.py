@@ -82,6 +82,7 @@ class MachineSoftware:
         self.tops = tuple(dict.fromkeys([os.path.realpath(top) for top in tops]))
         self._cwd = cwd or os.getcwd()
         self._is_strange = is_strange
+        self._folders: dict[str, str] = {}  # by the digests of environments
         self._packages: dict[tuple[PythonInterpreter, str], Packages] = {}
 
     def described(self, python: PythonInterpreter, path: str = "", names: Sequence[str] = ()) -> dict[str, Any]:
@@ -165,10 +166,12 @@ class MachineSoftware:
         """Where an environment that is built on this machine lies."""
         # programs of the machine, the format and the project's package are part of its name, not of what is built
         of_the_name = ("programs", "format", "project")
-        built = {name: value for name, value in environment.description.items() if name not in of_the_name}
-        return os.path.join(
-            self.cache_dir, layout.ENVIRONMENTS, hashlib.sha256(encode_description(built)).hexdigest()[:32]
-        )
+        found = self._folders.get(environment.digest)
+        if found is None:
+            built = {name: value for name, value in environment.description.items() if name not in of_the_name}
+            name = hashlib.sha256(encode_description(built)).hexdigest()[:32]
+            found = self._folders[environment.digest] = os.path.join(self.cache_dir, layout.ENVIRONMENTS, name)
+        return found
 
     def _default_on_path(self) -> str | None:
         path = search_path(self.machine)

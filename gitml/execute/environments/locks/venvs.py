@@ -6,14 +6,16 @@ import os
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gitml.errors import InputError
 from gitml.execute.environments.interpreters import PythonInterpreter
 from gitml.execute.environments.single_build import build_once, read_marker, write_marker
 from gitml.execute.environments.software import MachineSoftware
-from gitml.execute.environments.uv_commands import UvCommands, uv_environment, uv_program
-from gitml.execute.process import StopRequests
+
+if TYPE_CHECKING:  # what only building needs is imported by what builds
+    from gitml.execute.environments.uv_commands import UvCommands
+    from gitml.execute.process import StopRequests
 
 _LIST = "requirements.txt"
 _PYPI = "https://pypi.org/simple"
@@ -61,6 +63,8 @@ def _build(
 ) -> tuple[str, ...]:
     python = python_for(packages.python, here)
     folder = os.path.dirname(place)
+    from gitml.execute.environments.uv_commands import UvCommands
+
     uv = UvCommands(here.machine, os.path.dirname(folder), stop, report)
     called_from = os.getcwd()
     os.chdir(folder)
@@ -129,6 +133,8 @@ def is_of_version(python: PythonInterpreter, version: str) -> bool:
 
 def _find(version: str, machine: Mapping[str, str]) -> str:
     import subprocess
+
+    from gitml.execute.environments.uv_commands import uv_environment, uv_program
 
     uv = uv_program(machine)
     words = (uv, "python", "find", "--no-project", "--no-config", "--offline", f"cpython@{version}")
