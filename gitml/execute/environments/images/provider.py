@@ -74,7 +74,10 @@ def build_image(
     here: MachineSoftware, text: str, environment: Environment, stop: StopRequests, report: Callable[[str], None]
 ) -> ImageRoot:
     """The root of the image of an environment, named by `text`: fetched and unpacked where it is not here."""
-    return _store(here).build(_name_of(text), environment.description["image"], stop, report)
+    from gitml.execute.sandbox.gpu_libraries import gpu_libraries
+
+    root = _store(here).build(_name_of(text), environment.description["image"], stop, report)
+    return root.with_gpu_libraries(gpu_libraries())
 
 
 def _name_of(text: str) -> ImageName:

@@ -7,12 +7,15 @@ import stat
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from gitml.execute.sandbox.gpu_libraries import FOLDER, GpuLibrary
 from gitml.execute.sandbox.image_view import ShownFolder
+from gitml.platform.linux import MOUNTED
 
 _DEFAULT_PATH = (
     "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"  # as engines have it for images without one
 )
 _MOST_LINKS = 40
+_LIBRARY_PATH = "LD_LIBRARY_PATH"
 
 
 class ImageRoot(NamedTuple):
@@ -29,6 +32,16 @@ class ImageRoot(NamedTuple):
     def search_path(self) -> str:
         """The PATH of the image's programs."""
         return dict(self.env).get("PATH") or _DEFAULT_PATH
+
+    def with_gpu_libraries(self, libraries: Sequence[GpuLibrary]) -> ImageRoot:
+        """The same, whose programs find these `libraries` of the machine behind those of the image."""
+        if not libraries:
+            return self
+        shown = [ShownFolder(library.path, f"{FOLDER}/{library.name}") for library in libraries]
+        env = dict(self.env)
+        searched = [path for path in (env.get(_LIBRARY_PATH), f"{MOUNTED}/{FOLDER}") if path]
+        env[_LIBRARY_PATH] = ":".join(searched)
+        return self._replace(env=tuple(env.items()), shown=(*self.shown, *shown))
 
     def find_program(self, name: str, path: str) -> str | None:
         """The executable file of the image that `name` means on the search path `path`; a name with a slash is taken as it is."""

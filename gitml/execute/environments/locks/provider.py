@@ -123,7 +123,7 @@ class LockProvider(EnvironmentProvider):
         shown = _in_image(here, environment)
         packages = self.packages(here, source, target_for(here, source))
         build_in_image(shown, image, packages, here, stop, report)
-        root = image._replace(shown=(shown,))
+        root = image._replace(shown=(*image.shown, shown))
         return RealizedEnvironment((f"{shown.seen}/bin",), ("/",), f"{shown.seen}/bin/python", root=root)
 
 

@@ -13,10 +13,14 @@ from pathlib import Path
 import pytest
 
 from gitml.core.kinds.environment_kinds import IMAGE
+from gitml.core.kinds.image_names import parse_image_name
 from gitml.core.model.environment import Environment, EnvironmentSource, EnvironmentSpec, environment_of
 from gitml.core.model.protocols import TaskFinished, TaskStarted
 from gitml.core.model.step_settings import GANG
-from gitml.execute.sandbox.isolation import refusal
+from gitml.execute.environments.images.image_store import ImageStore
+from gitml.execute.process import StopRequests, run
+from gitml.execute.sandbox.gpu_libraries import GpuLibrary
+from gitml.execute.sandbox.isolation import Isolation, refusal
 from gitml.platform.current import platform
 from tests.kit.execution import ExecutionBench, finish, gone, until, until_finished, until_true
 from tests.kit.servers.image_registry import Entry, busybox, image, link, needs_images, registry
@@ -224,3 +228,28 @@ def test_an_image_that_is_here_costs_a_step_little(bench: ImageBench) -> None:
     more = statistics.median(inside for inside, _ in pairs) - statistics.median(bare for _, bare in pairs)
     print(f"{more * 1000:.1f} ms")
     assert more < 0.05, more
+
+
+def test_files_of_the_machine_that_are_shown_are_seen_read_only(bench: ImageBench, tmp_path: Path) -> None:
+    """As the libraries of a GPU driver are."""
+    (tmp_path / "libraries").mkdir()
+    (tmp_path / "libraries/libx.so.1.2").write_text("library")
+    os.symlink(tmp_path / "libraries/libx.so.1.2", tmp_path / "libx.so.1")
+    name, digest = bench.environment.source.spec.name, bench.environment.description["image"]
+    parsed, _ = parse_image_name(name)
+    assert parsed is not None
+    store = ImageStore(str(bench.root / "cache/images"), bench.machine)
+    root = store.build(parsed, digest, StopRequests(), lambda what: None)
+    shown = root.with_gpu_libraries([GpuLibrary("libx.so.1", str(tmp_path / "libx.so.1"))])
+    for name in ("work", "home", "tmp"):
+        (tmp_path / "sandbox" / name).mkdir(parents=True)
+    said = bytearray()
+    script = "cat gpu-libraries/libx.so.1; echo x > gpu-libraries/libx.so.1 || echo denied"
+    enter = Isolation(
+        False, "full", seen="/gitml-sandbox", folder=str(tmp_path / "sandbox"), root=root.folder, shown=shown.shown
+    ).enter
+    words = ("sh", "-c", f"cd /gitml-sandbox; {script}")
+    ended = run("/bin/sh", words, {"PATH": "/bin"}, said.extend, StopRequests(), confine=enter)
+    assert ended.code == 0
+    assert said.startswith(b"library")
+    assert said.endswith(b"denied\n")
