@@ -68,6 +68,7 @@ def environment_as_json(one: PipelineEnvironment) -> dict[str, Any]:
         "hint": one.hint,
         "platform": described.get("platform"),
         "python": described.get("python"),
+        "image": described.get("image"),
         "packages": list(one.packages),
         "built": one.built,
         "place": one.place,
@@ -93,14 +94,14 @@ def _lines(one: PipelineEnvironment) -> list[str]:
     if one.environment is None:
         return lines
     described = one.described
-    python = described.get("python")
-    for name, value in (("python", python), ("platform", described.get("platform"))):
-        if isinstance(value, str):
+    for name in ("python", "platform", "image"):
+        if isinstance(value := described.get(name), str):
             lines.append(f"  {name:<8}  {safe(value)}")
     programs = described.get("programs") or {}
     if programs:
         lines.append(f"  programs  {', '.join(map(safe, programs))}")
-    lines.append(f"  packages  {len(one.packages):,}")
+    if "distributions" in described:
+        lines.append(f"  packages  {len(one.packages):,}")
     return lines if not one.is_here else [*lines, f"  here      {_state(one)}"]
 
 
