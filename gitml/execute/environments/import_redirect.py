@@ -34,7 +34,7 @@ TOPS, KEPT, LINKS = {tops!r}, {kept!r}, {links!r}
 HERE = os.path.dirname(os.path.abspath(__file__))
 WORK = os.path.join(os.path.dirname(HERE), "work")
 OWN = [os.path.realpath(place) for place in (sys.prefix, sys.base_prefix)]  # an environment may lie in the work tree
-ROOTS, OWN, MAPPED, METADATA = {roots!r}, {own!r}, {mapped!r}, {metadata!r}
+ROOTS, NAMES, MAPPED, METADATA = {roots!r}, {names!r}, {mapped!r}, {metadata!r}
 SITES = [os.path.abspath(place) for place in (*site.getsitepackages(), site.getusersitepackages())]
 STAY = [place for place in (*KEPT, *OWN) if any(place.startswith(top + "/") for top in TOPS)]
 
@@ -67,12 +67,12 @@ def first_site():
     return next(places, len(sys.path))
 
 
-class Own:
+class Project:
     @staticmethod
     def find_spec(name, path=None, target=None):
         if name in MAPPED:
-            return Own.placed(name, os.path.join(WORK, MAPPED[name]))
-        if path is not None or name not in OWN:
+            return Project.placed(name, os.path.join(WORK, MAPPED[name]))
+        if path is not None or name not in NAMES:
             return None
         spec = PathFinder.find_spec(name, sys.path[: first_site()] + ROOTS)
         return None if spec is None or spec.loader is None else spec
@@ -94,7 +94,7 @@ class Own:
 sys.path[:] = [moved(path) for path in sys.path if not (isinstance(path, str) and os.path.abspath(path) == HERE)]
 if ROOTS:
     ROOTS[:] = [os.path.normpath(os.path.join(WORK, root)) for root in ROOTS]
-    at = len(sys.path) if OWN else first_site()
+    at = len(sys.path) if NAMES else first_site()
     sys.path[at:at] = [root for root in ROOTS if root not in sys.path[:at]]
 for name, module in list(sys.modules.items()):
     if name.startswith("__editable___") and name.endswith("_finder"):
@@ -105,8 +105,8 @@ for name, module in list(sys.modules.items()):
         del sys.modules[name]
 if LINKS:
     sys.meta_path.insert(0, Links)
-if OWN or MAPPED:
-    sys.meta_path.insert(sys.meta_path.index(PathFinder) if PathFinder in sys.meta_path else 0, Own)
+if NAMES or MAPPED:
+    sys.meta_path.insert(sys.meta_path.index(PathFinder) if PathFinder in sys.meta_path else 0, Project)
 if METADATA:
     sys.path.insert(0, os.path.join(HERE, METADATA))
 sys.path_importer_cache.clear()
@@ -147,7 +147,7 @@ def write_redirect(redirect: Redirect, root: str, project: ProjectPackage | None
                 kept=redirect.kept,
                 links=dict(redirect.links),
                 roots=[path for module, path in imports if not module],
-                own=() if project is None else project.modules,
+                names=() if project is None else project.modules,
                 mapped={module: path for module, path in imports if module},
                 metadata="" if project is None else _METADATA,
             )

@@ -193,6 +193,25 @@ def test_an_older_copy_among_the_packages_and_an_editable_install_do_not_stand_i
     assert k(project.run(rev="HEAD")) == 1
 
 
+@pytest.mark.parametrize("option", ["", ", install: ."])
+def test_a_venv_of_the_project_in_which_it_is_installed_editable(project: PackageProject, option: str) -> None:
+    """As `uv sync` leaves it: packages of the venv are its own, the project's are the commit's."""
+    venv = Path(project.repo.path) / ".venv"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(venv)], check=True)
+    site = next(venv.glob("lib/python3*/site-packages"))
+    (site / "_my_model.pth").write_text(f"{project.repo.path}/src\n")
+    (site / "plain.py").write_text("P = 5\n")
+    pipeline = PIPELINE.replace("install: .", "venv: .venv" + option) % inline(
+        "import plain, model.constants as c; K = c.K * plain.P"
+    )
+    project.repo.commit("venv", {"pipelines/p.yaml": pipeline, ".gitignore": ".venv\n"})
+    assert k(project.run()) == 5
+    project.change("constants.py", "K = 2\n")
+    changed = project.run()
+    assert (k(changed), reasons(changed)) == (10, {"t": "code src/model/constants.py changed"})
+    assert outcomes(project.run(rev="HEAD")) == {"t": "reused"}
+
+
 def test_what_lies_beside_a_flat_package_stands_in_for_nothing_that_is_installed(tmp_path: Path) -> None:
     settings = {"pyproject.toml": NAMED.replace("My-Model", "model"), "tool/__init__.py": "K = 7\n", "json.py": "1/0\n"}
     project = PackageProject(tmp_path, settings, "model")
