@@ -13,8 +13,10 @@ from pathlib import Path
 import pytest
 
 from gitml.analysis.lock import resolve_lock, write_lock
+from gitml.analysis.reproduce import reproduce
 from gitml.core.kinds.image_pins import image_pins
 from gitml.core.language.diagnostics import SpecError
+from gitml.core.model.stop_signal import StopSignal
 from gitml.engine.planning.load import load
 from gitml.engine.planning.planner import make_plan, policy_for
 from gitml.errors import InputError
@@ -222,3 +224,16 @@ def test_a_run_from_cache_loads_nothing_that_fetches_or_unpacks(tmp_path: Path, 
     loaded = {line.rpartition("|")[2].strip() for line in run().splitlines() if line.startswith("import time:")}
     heavy = {"tarfile", "gzip", "ctypes", "gitml.execute.environments.images.image_store"}
     assert loaded & (heavy | {"gitml.execute.environments.images.extraction"}) == set()
+
+
+def test_reproduce_says_an_image_that_is_gone_apart_from_results_that_differ(tmp_path: Path, served: Registry) -> None:
+    project = project_with(tmp_path, served, served.push(release("1\n")))
+    first = project.run()
+    with project.workspace() as ws:
+        assert reproduce(ws, first, lambda event: None, StopSignal()).identical
+    shutil.rmtree(tmp_path / "home/.cache/gitml/images")
+    served.blobs.clear()
+    with project.workspace() as ws:
+        again = reproduce(ws, first, lambda event: None, StopSignal())
+    assert "is gone" in dict(again.unmade)["one"]
+    assert again.differences == ()

@@ -14,7 +14,7 @@ from functools import partial
 
 from gitml.core.kinds.image_names import ImageName
 from gitml.core.secrets.mask import Mask
-from gitml.errors import InputError
+from gitml.errors import FREE_SPACE, GitmlError, InputError, MachineError
 from gitml.execute.environments.images.manifests import LARGEST
 from gitml.execute.environments.variables import find_program
 from gitml.execute.log_text import neutral
@@ -29,6 +29,7 @@ _PROGRESS = b"\x1e"
 _MESSAGE = re.compile(r'level=(?:fatal|error) msg="((?:[^"\\]|\\.)*)"')
 _NAMED = re.compile(r'^(?:error )?(?:parsing image name|initializing source) "?docker://[^\s"]+"?: ', re.IGNORECASE)
 _GONE = ("manifest unknown", "name unknown", "not found", "status: 404", "does not exist", "blob unknown")
+_FULL = ("no space left on device", "disk quota exceeded")
 _DENIED = ("unauthorized", "denied", "authentication required", "status: 401", "status: 403", "forbidden")
 
 
@@ -112,7 +113,7 @@ class Skopeo:
         return ran.stdout[: LARGEST + 1]
 
 
-def refusal(name: ImageName, said: bytes, otherwise: str) -> InputError:
+def refusal(name: ImageName, said: bytes, otherwise: str) -> GitmlError:
     """The error for what skopeo said when it could not fetch `name`."""
     text = said.decode("utf-8", "replace")
     found = _MESSAGE.findall(text)
@@ -120,6 +121,8 @@ def refusal(name: ImageName, said: bytes, otherwise: str) -> InputError:
     words = _NAMED.sub("", words)
     shown = neutral(Mask().text(words), 400) or otherwise
     low = words.lower()
+    if any(sign in low for sign in _FULL):
+        return MachineError(f"image {name.short()} can't be kept: {shown}", hint=FREE_SPACE)
     if any(sign in low for sign in _DENIED):
         hint = f"log in, as by `skopeo login {name.host}`, or fix the name; registries deny what they don't have, too"
         return InputError(f"image {name.short()} can't be fetched: {shown}", hint=hint)

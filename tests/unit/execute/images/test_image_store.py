@@ -12,13 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from gitml.childprocess import ChildProcess
 from gitml.core.kinds.image_names import ImageName, parse_image_name
-from gitml.errors import InputError, IntegrityError
+from gitml.errors import InputError, IntegrityError, MachineError
 from gitml.execute.environments.images.image_store import ImageStore
 from gitml.execute.environments.images.manifests import platform_of
 from gitml.execute.environments.images.registry import ImageGoneError
 from gitml.execute.environments.images.root import ImageRoot
 from gitml.execute.process import StopRequests
+from tests.kit.disks.small_disk import small_disk_at
 from tests.kit.patience import PATIENCE
 from tests.kit.servers.image_registry import Entry, Registry, folder, image, index, needs_images, registry
 
@@ -231,3 +233,19 @@ def test_programs_are_looked_up_as_links_lead_within_the_image(tmp_path: Path) -
         assert found.find_program(name, "/bin:relative") is None
     assert found.exists("/bin/.././bin/up")
     assert not found.exists("/etc/passwd")
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("size", ["400k", "1500k"])
+def test_a_disk_that_is_full_is_said_and_leaves_nothing(tmp_path: Path, served: Registry, size: str) -> None:
+    """While it is fetched, and while it is unpacked."""
+    folder_ = tmp_path / "images"
+    folder_.mkdir()
+    zeros = bytes(1_200_000)  # a few bytes when packed
+    name = served.push(image([[Entry("random", os.urandom(500_000))], [Entry("zeros", zeros)]]))
+    with small_disk_at(folder_, size):
+        store = store_of(tmp_path, served)
+        with pytest.raises(MachineError, match=r"(?i)no space left on device") as refused:
+            ChildProcess(lambda: build(store, name)).result()  # what it holds is held no more when it ends
+        assert "gitml gc" in (refused.value.hint or "")
+        assert not list(folder_.glob("roots/*/"))
