@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gitml.core.language.params import TYPES, Param
 from gitml.core.model.action import ActionOutput
 from gitml.core.model.digest import digest_of, from_hex, hex_of, parse_digest
-from gitml.core.model.environment import encode_description, environment_of
+from gitml.core.model.environment import EnvironmentSpec, encode_description, environment_of
 from gitml.core.model.graph import (
     Binding,
     Graph,
@@ -197,6 +197,12 @@ def test_a_run_of_a_later_format_is_refused_naming_both() -> None:
         decode_run(json.dumps(raw).encode())
 
 
+specs = st.builds(
+    lambda kind, name, options: EnvironmentSpec(kind, name, tuple(sorted(options.items()))),
+    st.sampled_from(["host", "requirements", "uv"]) | hostile,
+    st.sampled_from(["", "host"]) | hostile,
+    st.dictionaries(hostile, hostile | st.lists(hostile, max_size=2).map(tuple), max_size=2),
+)
 graph_steps = st.builds(
     GraphStep,
     name=hostile,
@@ -214,7 +220,7 @@ graph_steps = st.builds(
     parents=st.lists(hostile, max_size=2).map(tuple),
     settings=st.builds(
         StepSettings,
-        environment=hostile,
+        environment=specs,
         reuse=st.booleans(),
         strict=st.booleans(),
         network=st.sampled_from(NETWORKS),

@@ -39,8 +39,10 @@ class EnvironmentSpec(NamedTuple):
 
     def as_json(self) -> Any:
         """JSON data from which `spec_from_json` makes it again: text for what 0.1.0 knew."""
-        if not self.options and self.kind in (HOST, REQUIREMENTS):
-            return self.name or self.kind
+        if self == ON_HOST:
+            return HOST
+        if not self.options and self.kind == REQUIREMENTS and self.name not in ("", HOST):
+            return self.name
         options = {name: list(value) if isinstance(value, tuple) else value for name, value in self.options}
         return {"kind": self.kind, "name": self.name, **({"options": options} if options else {})}
 
