@@ -19,6 +19,7 @@ from gitml.core.records.record import MACHINE
 from gitml.core.secrets.mask import Mask
 from gitml.core.secrets.seals import opened
 from gitml.errors import GitmlError, Guard, InputError, how_to_mend
+from gitml.execute.environments.import_redirect import is_python
 from gitml.execute.environments.programs import NOT_IN_IMAGE, missing_program_hint, other_python
 from gitml.execute.environments.software import RealizedEnvironment
 from gitml.execute.environments.variables import command_line, find_program, search_path, variables_of
@@ -180,6 +181,8 @@ class WorkerAttempt:
             if program is None:
                 hint = missing_program_hint(argv[0], env["PATH"]) if root is None else NOT_IN_IMAGE
                 raise InputError(f"command not found: {neutral(argv[0])}", hint=hint)
+            if argv[0] not in commands:
+                self._refuse_uncounted(argv[0], program, realized)
             try:
                 ended = run(
                     program,
@@ -222,6 +225,17 @@ class WorkerAttempt:
 
         write_commands(self.project, f"{self.sandbox.root}/{COMMANDS}", realized.python)
         return self.project.commands()
+
+    def _refuse_uncounted(self, name: str, program: str, realized: RealizedEnvironment) -> None:
+        """InputError for a program of the machine that was taken for one of the environment, so that it is not in the key."""
+        counted = self.task.environment.description.get("programs") or {}
+        own = tuple([f"{folder}/" for folder in realized.path_prepend])
+        chosen = any(name == "PATH" for name, _ in self.task.action.env)
+        if not own or realized.root is not None or "/" in name or name in counted or chosen or is_python(name):
+            return
+        if not program.startswith(own):
+            what = f"{neutral(name)} is no program of the environment, although a package is called so"
+            raise InputError(what, hint="name the package that has it, or call the machine's by its whole path")
 
     def _write(self, chunk: bytes) -> None:
         with Guard(self.task.log, "its log can't be written"):

@@ -335,3 +335,17 @@ def test_without_rattler_the_error_says_what_to_install(tmp_path: Path, monkeypa
         run_rattler("install", {}, str(tmp_path / "request.json"), {}, StopRequests(), lambda what: None)
     assert caught.value.message == "py-rattler is not installed; it installs conda packages"
     assert str(caught.value.hint).startswith("pip install 'gitml[conda]'")
+
+
+def test_a_program_of_the_machine_does_not_stand_in_for_a_package_that_is_called_so(
+    tmp_path: Path, channel: CondaChannel
+) -> None:
+    lacking = channel.package("greet", {"share/word": "hello\n"}, subdir="linux-64")
+    one = project(tmp_path, channel.pixi_lock(lacking))
+    one.repo.commit("no shell", {"pipelines/p.yaml": "environment: pixi.lock\nsteps:\n  a: {run: greet}\n"})
+    greet = tmp_path / "machine/greet"
+    greet.parent.mkdir()
+    greet.write_text("#!/bin/sh\necho the machine's\n")
+    greet.chmod(0o755)
+    one.environ["PATH"] = f"{greet.parent}:{os.environ['PATH']}"
+    assert "greet is no program of the environment, although a package is called so" in said(one.run())
