@@ -230,8 +230,8 @@ class WorkerAttempt:
         """InputError for a program of the machine that was taken for one of the environment, so that it is not in the key."""
         counted = self.task.environment.description.get("programs") or {}
         own = tuple([f"{folder}/" for folder in realized.path_prepend])
-        chosen = any(name == "PATH" for name, _ in self.task.action.env)
-        if not own or realized.root is not None or "/" in name or name in counted or chosen or is_python(name):
+        chosen = any(variable == "PATH" for variable, _ in self.task.action.env)
+        if not realized.by_package or "/" in name or name in counted or chosen or is_python(name):
             return
         if not program.startswith(own):
             what = f"{neutral(name)} is no program of the environment, although a package is called so"

@@ -45,7 +45,8 @@ class RealizedEnvironment(NamedTuple):
 
     `redirect` is there when its Python would import code of this repository from a work tree. `variables` are lent to every
     step in it; they follow from what the environment is identified by. With a `root` the step sees the
-    files of that image and none of the machine's.
+    files of that image and none of the machine's. With `by_package` a program that a package is called by counts as the package's,
+    so it must be there.
     """
 
     path_prepend: tuple[str, ...]
@@ -54,6 +55,7 @@ class RealizedEnvironment(NamedTuple):
     redirect: Redirect | None = None
     variables: tuple[tuple[str, str], ...] = ()
     root: ImageRoot | None = None
+    by_package: bool = False
 
 
 class MachineSoftware:

@@ -68,7 +68,7 @@ class CondaProvider(EnvironmentProvider):
         fixed = {"CONDA_PREFIX": prefix, "PYTHONNOUSERSITE": "1", "R_LIBS_USER": "NULL"}
         variables = tuple(sorted({**variables_of_packages(prefix), **fixed}.items()))
         found = python if os.path.exists(python) else None
-        return RealizedEnvironment((f"{prefix}/bin",), (place,), found, variables=variables)
+        return RealizedEnvironment((f"{prefix}/bin",), (place,), found, variables=variables, by_package=True)
 
 
 def describe(lock: CondaLock, platform: str) -> dict[str, Any]:
