@@ -44,9 +44,8 @@ class RealizedEnvironment(NamedTuple):
     """An environment on this machine: folders to put first on PATH, folders a strict step may read, its Python.
 
     `redirect` is there when its Python would import code of this repository from a work tree. `variables` are lent to every
-    step in it; they follow from what the environment is identified by. With a `root` the step sees the
-    files of that image and none of the machine's. With `by_package` a program that a package is called by counts as the package's,
-    so it must be there.
+    step in it; they follow from what the environment is identified by. With a `root` the step sees the files of that image and
+    none of the machine's. With `by_package` a program that a package is called by counts as that package's: so it must be there.
     """
 
     path_prepend: tuple[str, ...]
