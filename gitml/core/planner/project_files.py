@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from gitml.core.text.toml import parse_toml
 from gitml.errors import InputError
 
 PYPROJECT, SETUP_CFG, SETUP_PY = "pyproject.toml", "setup.cfg", "setup.py"
@@ -81,14 +82,11 @@ def _text(content: bytes, name: str) -> str:
 
 
 def _toml(content: bytes) -> dict[str, Any]:
-    import tomllib
-
-    text = _text(content, PYPROJECT)
+    _text(content, PYPROJECT)
     try:
-        return tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # also for a number of thousands of digits
-        words = str(error) if isinstance(error, ValueError) else "its tables are nested too deep"
-        raise InputError(f"it can't be read: {words[:200]}", where=PYPROJECT, hint="correct the file") from None
+        return parse_toml(content)
+    except ValueError as error:  # also for a number of thousands of digits
+        raise InputError(f"it can't be read: {str(error)[:200]}", where=PYPROJECT, hint="correct the file") from None
 
 
 def _value(raw: Any, *names: str) -> Any:

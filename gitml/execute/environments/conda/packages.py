@@ -36,6 +36,7 @@ _ARCHIVE = re.compile(r"(?P<name>.+)-(?P<version>[^-]+)-(?P<build>[^-]+)(\.conda
 _HASHES = {"sha256": 64, "md5": 32}
 _SCHEMES = ("https", "http", "file", "oci", "s3", "gs", "gcs")
 _TOKEN = re.compile(r"/t/[^/]+/")
+_UNSAFE = re.compile(r"[\x00-\x20\x7f{}]")  # uv takes ${NAME} for a variable
 _MOST = 100_000
 
 
@@ -213,10 +214,10 @@ def _checked_url(where: str, url: str) -> str:
         scheme, has_secret = parts.scheme, bool(parts.password or (parts.username and parts.scheme != "ssh"))
     except ValueError:
         scheme, has_secret = "", False
-    if not scheme and not re.search(r"[\x00-\x20\x7f]", url):
+    if not scheme and not _UNSAFE.search(url):
         message = f"{url[:80]!r} is a file beside the lock, which gitml does not read"
         raise InputError(message, where=where, hint="publish it to a channel or an index, and lock it from there")
-    if scheme not in (*_SCHEMES, "ssh") or re.search(r"[\x00-\x20\x7f]", url):
+    if scheme not in (*_SCHEMES, "ssh") or _UNSAFE.search(url):
         raise InputError("a package without a URL that can be fetched", where=where, hint="make the lock again")
     if has_secret or _TOKEN.search(parts.path):
         hint = "keep it in rattler's or uv's settings (`rattler auth login`, ~/.netrc), and make the lock again"

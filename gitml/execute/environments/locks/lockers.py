@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import tomllib
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from gitml.core.text.toml import parse_toml
 from gitml.errors import InputError
 from gitml.execute.environments.software import platform_name
 from gitml.execute.environments.uv_commands import UvCommands
@@ -48,8 +48,8 @@ def python_packages(path: str, content: bytes) -> tuple[str, ...]:
             from gitml.execute.environments.locks.requirements import parse_requirements
 
             return parse_requirements(path, content).packages()
-        found = tomllib.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError):
+        found = parse_toml(content)
+    except ValueError:
         return ()
     packages = found.get("package", found.get("packages", []))
     versions: dict[str, list[str]] = {}
@@ -118,9 +118,9 @@ def _check_project(path: str) -> None:
 def _toml(path: str) -> dict[str, Any]:
     try:
         with open(path, "rb") as file:
-            found = tomllib.load(file)
+            found = parse_toml(file.read())
         return {**found, "tool": {name: of for name, of in found.get("tool", {}).items() if isinstance(of, dict)}}
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
+    except (OSError, ValueError, AttributeError) as error:
         raise InputError(f"it is no TOML: {error}", where=path, hint="fix the file") from None
 
 

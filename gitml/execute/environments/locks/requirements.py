@@ -8,12 +8,19 @@ from typing import NamedTuple
 
 from gitml.core.kinds.unlocked_files import lock_command, unlocked_content
 from gitml.errors import InputError
+from gitml.execute.environments.locks.addresses import (
+    checked_hash,
+    checked_repository,
+    checked_subdirectory,
+    checked_url,
+)
 from gitml.execute.environments.locks.target import InstallTarget, holds
 
 _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 _REQUIREMENT = re.compile(rf"^({_NAME})\s*(\[[^\]]*\])?\s*(.*)$", re.DOTALL)
-_PIN = re.compile(r"^={2,3}\s*([^\s,;=*]+)$")
+_PIN = re.compile(r"^={2,3}\s*([A-Za-z0-9][A-Za-z0-9.!+_-]*)$")
 _HASH = re.compile(r"--hash[= ](\S+)")
+_PINNED_AT = re.compile(r"@[0-9a-f]{40}(?=#|$)")
 _COMMENT = re.compile(r"(^|\s)#.*$")
 
 
@@ -100,7 +107,7 @@ def _logical_lines(text: str) -> list[tuple[int, str]]:
 
 
 def _canonical(line: str, where: str) -> tuple[str, bool]:
-    hashes = sorted(_HASH.findall(line))
+    given = _HASH.findall(line)
     rest = _HASH.sub("", line).strip()
     if " --" in rest:
         raise InputError(f"an option gitml does not know: {rest[rest.index(' --') + 1 :]}", where=where)
@@ -109,7 +116,10 @@ def _canonical(line: str, where: str) -> tuple[str, bool]:
     if match is None:
         raise InputError(f"not a requirement: {line[:80]!r}", where=where, hint=_compile(where))
     name = re.sub(r"[-_.]+", "-", match[1]).lower()
+    hashes = sorted({checked_hash(item, name, where) for item in given})
     extras = ",".join(sorted(part.strip().lower() for part in (match[2] or "[]")[1:-1].split(",") if part.strip()))
+    if not all(re.fullmatch(_NAME, extra) for extra in extras.split(",") if extra):
+        raise InputError(f"not a requirement: {line[:80]!r}", where=where, hint=_compile(where))
     version = match[3].strip()
     if version.startswith("@"):
         url = version[1:].strip()
@@ -119,9 +129,7 @@ def _canonical(line: str, where: str) -> tuple[str, bool]:
                 where=where,
                 hint="pip list --format=freeze lists versions; or lock it: " + _compile(where),
             )
-        if not hashes and "#sha256=" not in url and not re.search(r"@[0-9a-f]{40}\b", url):
-            raise InputError(f"{name} is at a URL without a hash", where=where, hint="add --hash=sha256:… to the line")
-        pinned = f" @ {url}"
+        pinned = f" @ {_checked_address(url, name, where, hashed=bool(hashes))}"
     else:
         if not _PIN.match(version.strip("() ")):
             raise InputError(f"{name} is not pinned to one version", where=where, hint=_compile(where))
@@ -130,6 +138,25 @@ def _canonical(line: str, where: str) -> tuple[str, bool]:
     if marker.strip():
         canonical += " ; " + " ".join(marker.replace('"', "'").split())
     return " ".join([canonical, *[f"--hash={item}" for item in hashes]]), bool(hashes)
+
+
+def _checked_address(url: str, name: str, where: str, *, hashed: bool) -> str:
+    """The URL that a package is at; InputError for one whose content can change, and for what is no address on the network."""
+    bare, _, fragment = url.partition("#")
+    parts = dict([part.partition("=")[::2] for part in fragment.split("&")])
+    if "subdirectory" in parts:
+        checked_subdirectory(parts["subdirectory"], name, where)
+    if bare.startswith("git+"):
+        checked_repository(bare.removeprefix("git+"), name, where)
+        fixed = _PINNED_AT.search(url) is not None
+    else:
+        checked_url(bare, name, where)
+        if "sha256" in parts:
+            checked_hash(f"sha256:{parts['sha256']}", name, where)
+        fixed = hashed or "sha256" in parts
+    if not fixed:
+        raise InputError(f"{name} is at a URL without a hash", where=where, hint="add --hash=sha256:… to the line")
+    return url
 
 
 def _option(line: str, where: str) -> InputError:

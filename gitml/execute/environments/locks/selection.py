@@ -6,17 +6,24 @@ that what was identified is what gets installed, or nothing.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gitml.core.text.toml import parse_toml
 from gitml.errors import InputError
+from gitml.execute.environments.locks.addresses import (
+    checked_commit,
+    checked_hash,
+    checked_index,
+    checked_repository,
+    checked_subdirectory,
+    checked_url,
+)
 from gitml.execute.environments.locks.target import InstallTarget
 
 if TYPE_CHECKING:
     from packaging.pylock import Package
 
-MAX_BYTES = 64 << 20
 _STRONG = ("sha256", "sha512", "sha384", "blake2b")  # the algorithms by which a file can be identified
 
 
@@ -78,7 +85,7 @@ def select(
         for package, file in chosen:
             packages.append(_locked(package, file, where))
             if package.index:
-                indexes.append(package.index.rstrip("/"))
+                indexes.append(checked_index(package.index, where))
     except PylockSelectError as error:
         raise _not_for(error, where, target) from error
     except (ValueError, TypeError, RecursionError) as error:
@@ -88,11 +95,9 @@ def select(
 
 def toml_of(text: bytes, where: str) -> dict[str, Any]:
     """The data in a TOML file of a commit; InputError where it is none."""
-    if len(text) > MAX_BYTES:
-        raise InputError(f"larger than {MAX_BYTES >> 20} MiB", where=where)
     try:
-        return tomllib.loads(text.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
+        return parse_toml(text)
+    except ValueError as error:
         raise InputError(f"not TOML: {_first_line(error)}", where=where, hint="fix it, or lock it again") from error
 
 
@@ -118,22 +123,27 @@ def _locked(package: Package, file: Any, where: str) -> LockedPackage:
     if isinstance(file, PackageVcs):
         if file.type != "git" or file.url is None:
             raise InputError(f"{name} is in a {file.type} repository", where=where, hint="take it from an index")
-        below = f"#subdirectory={file.subdirectory}" if file.subdirectory else ""
-        return LockedPackage(
-            name, version, f"git:{file.commit_id}{below}", f"{name} @ git+{file.url}@{file.commit_id}{below}"
-        )
+        below = _below(file, name, where)
+        commit = checked_commit(file.commit_id, name, where)
+        url = checked_repository(file.url, name, where)
+        return LockedPackage(name, version, f"git:{commit}{below}", f"{name} @ git+{url}@{commit}{below}")
     digest = _digest(file.hashes, name, where)
     if package.archive is not None:
-        below = f"#subdirectory={file.subdirectory}" if file.subdirectory else ""
-        return LockedPackage(name, version, digest + below, f"{name} @ {file.url}{below} --hash={digest}")
+        below = _below(file, name, where)
+        url = checked_url(file.url or "", name, where).partition("#")[0]
+        return LockedPackage(name, version, digest + below, f"{name} @ {url}{below} --hash={digest}")
     return LockedPackage(name, version, digest, f"{name}=={version} --hash={digest}")
+
+
+def _below(file: Any, name: str, where: str) -> str:
+    return f"#subdirectory={checked_subdirectory(file.subdirectory, name, where)}" if file.subdirectory else ""
 
 
 def _digest(hashes: Mapping[str, str], name: str, where: str) -> str:
     algorithm = next((one for one in _STRONG if one in hashes), None)
     if algorithm is None:
         raise InputError(f"{name} has no sha256", where=where, hint="lock it again, with hashes")
-    return f"{algorithm}:{hashes[algorithm].lower()}"
+    return checked_hash(f"{algorithm}:{hashes[algorithm]}", name, where)
 
 
 def _not_for(error: Exception, where: str, target: InstallTarget) -> InputError:

@@ -11,19 +11,22 @@ import posixpath
 import re
 import subprocess
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from gitml.core.kinds.environment_kinds import SCRIPT
 from gitml.core.model.environment import EnvironmentSource, EnvironmentSpec
 from gitml.errors import InputError
+from gitml.execute.environments.locks.sealed_files import check_hashed, sealed_project
 from gitml.execute.environments.locks.selection import toml_of
 from gitml.execute.environments.uv_commands import reason_in, uv_environment, uv_program
 
 _PATIENCE = 60  # seconds
+_MOST_GROUPS = 1000
 _OWN = re.compile(r'^source = \{ (?:editable|virtual) = "\." \}$', re.MULTILINE)
 _SPLIT = re.compile(r"^\[\[package\]\]$", re.MULTILINE)
-_SCRIPT_BLOCK = re.compile(r"(?m)^# /// script$\s(?P<content>(^#(| .*)$\s)+)^# ///$")  # as PEP 723 has it
+_SCRIPT = "script.py"  # what uv knows a script as: another name could be that of a file of settings
+_BEGIN, _END = "# /// script", "# ///"
 _SOURCES = ("url", "git", "path", "directory", "editable", "virtual")
 
 Wanted = frozenset[tuple[str, str, tuple[str, ...], str]]
@@ -64,13 +67,20 @@ def _export(source: EnvironmentSource, name: str, lock: str, machine: Mapping[st
         "--offline",
         "--no-header",
         "--quiet",
+        "--no-config",
     ]
+    check_hashed(source.file(lock) or b"", lock)
     with tempfile.TemporaryDirectory(prefix="gitml-lock-") as folder:
-        for path in (name, lock):
-            with open(os.path.join(folder, posixpath.basename(path)), "wb") as file:
-                file.write(source.file(path) or b"")
+        written = {name: source.file(name) or b"", lock: source.file(lock) or b""}
+        called = {name: _SCRIPT if spec.kind == SCRIPT else "pyproject.toml"}
+        called[lock] = f"{_SCRIPT}.lock" if spec.kind == SCRIPT else "uv.lock"
+        if spec.kind != SCRIPT:
+            written[name] = sealed_project(written[name], name)
+        for path, content in written.items():
+            with open(os.path.join(folder, called[path]), "wb") as file:
+                file.write(content)
         if spec.kind == SCRIPT:
-            words += ["--script", posixpath.basename(name)]
+            words += ["--script", _SCRIPT]
         else:
             words += ["--no-emit-local", *_choice(spec)]
         # settings of the user say where packages come from, not what a lock means
@@ -90,11 +100,6 @@ def _export(source: EnvironmentSource, name: str, lock: str, machine: Mapping[st
             raise InputError(f"uv could not read the lock: {error}", where=lock) from error
     if ran.returncode != 0:
         text = ran.stderr.decode("utf-8", "replace")
-        unhashed = re.search(r"Failed to download `(\S+?)` to compute missing hashes", text)
-        if unhashed is not None:
-            wheel = posixpath.basename(unhashed[1])[:200]
-            hint = "take it from an index that gives hashes, such as PyPI, and lock again"
-            raise InputError(f"the lock has no hash of {wheel}, which its index gave none for", where=lock, hint=hint)
         said = reason_in(text)[:500]
         raise InputError(f"uv can't read the lock: {said}", where=lock, hint=f"gitml env lock {name}")
     return ran.stdout
@@ -128,12 +133,11 @@ def _check_project(source: EnvironmentSource, name: str, lock: str) -> None:
 
 
 def _check_script(source: EnvironmentSource, name: str, lock: str) -> None:
-    block = _SCRIPT_BLOCK.search((source.file(name) or b"").decode("utf-8", "replace").replace("\r\n", "\n"))
-    if block is None:
+    lines = _metadata_lines((source.file(name) or b"").decode("utf-8", "replace"))
+    if lines is None:
         raise InputError(
             "the script has no inline metadata (# /// script)", where=name, hint=f"uv add --script {name} numpy …"
         )
-    lines = [line[2:] if line.startswith("# ") else line[1:] for line in block["content"].splitlines()]
     metadata = toml_of("\n".join(lines).encode(), name)
     text = (source.file(lock) or b"").decode("utf-8", "replace")
     manifest = _table(toml_of(_SPLIT.split(text)[0].encode(), lock).get("manifest"))
@@ -142,6 +146,26 @@ def _check_script(source: EnvironmentSource, name: str, lock: str) -> None:
     locked = frozenset(_entry(item, "") for item in _tables(manifest.get("requirements")))
     if wanted != locked:
         raise _stale(name, lock, wanted, locked)
+
+
+def _metadata_lines(text: str) -> list[str] | None:
+    """The lines of the inline metadata of a script, as PEP 723 has it; None where it has none.
+
+    The block goes to the last line that ends it before a line that is no comment.
+    """
+    block: list[str] | None = None
+    end = 0
+    for line in text.replace("\r\n", "\n").split("\n"):
+        if block is None:
+            block = [] if line == _BEGIN else None
+        elif line == "#" or line.startswith("# "):
+            end = len(block) if line == _END else end
+            block.append(line[2:])
+        elif end:
+            break
+        else:
+            block = None
+    return block[:end] if block and end else None
 
 
 def _stale(name: str, lock: str, wanted: Wanted, locked: Wanted) -> InputError:
@@ -158,23 +182,29 @@ def _wanted_by(project: Mapping[str, Any], name: str) -> Wanted:
     for texts in _table(table.get("optional-dependencies")).values():
         found += _parsed(_texts(texts), "", sources, name)
     groups = _table(project.get("dependency-groups"))
+    if len(groups) > _MOST_GROUPS:
+        raise InputError(f"it has more than {_MOST_GROUPS:,} dependency groups", where=name, hint="remove some")
     for group in groups:
-        found += _parsed(_members(groups, group, ()), _normal(group), sources, name)
+        found += _parsed(_members(groups, group), _normal(group), sources, name)
     older = _texts(_table(_table(project.get("tool")).get("uv")).get("dev-dependencies"))
     return frozenset([*found, *_parsed(older, "dev", sources, name)])
 
 
-def _members(groups: Mapping[str, Any], group: str, above: Sequence[str]) -> list[str]:
-    """The requirements of a dependency group, with those of the groups that it includes (PEP 735)."""
-    if group in above:
-        return []
+def _members(groups: Mapping[str, Any], group: str) -> list[str]:
+    """The requirements of a dependency group, with those of the groups that it includes (PEP 735), each group once."""
     found: list[str] = []
     by_name = {_normal(name): name for name in groups}
-    for item in groups[group] if isinstance(groups[group], list) else ():
-        if isinstance(item, str):
-            found.append(item)
-        elif isinstance(item, dict) and _normal(str(item.get("include-group"))) in by_name:
-            found += _members(groups, by_name[_normal(str(item["include-group"]))], (*above, group))
+    seen, todo = {group}, [group]
+    while todo:
+        members = groups[todo.pop()]
+        for item in members if isinstance(members, list) else ():
+            if isinstance(item, str):
+                found.append(item)
+            elif isinstance(item, dict):
+                included = by_name.get(_normal(str(item.get("include-group"))))
+                if included is not None and included not in seen:
+                    seen.add(included)
+                    todo.append(included)
     return found
 
 
