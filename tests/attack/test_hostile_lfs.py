@@ -15,8 +15,8 @@ from gitml.core.model.digest import digest_of
 from gitml.errors import GitmlError, RemoteError, TrustError
 from gitml.git.lfs.client import LfsClient
 from gitml.git.lfs.endpoint import Endpoint
-from gitml.git.lfs.http_limits import LOOPBACK, PRIVATE, PUBLIC, SPECIAL, AddressPolicy, rank
 from gitml.git.repository import discover
+from gitml.http.limits import LOOPBACK, PRIVATE, PUBLIC, SPECIAL, AddressPolicy, rank
 from tests.kit.projects.repository import Repository, isolate
 from tests.kit.servers.hostile_server import (
     ENDS,

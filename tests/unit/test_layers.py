@@ -35,7 +35,7 @@ OWNERS = {
     "textual": ("gitml.tui",),
     "textual_plotext": ("gitml.tui",),
     "textual_serve": ("gitml.tui",),
-    "urllib3": ("gitml.git",),
+    "urllib3": ("gitml.git", "gitml.http", "gitml.execute.environments.images.registry_process"),
     "uvicorn": ("gitml.service",),
     "yaml": ("gitml.core",),
 }

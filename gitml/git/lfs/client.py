@@ -18,9 +18,10 @@ from gitml.core.model.protocols import Download
 from gitml.errors import GitmlError, Guard, IntegrityError, RemoteError, TrustError
 from gitml.git.command import Location
 from gitml.git.lfs.endpoint import Endpoint, authenticate
-from gitml.git.lfs.http import CHUNK, Http, drop
-from gitml.git.lfs.http_limits import address_in, headers_in
+from gitml.git.lfs.http import LfsHttp
 from gitml.git.log.remote_refs import without_secrets
+from gitml.http.client import CHUNK, drop
+from gitml.http.limits import address_in, headers_in
 
 _BATCH = 100
 _EARLY = 30.0  # seconds before an action runs out in which it isn't begun any more
@@ -51,7 +52,7 @@ class LfsClient:
         self.identity = spec.identity
         self._location = location
         self._endpoint = endpoint
-        self._http: Http | None = None
+        self._http: LfsHttp | None = None
         self._base: dict[str, tuple[str, Mapping[str, str]]] = {}
         self._actions: dict[tuple[str, Digest], _Actions] = {}
         self._lock = threading.Lock()
@@ -243,12 +244,12 @@ class LfsClient:
     def _address_known(self) -> str:
         return next(iter(self._base.values()))[0] if self._base else self._endpoint.url
 
-    def _open(self, base: str | None = None) -> Http:
+    def _open(self, base: str | None = None) -> LfsHttp:
         with self._lock:
             if self._http is None:
                 ssh = self._endpoint.ssh
                 home = None if ssh is None else urlsplit(f"//{ssh[0]}").hostname
-                self._http = Http(self._location, base or self._endpoint.url, self.parallel + 2, home)
+                self._http = LfsHttp(self._location, base or self._endpoint.url, self.parallel + 2, home)
             return self._http
 
     def _refused(self, status: int, answer: Any, operation: str) -> GitmlError:

@@ -22,9 +22,9 @@ from urllib.parse import unquote, urlsplit
 
 from gitml.errors import InputError, RemoteError
 from gitml.git.command import Location, clean_environment, config_items, config_value, git
-from gitml.git.lfs.http_limits import address_in, headers_in
 from gitml.git.log.remote_refs import usual_remote, without_secrets
 from gitml.git.worktree.status import read_worktree_file
+from gitml.http.limits import address_in, headers_in
 from gitml.redaction import register_secret
 
 _SCP = re.compile(r"(?:(?P<user>[^@/:\s]+)@)?(?P<host>\[[^\]]+\]|[^/:\s]+):(?P<path>(?!//).+)\Z")

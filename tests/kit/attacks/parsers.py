@@ -59,11 +59,11 @@ from gitml.execute.sandbox.sandbox import is_pointer, pointed_at
 from gitml.git.command import Location
 from gitml.git.lfs.client import LfsClient
 from gitml.git.lfs.endpoint import Endpoint, access_in, endpoint_in
-from gitml.git.lfs.http import json_in
 from gitml.git.lfs.pointer import parse_lfs_pointer
 from gitml.git.log.remote_refs import without_secrets
 from gitml.git.objects.reader import parse_tree
 from gitml.history.files.preview import preview_of
+from gitml.http.client import json_in
 from gitml.modules.lockfile import parse_lock
 from gitml.modules.registry_places import registries_in
 from gitml.modules.spec import parse_module

@@ -186,7 +186,14 @@ class Registry:
         self.authorizations: list[str] = []
         self.password = ""  # base64 of user:password, asked for where there is one
         self.cut = False
+        self.cut_once = False  # ends one answer early, and the next one never
+        self.realm = ""  # what gives tokens, where they are asked for
+        self.bearer = ""  # the token that lets in
+        self.ranges: list[str] = []
+        self.posted: list[bytes] = []
+        self.redirects: dict[str, str] = {}  # where blobs are, by digest
         self.pause = 0.0
+        self.search_path = ""  # the PATH of who asks it
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self.host = f"127.0.0.1:{self._server.server_address[1]}"
@@ -225,7 +232,13 @@ class Registry:
                 registry.requests.append(self.path)
                 given = self.headers.get("Authorization", "")
                 registry.authorizations.append(given)
-                if registry.password and given != f"Basic {registry.password}":
+                if self.path.startswith("/token"):
+                    self._token(given)
+                    return
+                if registry.bearer and given != f"Bearer {registry.bearer}":
+                    self._answer(401, b'{"errors": [{"code": "UNAUTHORIZED"}]}', "application/json")
+                    return
+                if not registry.bearer and registry.password and given != f"Basic {registry.password}":
                     self._answer(401, b'{"errors": [{"code": "UNAUTHORIZED"}]}', "application/json")
                     return
                 if self.path == "/v2/":
@@ -233,6 +246,12 @@ class Registry:
                     return
                 wanted = self.path.rpartition("/")[2]
                 wanted = registry.tags.get(wanted, wanted)
+                if wanted in registry.redirects:
+                    self.send_response(307)
+                    self.send_header("Location", registry.redirects[wanted])
+                    self.send_header("Content-Length", "0")
+                    self.end_headers()
+                    return
                 content = registry.blobs.get(wanted)
                 if content is None:
                     self._answer(404, _UNKNOWN, "application/json")
@@ -241,10 +260,32 @@ class Registry:
 
             do_HEAD = do_GET
 
+            def do_POST(self) -> None:
+                registry.requests.append(self.path)
+                registry.posted.append(self.rfile.read(int(self.headers["Content-Length"])))
+                self._answer(200, json.dumps({"access_token": registry.bearer}).encode(), "application/json")
+
+            def _token(self, given: str) -> None:
+                if registry.password and given != f"Basic {registry.password}":
+                    self._answer(401, b"{}", "application/json")
+                    return
+                self._answer(200, json.dumps({"token": registry.bearer}).encode(), "application/json")
+
             def _answer(self, status: int, content: bytes, kind: str, digest: str = "") -> None:
+                begin = 0
+                asked = self.headers.get("Range", "")
+                if asked and status == 200:
+                    registry.ranges.append(asked)
+                    begin = int(asked.removeprefix("bytes=").removesuffix("-"))
+                    status = 206
                 self.send_response(status)
+                if begin:
+                    self.send_header("Content-Range", f"bytes {begin}-{len(content) - 1}/{len(content)}")
+                    content = content[begin:]
                 if status == 401:
-                    self.send_header("WWW-Authenticate", 'Basic realm="tests"')
+                    realm = registry.realm or f"http://{registry.host}/token"
+                    bearer = f'Bearer realm="{realm}",service="tests",scope="repository:x:pull,push"'
+                    self.send_header("WWW-Authenticate", bearer if registry.bearer else 'Basic realm="tests"')
                 self.send_header("Content-Type", kind)
                 self.send_header("Content-Length", str(len(content)))
                 if digest:
@@ -252,8 +293,9 @@ class Registry:
                 self.end_headers()
                 if self.command == "HEAD":
                     return
-                if registry.cut and "/blobs/" in self.path and len(content) > 10_000:
-                    self.wfile.write(content[: len(content) // 2])
+                if (registry.cut or registry.cut_once) and "/blobs/" in self.path and len(content) > 10_000:
+                    registry.cut_once = False
+                    self.wfile.write(content[: 0 if registry.cut and begin else len(content) // 2])
                     self.close_connection = True
                     return
                 if registry.pause and "/blobs/" in self.path and len(content) > 10_000:
@@ -276,9 +318,10 @@ def registry(settings: Path) -> Iterator[Registry]:
         served.close()
 
 
-def needs_images() -> None:
-    """Skips the test where steps can't run in images, or no images can be fetched."""
-    program("skopeo")
+def needs_images(*, skopeo: bool = True) -> None:
+    """Skips the test where steps can't run in images, or where there is no `skopeo` to fetch them."""
+    if skopeo:
+        program("skopeo")
     why = image_refusal()
     if why:
         pytest.skip(f"steps can't run in images here: {why}")

@@ -173,8 +173,9 @@ def _images() -> Finding:
         return Finding("images", "note", f"steps can't run in an image here: {refused}", hint)
     said = _said("skopeo", "--version")
     if said is None:
-        return Finding("images", "note", "skopeo not found", "environment: {image: …} needs it to fetch images")
-    return Finding("images", "ok", f"{said}; steps run in them without a container engine")
+        what = "fetched by gitml itself, without skopeo: registries.conf and policy.json do not count"
+        return Finding("images", "ok", what)
+    return Finding("images", "ok", f"fetched by {said}; steps run in them without a container engine")
 
 
 def _repository(session: Session) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from gitml import layout
 from gitml.core.kinds.image_names import ImageName
 from gitml.errors import Guard, IntegrityError, MachineError
+from gitml.execute.environments.images.blob_parts import PART, remove_part
 from gitml.execute.environments.images.manifests import (
     LARGEST,
     ImageManifest,
@@ -61,18 +62,18 @@ class ImageStore:
 
     def fetch_manifest(self, name: ImageName, digest: str) -> str:
         """As `known_manifest`, asked of the registry. InputError where it can't be had."""
-        from gitml.execute.environments.images.registry import Skopeo
+        from gitml.execute.environments.images.own_registry import image_registry
 
-        content = Skopeo(self._machine).manifest(name, digest)
+        content = image_registry(self._machine).manifest(name, digest)
         found = manifest_for(content, digest, name.short(), platform_of())
         self._keep(digest, content)
         return found
 
     def fetch_tag(self, name: ImageName) -> str:
         """The digest of what the tag of `name` leads to now. InputError where its registry does not answer."""
-        from gitml.execute.environments.images.registry import Skopeo
+        from gitml.execute.environments.images.own_registry import image_registry
 
-        content = Skopeo(self._machine).tagged(name)
+        content = image_registry(self._machine).tagged(name)
         digest = digest_of_bytes(content)
         manifest_for(content, digest, str(name), platform_of())
         self._keep(digest, content)
@@ -107,7 +108,7 @@ class ImageStore:
         self, place: str, name: ImageName, digest: str, stop: StopRequests, report: Callable[[str], None]
     ) -> ImageRoot:
         from gitml.execute.environments.images.extraction import BrokenImageError, LayerFile, unpack
-        from gitml.execute.environments.images.registry import Skopeo
+        from gitml.execute.environments.images.own_registry import image_registry
 
         root, stage = f"{place}/{_ROOT}", f"{place}/{_STAGE}"
         os.mkdir(place, 0o700)
@@ -118,14 +119,14 @@ class ImageStore:
         missing = [layer for layer in manifest.layers if not os.path.exists(self._path(layer.digest))]
         content = self._blob(manifest.config)
         if content is None:
-            content = Skopeo(self._machine).config(name, digest)
+            content = image_registry(self._machine).config(name, digest, manifest)
         config = decode_config(content, manifest, name.short())
         self._keep(manifest.config, content)
         if missing:
             size = sum(layer.size for layer in {layer.digest: layer for layer in missing}.values())
             report(f"fetching image {name.short()}: {size / 2**20:,.0f} MiB")
             blobs = f"{self.folder}/{_BLOBS}"
-            Skopeo(self._machine).fetch(name, digest, blobs, stage, size, stop, report)
+            image_registry(self._machine).fetch(name, digest, missing, blobs, stage, stop, report)
         report(f"unpacking image {name.short()}")
         pairs = zip(manifest.layers, config.diff_ids, strict=True)
         files = [LayerFile(self._path(layer.digest), layer, diff_id) for layer, diff_id in pairs]
@@ -150,9 +151,9 @@ class ImageStore:
             for entry in entries:
                 found = entry.stat(follow_symlinks=False)
                 if entry.name not in needed and now - found.st_mtime >= older:
+                    if not dry_run and not _removed(entry.path):
+                        continue
                     removed = removed.plus(0, found.st_size)
-                    if not dry_run:
-                        os.unlink(entry.path)
         return removed
 
     def _needed_blobs(self) -> set[str]:
@@ -209,6 +210,14 @@ class ImageStore:
     def place_of(self, digest: str) -> str:
         """The folder of the image with that manifest, whether it is there or not."""
         return f"{self.folder}/{_ROOTS}/{digest.partition(':')[2][:32]}"
+
+
+def _removed(path: str) -> bool:
+    """Removes a blob, or a part of one that no process works on; whether it did."""
+    if path.endswith(PART):
+        return remove_part(path)
+    os.unlink(path)
+    return True
 
 
 def _check_mount(folder: str) -> None:

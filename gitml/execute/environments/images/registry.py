@@ -15,8 +15,7 @@ from functools import partial
 from gitml.core.kinds.image_names import ImageName
 from gitml.core.secrets.mask import Mask
 from gitml.errors import FREE_SPACE, GitmlError, InputError, MachineError
-from gitml.execute.environments.images.manifests import LARGEST
-from gitml.execute.environments.variables import find_program
+from gitml.execute.environments.images.manifests import LARGEST, ImageManifest, Layer
 from gitml.execute.log_text import neutral
 from gitml.execute.process import StoppedError, StopRequests, run, spawn
 from gitml.platform.current import platform
@@ -38,13 +37,10 @@ class ImageGoneError(InputError):
 
 
 class Skopeo:
-    """The program of that name; `machine` is the environment of this process. InputError where there is none."""
+    """The program of that name, at the path `program`; `machine` is the environment of this process."""
 
-    def __init__(self, machine: Mapping[str, str]) -> None:
-        found = find_program("skopeo", machine.get("PATH", ""))
-        if found is None:
-            raise InputError("skopeo is not installed; it fetches images", hint="install the package skopeo")
-        self._program = found
+    def __init__(self, program: str, machine: Mapping[str, str]) -> None:
+        self._program = program
         # what steers Git or Python is not for it; settings and credentials of the user are
         self._env = {name: value for name, value in machine.items() if not name.startswith(("GIT_", "PYTHON"))}
 
@@ -52,7 +48,7 @@ class Skopeo:
         """The manifest or index with that digest, as the registry has it. InputError in skopeo's words."""
         return self._answer(name, "inspect", "--raw", f"docker://{name.at(digest)}")
 
-    def config(self, name: ImageName, digest: str) -> bytes:
+    def config(self, name: ImageName, digest: str, manifest: ImageManifest) -> bytes:
         """The configuration of the image whose manifest has that digest."""
         return self._answer(name, "inspect", "--raw", "--config", f"docker://{name.at(digest)}")
 
@@ -64,19 +60,20 @@ class Skopeo:
         self,
         name: ImageName,
         digest: str,
+        layers: Sequence[Layer],
         blobs: str,
         stage: str,
-        total: int,
         stop: StopRequests,
         report: Callable[[str], None],
     ) -> None:
-        """Fetches the layers of a manifest that are not in the folder `blobs`, to there, through the empty folder `stage`.
+        """Fetches `layers` of a manifest, those that are not in the folder `blobs`, to there, through the empty folder `stage`.
 
         InputError in skopeo's words, StoppedError when `stop` asks.
         """
         options = ("--quiet", "--dest-oci-accept-uncompressed-layers", f"--dest-shared-blob-dir={blobs}")
         argv = (self._program, "copy", *options, f"docker://{name.at(digest)}", f"oci:{stage}:image")
         said = bytearray()
+        total = sum({layer.digest: layer.size for layer in layers}.values())
 
         def keep(chunk: bytes) -> None:
             said.extend(chunk)
@@ -84,7 +81,8 @@ class Skopeo:
             said[:] = b"\n".join([line for line in lines if not line.startswith(_PROGRESS)] + [rest])[-_TAIL:]
             for line in lines:
                 if line.startswith(_PROGRESS):
-                    report(_progress(name, line, total))
+                    done, rate = (int(word) for word in line[len(_PROGRESS) :].split())
+                    report(fetch_progress(name, done, rate, total))
 
         watch = partial(_spawn_and_watch, self._program, argv, self._env, stage)
         ended = run(self._program, argv, self._env, keep, stop, launch=watch)
@@ -152,8 +150,8 @@ def _spawn_and_watch(program: str, argv: Sequence[str], env: Mapping[str, str], 
         os.write(1, b"%s%d %d\n" % (_PROGRESS, done + now, rate))
 
 
-def _progress(name: ImageName, line: bytes, total: int) -> str:
-    done, rate = (int(word) for word in line[len(_PROGRESS) :].split())
+def fetch_progress(name: ImageName, done: int, rate: int, total: int) -> str:
+    """How far a fetch of `total` bytes is, at `rate` bytes a second."""
     return f"fetching image {name.short()}: {done / 2**20:,.0f} of {total / 2**20:,.0f} MiB, {rate / 2**20:,.1f} MiB/s"
 
 

@@ -227,10 +227,17 @@ def addresses_of(host: str, port: int) -> list[str]:
 class AddressPolicy:
     """Where the server `home`, which the user or a trusted place named, may send us: as near as it is, and to hosts allowed.
 
-    `allowed` are hosts, with ``*`` for any part of a name (``*.example.org``).
+    `allowed` are hosts, with ``*`` for any part of a name (``*.example.org``). `hint` says how another one is allowed, with
+    ``{host}`` for its name.
     """
 
-    def __init__(self, home: str, allowed: Iterable[str] = ()) -> None:
+    def __init__(
+        self,
+        home: str,
+        allowed: Iterable[str] = (),
+        hint: str = "if that is right: git config --add gitml.allowHref {host}",
+    ) -> None:
+        self._hint = hint
         self._home = home.strip("[]").lower()
         self._allowed = tuple(pattern.strip().lower() for pattern in allowed)
         self._rank: int | None = None
@@ -246,7 +253,7 @@ class AddressPolicy:
             raise TrustError(
                 "the server sends us to an address that only this machine or its network reaches",
                 where=host[:100],
-                hint=f"if that is right: git config --add gitml.allowHref {host[:100]}",
+                hint=self._hint.format(host=host[:100]),
             )
 
     def check_name(self, host: str) -> None:
