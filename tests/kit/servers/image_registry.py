@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import struct
+import sys
 import tarfile
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -175,6 +176,14 @@ def index(images: Mapping[tuple[str, str, str], BuiltImage]) -> BuiltImage:
     return BuiltImage(digest, {**blobs, digest: content}, {**kinds, digest: INDEX})
 
 
+class _QuietServer(ThreadingHTTPServer):
+    """One that says nothing of who hangs up."""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class Registry:
     """A registry on this machine that serves what it holds. `requests` are the paths asked for; `cut` ends answers early."""
 
@@ -194,7 +203,7 @@ class Registry:
         self.redirects: dict[str, str] = {}  # where blobs are, by digest
         self.pause = 0.0
         self.search_path = ""  # the PATH of who asks it
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server = _QuietServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self.host = f"127.0.0.1:{self._server.server_address[1]}"
         self._home = home
