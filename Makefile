@@ -7,6 +7,7 @@
 #   make test-lowest      the unit tests with the lowest versions of dependencies that pyproject.toml allows
 #   make test-portable    the tests in the portable form of the platform, without what only Linux has
 #   make test-shuffled    the tests in random order     (SEED=n repeats one)
+#   make test-large      what is too large for every day: an image of 8 GB, which needs 32 GiB of disk
 #   make test-clusters   the tests that start Ray clusters, on machines of their own: as root, one at a time, many minutes
 #   make check   format, lint, types, layers, unit tests    (what a commit must pass; under two minutes)
 #   make bench   install the peers and measure beside them  (see docs/benchmarks.md)
@@ -42,19 +43,19 @@ UV_CACHE_DIR ?= $(CURDIR)/.cache/uv
 export UV_CACHE_DIR
 endif
 
-.PHONY: demo test test-portable test-root test-campaigns test-attack test-lowest test-shuffled test-clusters check format bench bench-peers screenshots lock clean
+.PHONY: demo test test-portable test-root test-campaigns test-attack test-lowest test-shuffled test-large test-clusters check format bench bench-peers screenshots lock clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/runtime.stamp
 	$(BIN)/gitml demo
 
 test: $(VENV)/dev.stamp $(VENV)/servers.stamp $(VENV)/azurite.stamp
-	$(PYTEST) $(MANY) -m "not cluster and not campaign" $(ARGS)
+	$(PYTEST) $(MANY) -m "not cluster and not campaign and not large" $(ARGS)
 
 # The local suite on the portable form of the platform, which other systems than Linux have: see gitml/platform.
 test-portable: export GITML_PLATFORM = posix
 test-portable: $(VENV)/dev.stamp $(VENV)/servers.stamp
-	$(PYTEST) $(MANY) -m "not cluster and not campaign" $(ARGS)
+	$(PYTEST) $(MANY) -m "not cluster and not campaign and not large" $(ARGS)
 
 test-root: $(VENV)/dev.stamp $(VENV)/servers.stamp
 	$(PYTEST) $(MANY) -m "root and not cluster" $(ARGS)
@@ -71,7 +72,10 @@ test-lowest: $(VENV)/lowest.stamp
 
 test-shuffled: $(VENV)/dev.stamp $(VENV)/servers.stamp $(VENV)/azurite.stamp
 	@echo "make test-shuffled SEED=$(SEED)"
-	@$(PYTEST) $(MANY) -m "not cluster and not campaign" -p randomly --randomly-seed=$(SEED) $(ARGS)
+	@$(PYTEST) $(MANY) -m "not cluster and not campaign and not large" -p randomly --randomly-seed=$(SEED) $(ARGS)
+
+test-large: $(VENV)/dev.stamp
+	$(PYTEST) -m large $(ARGS)
 
 test-clusters: $(VENV)/dev.stamp $(VENV)/servers.stamp
 	$(PYTEST) -m cluster $(ARGS)
