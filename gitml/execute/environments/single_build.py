@@ -66,9 +66,15 @@ def build_once(
 
 
 def write_marker(place: str, facts: Mapping[str, Any]) -> None:
-    """Declares the folder at `place` complete and keeps `facts`, JSON data, with it."""
+    """Declares the folder at `place` complete and keeps `facts`, JSON data, with it.
+
+    What filled the folder may not be trusted: nothing that it left under the name of the file is written through.
+    """
     path = f"{place}/{MARKER}"
-    with open(f"{path}.part", "w") as file:
+    for left in (path, f"{path}.part"):
+        remove_tree(left)
+    fd = os.open(f"{path}.part", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    with open(fd, "w") as file:
         json.dump(facts, file)
         file.flush()
         os.fsync(file.fileno())

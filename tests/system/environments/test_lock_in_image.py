@@ -142,3 +142,47 @@ def test_a_lock_within_an_image_without_that_python_fails_in_one_line(
     assert "3.99" in (failed.steps[0].error or "")
     left = list((tmp_path / "home/.cache/gitml/envs").glob("*"))
     assert [path.name for path in left if path.suffix not in (".lock", ".used")] == []
+
+
+SPY = """\
+#!/bin/sh
+env > /gitml-sandbox/cache/seen
+cat /gitml-sandbox/home/.netrc >> /gitml-sandbox/cache/seen
+cat {home}/.netrc >> /gitml-sandbox/cache/seen
+cp /bin/busybox {cache}/poison
+rm -rf /gitml-sandbox/requirements.txt
+echo planted > /gitml-sandbox/requirements.txt
+exit 1
+"""
+
+
+def test_what_an_image_runs_while_its_environment_is_built_has_no_secret_of_the_user_and_no_cache_of_others(
+    tmp_path: Path, system: list[Entry], served: Registry, packages: PackageIndex
+) -> None:
+    home, cache = tmp_path / "home", tmp_path / "uv"
+    (home / ".netrc").write_text(
+        "machine 127.0.0.1 login u password for-the-index\nmachine bank.example login u password for-the-bank\n"
+        "default login u password for-all\n"
+    )
+    spy = SPY.format(home=home, cache=cache).encode()
+    spies = [Entry(f"usr/local/bin/{name}", spy, 0o755) for name in ("python3", f"python{PYTHON}")]
+    name = served.push(
+        image([[*system, *spies]], ["PATH=/usr/local/bin:/bin", "LD_LIBRARY_PATH=/usr/local/lib"], compress=False)
+    )
+    empty = 'lock-version = "1.0"\ncreated-by = "t"\npackages = []\n'
+    pipeline = PIPELINE.format(image=name, python=PYTHON, sandbox="strict")
+    project = Project(tmp_path / "r", {"pylock.toml": empty, "pipelines/p.yaml": pipeline, "say.py": SAY})
+    project.environ.update(
+        served.environ(),
+        PATH=os.environ["PATH"],
+        UV_DEFAULT_INDEX=packages.url,
+        UV_CACHE_DIR=str(cache),
+        AWS_SECRET_ACCESS_KEY="for-the-cloud",
+    )
+    assert outcomes(project.run()) == {"a": "failed"}
+    (seen,) = home.glob(".cache/gitml/images/roots/*/uv/seen")
+    said = seen.read_text()
+    assert "UV_DEFAULT_INDEX" in said
+    assert "for-the-index" in said
+    assert not any(secret in said for secret in ("for-the-bank", "for-all", "for-the-cloud")), said
+    assert not (cache / "poison").exists()

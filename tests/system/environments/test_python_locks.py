@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
@@ -264,3 +265,22 @@ def test_a_python_that_is_not_here_is_told_with_the_way_to_get_it(project: Locke
         {".python-version": f"{PYTHON}\n", "pipelines/p.yaml": "environment: uv.lock\nsteps:\n  a: {" + SAY + "}\n"},
     )
     assert outcomes(project.run()) == {"a": "executed"}
+
+
+@pytest.mark.parametrize("no_cache", ["", "1"])
+def test_nothing_of_a_package_is_run_while_it_is_installed(tmp_path: Path, index: PackageIndex, no_cache: str) -> None:
+    """What a wheel has for the start of Python would act outside of the sandbox of the strict step that needs it."""
+    mark = tmp_path / "mark"
+    line = f"import os; open({str(mark)!r}, 'w')\n"
+    wheel(index.folder, "evil", "1.0", files={"evil.pth": line, "sitecustomize.py": line})
+    digest = hashlib.sha256(next(index.folder.glob("evil-*")).read_bytes()).hexdigest()
+    files = {
+        "r.txt": f"evil==1.0 --hash=sha256:{digest}\n",
+        "say.py": "import evil, sys\nopen(sys.argv[1], 'w').write('y')\n",
+    }
+    project = LockedProject(tmp_path, index, "r.txt\nsandbox: strict", files)
+    project.environ["UV_NO_CACHE"] = no_cache
+    project.repo.commit("x", project.files)
+    run = project.run()
+    assert outcomes(run) == {"a": "executed"}, run.steps[0].error
+    assert not mark.exists()

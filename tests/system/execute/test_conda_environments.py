@@ -349,3 +349,20 @@ def test_a_program_of_the_machine_does_not_stand_in_for_a_package_that_is_called
     greet.chmod(0o755)
     one.environ["PATH"] = f"{greet.parent}:{os.environ['PATH']}"
     assert "greet is no program of the environment, although a package is called so" in said(one.run())
+
+
+def test_the_python_of_a_lock_compiles_without_the_files_of_the_user(tmp_path: Path, channel: CondaChannel) -> None:
+    secret, mark = Path(sys.base_prefix).parent / f"gitml-{os.getpid()}.secret", tmp_path / "mark"
+    site = f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
+    spy = f"#!/bin/sh\ncat {secret} > {PLACEHOLDER}/spied\necho $? >> {PLACEHOLDER}/spied\ntouch {mark}\n"
+    files = {"bin/python": spy, f"{site}/README.txt": ""}
+    python = channel.package("python", files, "3.12.1", subdir="linux-64", build="h0_0_cpython")
+    made = project(tmp_path, channel.pixi_lock(python, greeter(channel)))
+    secret.write_text("secret\n")
+    try:
+        assert outcomes(made.run()) == {"a": "executed"}
+    finally:
+        secret.unlink()
+    (spied,) = Path(made.repo.path).rglob("envs/*/prefix/spied")
+    assert spied.read_text() == "1\n"
+    assert not mark.exists()

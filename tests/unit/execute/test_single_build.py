@@ -110,3 +110,14 @@ def test_who_waits_can_be_stopped(tmp_path: Path) -> None:
 def test_a_marker_that_is_none_is_no_marker(tmp_path: Path, content: str) -> None:
     (tmp_path / "built.json").write_text(content)
     assert read_marker(str(tmp_path)) is None
+
+
+def test_what_filled_a_folder_can_lead_nothing_elsewhere_that_declares_it_complete(tmp_path: Path) -> None:
+    place, victim = tmp_path / "place", tmp_path / "victim"
+    place.mkdir()
+    victim.write_text("the user's")
+    (place / "built.json.part").symlink_to(victim)
+    (place / "built.json").mkdir()
+    write_marker(str(place), {"a": 1})
+    assert victim.read_text() == "the user's"
+    assert read_marker(str(place)) == {"a": 1}

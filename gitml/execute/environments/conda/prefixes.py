@@ -12,14 +12,16 @@ from typing import Any, NamedTuple
 
 from gitml import layout
 from gitml.errors import InputError
+from gitml.execute.environments.bytecode import compile_bytecode, site_folders
 from gitml.execute.environments.conda.packages import CondaLock, PypiPackage
 from gitml.execute.environments.single_build import build_once, read_marker, write_marker
 from gitml.execute.environments.uv_commands import UvCommands
 from gitml.execute.environments.variables import FIXED
 from gitml.execute.process import StoppedError, StopRequests, run
+from gitml.execute.sandbox.isolation import Isolation
 from gitml.execute.sandbox.removal import remove_tree
 
-_PREFIX, _ARCHIVES = "prefix", "archives"
+_PREFIX, _ARCHIVES, _STAGE = "prefix", "archives", "compile"
 _PROGRAM = "gitml.execute.environments.conda.rattler_process"
 _MISSING = "py-rattler is not installed; it installs conda packages"
 _INSTALL = "pip install 'gitml[conda]' (of the Python that gitml runs in)"
@@ -225,16 +227,21 @@ def _requirement(package: PypiPackage) -> str:
 
 
 def _compile(prefix: str, machine: Mapping[str, str], stop: StopRequests, report: Callable[[str], None]) -> None:
-    """Compiles what packages of Python have no bytecode for: steps can't write it, and would compile it each time."""
+    """Compiles the packages of Python, by the Python of the lock: it reads the prefix and the system, and reaches nothing.
+
+    Where the machine can't keep it to that, nothing is compiled.
+    """
     python = f"{prefix}/bin/python"
-    lib = f"{prefix}/lib"
-    found = [name for name in os.listdir(lib) if name.startswith("python3")] if os.path.isdir(lib) else []
-    sites = [f"{lib}/{name}/site-packages" for name in found if os.path.isdir(f"{lib}/{name}/site-packages")]
+    sites = [f"{prefix}/{site}" for site in site_folders(prefix)]
     if not sites or not os.path.exists(python):
         return
     report("compiling the packages of Python")
-    env = {"PATH": f"{prefix}/bin:{machine.get('PATH', '')}", "LANG": "C.UTF-8", "CONDA_PREFIX": prefix}
-    argv = (python, "-I", "-S", "-m", "compileall", "-q", "-j0", "--invalidation-mode", "timestamp", *sites)
-    # files that are for another Python can't be compiled, and need not be
-    if run(python, argv, env, lambda chunk: None, stop).stopped:
-        raise StoppedError
+    env = {"PATH": f"{prefix}/bin:{machine.get('PATH', '')}", "CONDA_PREFIX": prefix}
+    stage = f"{os.path.dirname(prefix)}/{_STAGE}"
+    os.mkdir(stage)
+    with suppress(OSError):  # as where the machine can't confine it
+        # a prefix may lead to a Python of this machine
+        readable = (sys.base_prefix,)
+        confinement = Isolation(strict=True, network="none", readable=readable, seen=prefix, folder=stage)
+        compile_bytecode(python, sites, env, stop, confinement.enter)
+    remove_tree(stage)

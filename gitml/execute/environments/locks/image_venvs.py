@@ -5,13 +5,15 @@ uv itself, its cache and the user's settings of it are shown in the sandbox for 
 
 from __future__ import annotations
 
+import netrc
 import os
+import re
 from collections.abc import Callable
 from functools import partial
 
-from gitml import layout
+from gitml.execute.environments.bytecode import compile_bytecode, site_folders
 from gitml.execute.environments.images.root import ImageRoot
-from gitml.execute.environments.locks.venvs import PackageList, install
+from gitml.execute.environments.locks.venvs import PackageList, install, write_list
 from gitml.execute.environments.single_build import build_once, read_marker, write_marker
 from gitml.execute.environments.software import MachineSoftware
 from gitml.execute.environments.uv_commands import UvCommands
@@ -21,7 +23,15 @@ from gitml.execute.sandbox.isolation import Isolation
 from gitml.execute.sandbox.removal import remove_tree
 from gitml.platform.linux import MOUNTED
 
-_SETTINGS = (".netrc", ".config/uv", ".config/netrc")  # of the user's home
+_SETTINGS = ".config/uv"  # of the user's home
+_LIST, _CACHE = "requirements.txt", "uv"
+_PASSED = frozenset(
+    (
+        *("NO_COLOR", "SSL_CERT_FILE", "NETRC"),
+        *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
+    )
+)
+_LARGEST = 1 << 20  # bytes of a file of settings
 
 
 def build_in_image(
@@ -54,26 +64,41 @@ def _build(
     os.mkdir(shown.path)
     try:
         uv = UvCommands(here.machine, os.path.dirname(os.path.dirname(shown.path)), stop, report)
-        _move_into(uv, image, stage, shown._replace(writable=True))
-        listed = "work/requirements.txt"
-        version = install(packages, uv, packages.python or "3", shown.seen, f"{stage}/{listed}", f"{MOUNTED}/{listed}")
+        write_list(packages, f"{stage}/{_LIST}")  # before a program of the image can put a link in its place
+        _move_into(uv, image, stage, shown._replace(writable=True), packages)
+        version = install(packages, uv, packages.python or "3", shown.seen, f"{MOUNTED}/{_LIST}")
+        report("compiling the packages")
+        sites = [f"{shown.seen}/{site}" for site in site_folders(shown.path)]
+        compile_bytecode(
+            f"{shown.seen}/bin/python", sites, {**image.variables(), "PATH": image.search_path()}, stop, uv.confine
+        )
         write_marker(shown.path, {"python": packages.python, "uv": version, "roots": []})
     finally:
         remove_tree(stage)
     return True
 
 
-def _move_into(uv: UvCommands, image: ImageRoot, stage: str, environment: ShownFolder) -> None:
-    """Has `uv` run in the image, with a sandbox at `stage`; what its settings name of the machine is shown there."""
-    env = uv.env
-    cache = env.get("UV_CACHE_DIR") or os.path.join(layout.user_cache(env), "uv")
-    os.makedirs(cache, exist_ok=True)
+def _move_into(uv: UvCommands, image: ImageRoot, stage: str, environment: ShownFolder, packages: PackageList) -> None:
+    """Has `uv` run in the image, with a sandbox at `stage`; what its settings name of the machine is shown there.
+
+    The image's own Python, and its libraries, see all that uv sees. So its cache is the image's, as what lies in the user's own
+    is trusted by other environments, and of variables and passwords it has what is for the indexes.
+    """
+    env = {name: value for name, value in uv.env.items() if name in _PASSED or name.startswith("UV_")}
+    env.pop("UV_NO_CACHE", None)
+    cache = os.path.join(os.path.dirname(image.folder), _CACHE)
+    os.makedirs(cache, mode=0o700, exist_ok=True)
     shown = [environment, ShownFolder(uv.path, "uv"), ShownFolder(cache, "cache", writable=True)]
-    home = env.get("HOME", "")
-    for name in _SETTINGS:
-        if home and os.path.exists(os.path.join(home, name)):
-            shown.append(ShownFolder(os.path.join(home, name), f"home/{name}"))
-    for variable in ("UV_FIND_LINKS", "SSL_CERT_FILE", "NETRC"):
+    home = uv.env.get("HOME", "")
+    os.makedirs(f"{stage}/home", exist_ok=True)
+    settings = os.path.join(home, _SETTINGS)
+    if home and os.path.exists(settings):
+        shown.append(ShownFolder(settings, f"home/{_SETTINGS}"))
+    asked = "\n".join([*env.values(), *packages.indexes, *packages.lines, *_texts_in(settings)])
+    given = env.pop("NETRC", "") or os.path.join(home, ".netrc")
+    with open(f"{stage}/home/.netrc", "x", opener=_private) as file:
+        file.write(passwords_for(given, asked))
+    for variable in ("UV_FIND_LINKS", "SSL_CERT_FILE"):
         places = []
         for number, place in enumerate(env.get(variable, "").split()):
             if place.startswith("/") and os.path.exists(place):
@@ -82,8 +107,8 @@ def _move_into(uv: UvCommands, image: ImageRoot, stage: str, environment: ShownF
             places.append(place)
         if places:
             env[variable] = " ".join(places)
-    os.makedirs(f"{stage}/home", exist_ok=True)
-    env.update(image.variables())
+    own = {name: value for name, value in image.variables().items() if not name.startswith("UV_")}
+    env = {**own, **env}
     env.update(
         PATH=image.search_path(),
         HOME=f"{MOUNTED}/home",
@@ -92,5 +117,35 @@ def _move_into(uv: UvCommands, image: ImageRoot, stage: str, environment: ShownF
         UV_LINK_MODE="copy",  # its cache is another mount
         UV_PYTHON_PREFERENCE="only-system",
     )
+    uv.env = env
     uv.path = shown[1].seen
     uv.confine = Isolation(False, "full", seen=MOUNTED, folder=stage, root=image.folder, shown=tuple(shown)).enter
+
+
+def passwords_for(path: str, asked: str) -> str:
+    """The lines of the netrc at `path` for those hosts that the text `asked` names as addresses; empty where there are none."""
+    try:
+        found = netrc.netrc(path)
+    except (OSError, ValueError, netrc.NetrcParseError):
+        return ""
+    lines = []
+    for host, (login, _, password) in found.hosts.items():
+        if re.search(rf"//(?:[^/@\s]*@)?{re.escape(host)}(?=[:/\s]|$)", asked) and '"' not in f"{login}{password}":
+            lines.append(f'machine {host} login "{login}" password "{password}"\n')
+    return "".join(lines)
+
+
+def _texts_in(folder: str) -> list[str]:
+    """What the files of settings in a folder say."""
+    texts = []
+    for name in ("uv.toml",):
+        try:
+            with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as file:
+                texts.append(file.read(_LARGEST))
+        except OSError:
+            continue
+    return texts
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

@@ -12,6 +12,7 @@ from gitml.errors import InputError
 from gitml.execute.environments.interpreters import PythonInterpreter
 from gitml.execute.environments.single_build import build_once, read_marker, write_marker
 from gitml.execute.environments.software import MachineSoftware
+from gitml.execute.sandbox.removal import remove_tree
 
 if TYPE_CHECKING:  # what only building needs is imported by what builds
     from gitml.execute.environments.uv_commands import UvCommands
@@ -63,31 +64,50 @@ def _build(
 ) -> tuple[str, ...]:
     python = python_for(packages.python, here)
     folder = os.path.dirname(place)
+    from gitml.execute.environments.bytecode import compile_bytecode, site_folders
     from gitml.execute.environments.uv_commands import UvCommands
 
     uv = UvCommands(here.machine, os.path.dirname(folder), stop, report)
+    # without one uv asks the Python again what it is once the packages are there, and so starts what they have for its start
+    cache = f"{place}.cache"
+    if uv.env.pop("UV_NO_CACHE", None):
+        uv.env["UV_CACHE_DIR"] = cache
     called_from = os.getcwd()
     os.chdir(folder)
     try:
-        version = install(packages, uv, python.executable, place, f"{place}/{_LIST}")
+        listed = f"{place}.{_LIST}"
+        write_list(packages, listed)
+        try:
+            version = install(packages, uv, python.executable, place, listed)
+        finally:
+            remove_tree(listed)
+        report("compiling the packages")
+        sites = [f"{place}/{site}" for site in site_folders(place)]
+        compile_bytecode(f"{place}/bin/python", sites, {"PATH": uv.env.get("PATH", "")}, stop)
     finally:
         os.chdir(called_from)
+        remove_tree(cache)
     write_marker(place, {"python": python.name, "uv": version, "roots": python.roots})
     return python.roots
 
 
-def install(packages: PackageList, uv: UvCommands, python: str, place: str, listed: str, seen: str = "") -> str:
+def write_list(packages: PackageList, path: str) -> None:
+    """Writes the requirements for `install` to a file, which is not there yet; nothing of the packages may have run there."""
+    remove_tree(path)
+    with open(path, "x", encoding="utf-8") as file:
+        file.writelines(f"{line}\n" for line in packages.lines)
+
+
+def install(packages: PackageList, uv: UvCommands, python: str, place: str, listed: str) -> str:
     """Has `uv` make a virtual environment of `python` at `place`, with these packages; gives the version of uv.
 
-    They are written to the file `listed`, which uv finds at `seen`. InputError in uv's words when it fails.
+    They are in the file `listed` as uv sees it, which `write_list` wrote. InputError in uv's words when it fails.
     """
     uv.env.update(_places(packages.indexes, uv.env))
     mend = f"lock it again: gitml env lock {shlex.quote(packages.source)}"
     uv.run("venv", "--no-project", "--python", python, place, purpose="make the environment", hint=mend)
-    with open(listed, "w", encoding="utf-8") as file:
-        file.writelines(f"{line}\n" for line in packages.lines)
     inside = ("--python", f"{place}/bin/python")
-    sync = ("pip", "sync", "--compile-bytecode", *inside, *_options(packages), seen or listed)
+    sync = ("pip", "sync", "--no-compile-bytecode", *inside, *_options(packages), listed)
     uv.run(*sync, purpose="install the requirements", hint=mend)
     uv.run("pip", "check", *inside, purpose="use the requirements: the file is not fully locked", hint=mend)
     return uv.run("--version", purpose="print its version", hint=mend).strip()
