@@ -69,7 +69,7 @@ def _build(
 
     uv = UvCommands(here.machine, os.path.dirname(folder), stop, report)
     # without one uv asks the Python again what it is once the packages are there, and so starts what they have for its start
-    cache = f"{place}.cache"
+    cache = f"{place}.downloads"
     if uv.env.pop("UV_NO_CACHE", None):
         uv.env["UV_CACHE_DIR"] = cache
     called_from = os.getcwd()
