@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from gitml.core.kinds.image_names import parse_image_name
 from gitml.core.kinds.image_pins import LOCK_PATH
-from gitml.core.kinds.unlocked_files import unlocked_file
+from gitml.core.kinds.unlocked_files import is_any_toml, unlocked_file
 from gitml.core.model import paths
 from gitml.core.model.environment import HOST, REQUIREMENTS, EnvironmentSpec
 
@@ -47,14 +47,40 @@ class EnvironmentKind(NamedTuple):
 
 
 def _parse_path(text: str) -> tuple[str, str | None]:
+    if "://" in text:
+        what = f"environment {text[:80]!r} is an address: commit the file and write its path"
+        return "", f"{what}, or name an image, {{image: NAME}}"
     problem = paths.problem_with(text)
     return ("", f"environment is {problem}") if problem else (paths.clean(text), None)
 
 
-def _parse_requirements(text: str) -> tuple[str, str | None]:
+def _parse_lock(text: str) -> tuple[str, str | None]:
+    """The path of a file that is said to be a lock of some kind: one that is known to be none is refused here."""
     path, mistake = _parse_path(text)
     unlocked = None if mistake else unlocked_file(path)
     return path, f"environment {path!r} is {unlocked[0]}: {unlocked[1]}" if unlocked else mistake
+
+
+def _parse_requirements(text: str) -> tuple[str, str | None]:
+    if _LIKE_AN_IMAGE.fullmatch(text):
+        return "", f'environment {text[:80]!r} looks like an image: {{image: "{text[:80]}"}}'
+    return _parse_lock(text)
+
+
+def _parse_uv(text: str) -> tuple[str, str | None]:
+    path, mistake = _parse_lock(text)
+    if mistake is None and posixpath.basename(path) != "uv.lock":
+        mistake = f"environment {path!r} is no lock of uv, which is called uv.lock: {{uv: uv.lock}}"
+    return path, mistake
+
+
+def _parse_pylock(text: str) -> tuple[str, str | None]:
+    path, mistake = _parse_lock(text)
+    return path, None if mistake and is_any_toml(path) else mistake
+
+
+def _parse_conda(text: str) -> tuple[str, str | None]:
+    return _parse_path(text) if "lock" in posixpath.basename(text) else _parse_lock(text)
 
 
 def _parse_venv(text: str) -> tuple[str, str | None]:
@@ -64,6 +90,9 @@ def _parse_venv(text: str) -> tuple[str, str | None]:
 
 def _parse_image(text: str) -> tuple[str, str | None]:
     name, mistake = parse_image_name(text)
+    unlocked = unlocked_file(text) if mistake else None
+    if unlocked is not None:
+        mistake = f"environment {text[:80]!r} is {unlocked[0]}: {unlocked[1]}"
     return str(name) if name else text, mistake
 
 
@@ -95,8 +124,13 @@ def _image_files(spec: EnvironmentSpec) -> tuple[EnvironmentFile, ...]:
     return () if "@" in spec.name else (EnvironmentFile(LOCK_PATH, required=False),)
 
 
+# of a text that would be the path of a file: a tag or a digest behind its last part
+_LIKE_AN_IMAGE = re.compile(
+    r"[a-z0-9][a-z0-9._/-]*(:[0-9]+/[a-z0-9._/-]+)?(@sha256:.*|:(?!.*\.(txt|lock|in)$)[A-Za-z0-9_.-]+)"
+)
 _BESIDE_UV = ("pyproject.toml", ".python-version")
 _NOT_OF_HOST = "other programs than those that steps start, libraries and drivers of the system"
+_LIKE_HOST = (HOST, "local", "system", "machine", "none", "default", "python", "python3")
 _OF_PYTHON = frozenset(("python", "image"))
 _NO_FILES: Callable[[EnvironmentSpec], tuple[EnvironmentFile, ...]] = lambda spec: ()  # noqa: E731
 _NO_TEXT: Callable[[str], bool] = lambda text: False  # noqa: E731
@@ -119,23 +153,23 @@ ENVIRONMENT_KINDS: dict[str, EnvironmentKind] = {
     # conda packages: one of the environments of a pixi.lock
     PIXI: EnvironmentKind(
         _named(r"pixi\.lock"),
-        _parse_path,
+        _parse_lock,
         _own_file,
         frozenset(("name",)),
     ),
     # conda packages: a file of conda-lock, whose groups are its categories, or an explicit list
     CONDA: EnvironmentKind(
         _named(r"(.*[.-])?conda-lock\.ya?ml"),
-        _parse_path,
+        _parse_conda,
         _own_file,
         frozenset(("groups",)),
         known=_is_explicit,
     ),
     # PEP 751
     PYLOCK: EnvironmentKind(
-        _named(r"pylock(\.[^.]+)?\.toml"), _parse_path, _own_file, _OF_PYTHON | {"groups", "extras"}
+        _named(r"pylock(\.[^.]+)?\.toml"), _parse_pylock, _own_file, _OF_PYTHON | {"groups", "extras"}
     ),
-    UV: EnvironmentKind(_named(r"uv\.lock"), _parse_path, _uv_files, _OF_PYTHON | {"groups", "extras"}),
+    UV: EnvironmentKind(_named(r"uv\.lock"), _parse_uv, _uv_files, _OF_PYTHON | {"groups", "extras"}),
     # PEP 723: by itself the script that the step's command starts
     SCRIPT: EnvironmentKind(lambda text: text == SCRIPT, _parse_path, _script_files, _OF_PYTHON),
 }
@@ -151,11 +185,29 @@ def parse_environment(text: str) -> tuple[EnvironmentSpec, str | None]:
     return EnvironmentSpec(kind, name), mistake
 
 
+def kind_told_by(text: str) -> str | None:
+    """The kind that is known by the name of a file at `text`; None where its name says nothing."""
+    kind = parse_environment(text)[0].kind
+    return None if kind in (HOST, SCRIPT, REQUIREMENTS) else kind
+
+
 def environment_files(spec: EnvironmentSpec) -> tuple[EnvironmentFile, ...]:
     """The files of the commit, or of the module's folder, that define the environment."""
     image = spec.option(IMAGE)
     beside = _image_files(EnvironmentSpec(IMAGE, image)) if image else ()
     return (*ENVIRONMENT_KINDS[spec.kind].files_of(spec), *beside)
+
+
+def meant_instead(text: str) -> str | None:
+    """What may have been meant by a text that names no file: the kind that is written like it; None for anything else."""
+    word = text.rstrip("/").lower()
+    if posixpath.basename(word) in ("venv", ".venv"):
+        return "{venv: .venv}" if word == VENV else f"{{venv: {text.rstrip('/')}}}"
+    if word in _LIKE_HOST:
+        return HOST
+    if word == SCRIPT:
+        return SCRIPT
+    return f"{word}.lock" if word in (UV, PIXI) else None
 
 
 def script_of(spec: EnvironmentSpec, argv: Sequence[str]) -> EnvironmentSpec:

@@ -12,6 +12,7 @@ import shlex
 _LOCK_IT = "gitml env lock {given}"
 _NOT_LOCKED = "which does not lock its packages"
 _PUSHED = "and write {{image: NAME@sha256:…}}"
+_ANY_TOML = "a TOML file"
 _FILES = (
     (r"pyproject\.toml|setup\.(py|cfg)", f"a project, {_NOT_LOCKED}", _LOCK_IT),
     (r"environment.*\.ya?ml|.*[.-]environment\.ya?ml", f"a conda environment, {_NOT_LOCKED}", _LOCK_IT),
@@ -24,7 +25,7 @@ _FILES = (
         "a lock of renv",
         "name R and its packages (r-base, r-dplyr …) in environment.yml, and lock that: gitml env lock environment.yml",
     ),
-    (r".*\.toml", "a TOML file", "uv pip compile {given} --universal --generate-hashes -o {lock}"),
+    (r".*\.toml", _ANY_TOML, "uv pip compile {given} --universal --generate-hashes -o {lock}"),
     (r"(docker|container)file.*|.*\.dockerfile", "a recipe of an image", f"build and push the image, {_PUSHED}"),
     (r".*\.(sif|def)", "a file of Apptainer", f"push the image to a registry, {_PUSHED}"),
 )
@@ -41,6 +42,12 @@ def unlocked_file(path: str) -> tuple[str, str] | None:
             beside = {key: shlex.quote(posixpath.join(folder, value)) for key, value in names.items()}
             return what, command.format(given=shlex.quote(path), **beside)
     return None
+
+
+def is_any_toml(path: str) -> bool:
+    """Whether all that is known by the name of the file at `path` is that it holds TOML."""
+    known = unlocked_file(path)
+    return known is not None and known[0] == _ANY_TOML
 
 
 def unlocked_content(path: str, text: str) -> tuple[str, str] | None:

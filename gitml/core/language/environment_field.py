@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from gitml.core.kinds.environment_kinds import ENVIRONMENT_KINDS, IMAGE, parse_environment
+from gitml.core.kinds.environment_kinds import ENVIRONMENT_KINDS, IMAGE, kind_told_by, parse_environment
 from gitml.core.language.diagnostics import nearest
 from gitml.core.language.fields import Fields
 from gitml.core.language.yaml_document import Node
@@ -22,6 +22,9 @@ def read_environment(fields: Fields, node: Node, what: str) -> EnvironmentSpec:
     """The environment that a node names, of one of ENVIRONMENT_KINDS; mistakes are noted in `fields`."""
     if node.is_mapping:
         return _of_mapping(fields, node, what)
+    if not isinstance(node.value, (str, int, float)) or isinstance(node.value, bool):
+        fields.report(node, f"{what} must be text, as uv.lock, or a mapping of one kind, as {{uv: uv.lock}}")
+        return ON_HOST
     text = fields.text_of(node, what)
     if text is None:
         return ON_HOST
@@ -69,7 +72,7 @@ def _report_kinds(fields: Fields, node: Node, what: str, kinds: list[str]) -> No
         return
     names = sorted(ENVIRONMENT_KINDS)
     mend = next((hint for key in node.value if (hint := _FOREIGN.get(key) or nearest(key, names))), "")
-    fields.report(node, f"{what} names no kind of environment, {', '.join(names)}{mend}")
+    fields.report(node, f"{what} names no kind of environment: one of {', '.join(names)}{mend}")
 
 
 _FOREIGN = {"docker": " (write image)", "container": " (write image)", "file": " (write the path alone)"}
@@ -85,6 +88,10 @@ def _name_of(fields: Fields, node: Node, what: str, kind: str, options: dict[str
         return ""
     text = fields.text_of(node, what)
     if text is None:
+        return ""
+    told = kind_told_by(text)
+    if told not in (None, kind):
+        fields.report(node, f"{what} {text[:80]!r} is a file of kind {told}, not {kind}: {{{told}: {text[:80]}}}")
         return ""
     name, mistake = ENVIRONMENT_KINDS[kind].parse(text)
     if mistake is not None:

@@ -7,7 +7,14 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gitml.core.kinds.environment_kinds import VENV, environment_files, script_of, told_by_content
+from gitml.core.kinds.environment_kinds import (
+    SCRIPT,
+    VENV,
+    environment_files,
+    meant_instead,
+    script_of,
+    told_by_content,
+)
 from gitml.core.model.action import ActionInput, CodeFile
 from gitml.core.model.environment import Environment, EnvironmentSource, EnvironmentSpec
 from gitml.core.model.graph import Binding, GraphStep
@@ -151,19 +158,32 @@ class ActionBuilder:
     def _environment_query(
         self, module: str | None, spec: EnvironmentSpec, programs: tuple[str, ...], python_path: str, project: str
     ) -> EnvironmentQuery:
-        """InputError for an environment file that is not in the commit."""
+        """InputError for an environment file that is not in the commit, and for a command that starts no script."""
+        if spec.kind == SCRIPT and not spec.name:
+            raise InputError(
+                "environment script: the command starts no Python script",
+                hint="name it: environment: {script: src/train.py}",
+            )
         files = []
         for path, required in environment_files(spec):
             entry = self._files(module).lookup(path)
             if entry is not None and not entry.is_tree and not entry.is_submodule:
                 files.append((path, self.source.read(entry.oid)))
             elif required:
-                raise InputError(f"environment file {path!r} is not in the commit", hint=self._why_missing(path))
+                raise self._no_environment_file(path, is_folder=entry is not None and entry.is_tree)
         if files:
             spec = told_by_content(spec, files[0][1])
         if spec.kind == VENV and self.project:
             spec = spec._replace(name=posixpath.join(self.project, spec.name))
         return EnvironmentQuery(EnvironmentSource(spec, tuple(files), project), programs, python_path)
+
+    def _no_environment_file(self, path: str, *, is_folder: bool) -> InputError:
+        if is_folder:
+            hint = f"name a file in it, or, if it is a virtual environment, {{venv: {path}}}"
+            return InputError(f"environment {path!r} is a folder of the commit", hint=hint)
+        meant = meant_instead(path)
+        hint = self._why_missing(path) if meant is None else f"write environment: {meant}"
+        return InputError(f"environment file {path!r} is not in the commit", hint=hint)
 
     def _project(self, step: GraphStep) -> ProjectPackage | PartProblem | None:
         """The project's own package that the step's environment installs; None where it says nothing of one."""

@@ -411,7 +411,7 @@ def test_an_environment_file_that_is_not_taken_is_told_with_the_way_to_one_that_
 @pytest.mark.parametrize(
     ("written", "message"),
     [
-        ("{docker: a}", "environment names no kind of environment, "),
+        ("{docker: a}", "environment names no kind of environment: one of "),
         ("{host: [], python: '3.12'}", "environment names no distributions: host: [torch, numpy]"),
         ("{requirements: r.txt, host: [a]}", "environment is of one kind, not requirements and host"),
         (
