@@ -154,6 +154,10 @@ def _earlier(ws: Workspace, loaded: Loaded, steps: Sequence[str]) -> tuple[str |
     return newest[1], _Side(None, action.environment, description_or_none(ws.index.environment(action.environment)))
 
 
+_KINDS_SHOWN = {"python": "a lock of Python packages", "requirements": "a requirements file"}
+"""What a description is called that does not say which file it was made from, as several give the same environment."""
+
+
 class _Side(NamedTuple):
     """The environment of a step on one side of a comparison: as it is planned, or (None) as a run's record has it."""
 
@@ -180,7 +184,8 @@ class _Side(NamedTuple):
         """What it is called by."""
         if self.planned is not None:
             return self.planned.spec
-        return str((self.description or {}).get("kind", "environment"))
+        kind = str((self.description or {}).get("kind", "environment"))
+        return _KINDS_SHOWN.get(kind, kind)
 
 
 def _changes(before: _Side, after: _Side) -> tuple[Change, ...]:

@@ -12,12 +12,15 @@ import re
 from collections.abc import Callable
 
 from gitml.core.model import paths
+from gitml.core.model.digest import Digest
 from gitml.core.model.environment import Environment
 from gitml.core.model.graph import GraphStep
 from gitml.core.model.guarantees import FULL, Network
 from gitml.core.model.protocols import Source
 from gitml.core.planner.plan import PartProblem
+from gitml.errors import InputError
 from gitml.execute.environments.programs import NOT_IN_IMAGE, missing_program_hint
+from gitml.execute.environments.software import NotInspectedError
 from gitml.execute.environments.variables import find_program, missing_variable_hint
 from gitml.platform.current import platform
 from gitml.workspace import Workspace
@@ -36,6 +39,7 @@ class Preflight:
         self.ws = ws
         self.source = source
         self.why_missing = why_missing
+        self._unbuildable: dict[Digest, PartProblem | None] = {}
         self._confines: str | None = None  # why this machine can't confine a step, "" when it can
 
     def check(self, step: GraphStep, environment: Environment, files: Source) -> PartProblem | None:
@@ -46,6 +50,7 @@ class Preflight:
             or self._script(step, environment, files)
             or (self._sandbox() if step.settings.strict else None)
             or self._image(environment)
+            or self._buildable(environment)
             or (_network(step.settings.network) if step.settings.network != FULL else None)
         )
 
@@ -150,6 +155,20 @@ class Preflight:
             return None
         hint = "run it elsewhere, or in an environment of another kind"
         return PartProblem(f"steps can't run in an image here: {why}", hint)
+
+    def _buildable(self, environment: Environment) -> PartProblem | None:
+        """What keeps the environment from being built; nothing is started to find out before steps may run."""
+        if not self.ws.consent.may_run():
+            return None
+        if environment.digest not in self._unbuildable:
+            try:
+                self.ws.environments.check_buildable(environment)
+                self._unbuildable[environment.digest] = None
+            except NotInspectedError:
+                return None
+            except InputError as error:
+                self._unbuildable[environment.digest] = PartProblem(error.message, error.hint)
+        return self._unbuildable[environment.digest]
 
     def _exists(self, environment: Environment, path: str) -> bool:
         """Whether the absolute path is there for steps in `environment`, or may be in an image that is not here yet."""

@@ -77,6 +77,10 @@ class Environments(MachineSoftware):
         root = self.root_of(environment)
         return search_path(self.machine, folders) if root is None else ":".join((*folders, root.search_path()))
 
+    def check_buildable(self, environment: Environment) -> None:
+        """InputError for what is sure to keep it from being realized on this machine, as far as that is seen at once."""
+        _provider_of(environment).check_buildable(self, environment)
+
     def place_of(self, environment: Environment) -> str | None:
         """The folder that is built for it on this machine, whether it is there or not; None for what is never built."""
         return _provider_of(environment).place_of(self, environment)

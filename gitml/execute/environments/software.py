@@ -213,6 +213,10 @@ class EnvironmentProvider(Protocol):
     ) -> RealizedEnvironment:
         """See `environments.Environments.realize`."""
 
+    def check_buildable(self, here: MachineSoftware, environment: Environment) -> None:
+        """InputError for what is sure to keep it from being realized on this machine, as far as that is seen at once."""
+        return
+
     def place_of(self, here: MachineSoftware, environment: Environment) -> str | None:
         """The folder that is built for it on this machine, whether it is there or not; None for what is never built."""
         return here.folder_of(environment)

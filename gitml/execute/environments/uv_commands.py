@@ -6,15 +6,31 @@ import os
 from collections.abc import Callable, Mapping
 
 from gitml import layout
-from gitml.errors import InputError
+from gitml.errors import FREE_SPACE, InputError
 from gitml.execute.environments.locks.uv_progress import UvProgress
 from gitml.execute.environments.variables import find_program
 from gitml.execute.process import StoppedError, StopRequests, run
 from gitml.permissions import can_be_written
 
-_TAIL = 4000
-# what uv says of a failed build that is not the reason, and the words of those that a network is the reason of
-_BESIDE = ("Using Python ", "Resolved ", "Prepared ")
+UNREACHABLE = "see whether the package index can be reached: UV_DEFAULT_INDEX, HTTPS_PROXY …"
+"""What to do where no index answered."""
+_TAIL = 64 << 10  # bytes: a package that can't be built has a long traceback
+_LONGEST = 1000  # characters of a reason
+# what uv says of a failed build that is not the reason
+_BESIDE = (
+    "Using Python ",
+    "Resolved ",
+    "Prepared ",
+    "Downloading ",
+    "Downloaded ",
+    "Building ",
+    "Built ",
+    "warning: Failed to hardlink",
+    "hint: Build failures usually",
+)
+_FULL = ("No space left on device", "Disk quota exceeded")
+_UNBUILDABLE = ("Failed to build", "build backend returned an error")
+_REFUSED = ("401 Unauthorized", "403 Forbidden", "authentication credentials")
 _OF_THE_NET = ("connect", "dns error", "timed out", "network", "certificate", "error sending request")
 
 
@@ -59,16 +75,56 @@ class UvCommands:
         text = said.decode("utf-8", "replace")
         if ended.code != 0:
             words = reason_in(text)
-            if any(sign in words.lower() for sign in _OF_THE_NET):
-                hint = "see whether the package index can be reached: UV_DEFAULT_INDEX, HTTPS_PROXY …"
-            raise InputError(f"uv could not {purpose}: {words or f'exit status {ended.code}'}", hint=hint)
+            what = f"uv could not {purpose}: {words or f'exit status {ended.code}'}"
+            raise InputError(what, hint=_mend_of(words) or hint)
         return text
 
 
 def reason_in(text: str) -> str:
-    """Why uv failed, of what it printed, in one line."""
-    lines = [line.strip(" │╰╴─▶\u00d7├") for line in text.strip().splitlines()[-12:]]
-    return " ".join(line for line in lines if line and not line.startswith(_BESIDE)).removeprefix("error: ")
+    """Why uv failed, of what it printed, in one line; of what a program printed that uv started, only the last words."""
+    lines = text.strip().splitlines()
+    begin = max([n for n, line in enumerate(lines) if line.startswith("error: ")], default=0)
+    found = []
+    for line in _without_output(lines[begin:])[-14:]:
+        words = line.strip(" │╰╴─▶\u00d7├")
+        if words and not words.startswith(_BESIDE):
+            found.append(words)
+    reason = " ".join(found).removeprefix("error: ")
+    return reason if len(reason) <= _LONGEST else f"{reason[: _LONGEST // 2]} … {reason[-_LONGEST // 2 :]}"
+
+
+def _without_output(lines: list[str]) -> list[str]:
+    """`lines` with the last alone of each block that a program printed, below ``[stderr]``: where a traceback has its error."""
+    kept: list[str] = []
+    block: list[str] | None = None
+    depth = 0
+    for line in lines:
+        indent = len(line) - len(line.lstrip())
+        if line.strip() in ("[stdout]", "[stderr]"):
+            if block:
+                kept.append(block[-1])
+            block, depth = [], indent
+        elif block is None:
+            kept.append(line)
+        elif line.strip() and indent < depth:
+            kept += [*block[-1:], line]
+            block = None
+        elif line.strip() and indent == depth:
+            block.append(line)
+    return kept if not block else [*kept, block[-1]]
+
+
+def _mend_of(reason: str) -> str | None:
+    """What to do about a failure that has nothing to do with what was asked of uv; None for any other."""
+    if any(sign in reason for sign in _FULL):
+        return FREE_SPACE
+    if any(sign in reason for sign in _REFUSED):
+        return "give uv what the index asks for: a line in ~/.netrc, uv auth login, or UV_INDEX_NAME_USERNAME and _PASSWORD"
+    if any(sign in reason for sign in _UNBUILDABLE):
+        return "lock a version that has a wheel for this platform and Python, or install what building it needs"
+    if any(sign in reason.lower() for sign in _OF_THE_NET):
+        return UNREACHABLE
+    return None
 
 
 def uv_environment(machine: Mapping[str, str]) -> dict[str, str]:

@@ -136,8 +136,8 @@ def test_groups_and_extras_add_to_a_project(project: LockedProject) -> None:
     project.keep("uv.lock")
     assert outcomes(project.run()) == {"a": "executed"}
     for wrong, message in (
-        ("groups: [no]", "Group `no` is not defined"),
-        ("extras: [no]", "Extra `no` is not defined"),
+        ("groups: [no]", "pyproject.toml has no group 'no'"),
+        ("extras: [no]", "pyproject.toml has no extra 'no'"),
     ):
         project.repo.commit(
             "x", {"pipelines/p.yaml": f"environment: {{uv: uv.lock, {wrong}}}\nsteps:\n  a: {{{SAY}}}\n"}
@@ -231,6 +231,17 @@ def test_an_index_that_cuts_off_fails_the_step_and_leaves_nothing_half(
     assert outcomes(project.run()) == {"a": "executed"}
 
 
+def test_where_the_index_of_a_lock_is_gone_the_users_own_serves_the_same_bytes(
+    project: LockedProject, index: PackageIndex
+) -> None:
+    lock = Path(project.repo.path, "uv.lock")
+    lock.write_text(lock.read_text().replace(index.url.rstrip("/"), "http://127.0.0.1:9/simple"))
+    project.keep("uv.lock")
+    project.environ["UV_HTTP_RETRIES"] = "0"
+    done = project.run()
+    assert project.output(done.steps[0]) == b"1.0"
+
+
 def test_a_wheel_with_other_bytes_than_the_lock_says_is_refused(project: LockedProject, index: PackageIndex) -> None:
     wheel(index.folder, "leaf", "1.0", files={"more.py": "x = 1\n"})
     failed = project.run()
@@ -258,8 +269,9 @@ def test_a_python_that_is_not_here_is_told_with_the_way_to_get_it(project: Locke
         "uv.lock", "{uv: uv.lock, python: '3.99'}"
     )
     project.keep("uv.lock")
-    failed = project.run()
-    assert (failed.steps[0].error or "").startswith("this machine has no Python 3.99, which the environment is for")
+    with pytest.raises(InputError, match=r"this machine has no Python 3\.99, which the environment is for") as caught:
+        project.run()  # before anything else runs
+    assert "python install 3.99, or put it on PATH" in str(caught.value.hint)
     project.repo.commit(
         "x",
         {".python-version": f"{PYTHON}\n", "pipelines/p.yaml": "environment: uv.lock\nsteps:\n  a: {" + SAY + "}\n"},

@@ -76,6 +76,12 @@ def test_utf_16_is_read_by_its_mark() -> None:
         assert parse_requirements("r.txt", mark + text.encode(encoding)) == parse_requirements("r.txt", text.encode())
 
 
+def test_utf_16_without_its_mark_is_said_to_be_no_text() -> None:
+    with pytest.raises(InputError, match="it has NUL characters, as UTF-16 without a mark") as caught:
+        parse_requirements("r.txt", "numpy==1.26.4\n".encode("utf-16-le"))
+    assert (caught.value.where, caught.value.hint) == ("r.txt", "save it as UTF-8")
+
+
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [

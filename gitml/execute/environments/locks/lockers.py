@@ -171,11 +171,12 @@ def _uv(request: FileLockRequest, *words: str) -> None:
     uv.env["UV_CUSTOM_COMPILE_COMMAND"] = request.header
     words = (*words, "--upgrade") if request.upgrade else words
     words = (*words, "--exclude-newer", request.as_of) if request.as_of is not None else words
+    mend = _FAILED if request.as_of is None else f"take a later --as-of, or {_FAILED}"
     request.report("resolving what is to be installed")
     called_from = os.getcwd()
     os.chdir(os.path.dirname(request.source))  # whose settings of uv count
     try:
-        said = uv.run(*words, purpose=f"lock {os.path.basename(request.source)}", hint=_FAILED)
+        said = uv.run(*words, purpose=f"lock {os.path.basename(request.source)}", hint=mend)
     finally:
         os.chdir(called_from)
     for line in said.splitlines():

@@ -84,6 +84,15 @@ class LockProvider(EnvironmentProvider):
         folder = here.folder_of(environment)
         return None if built_at(folder) is None else (f"{folder}/bin",)
 
+    def check_buildable(self, here: MachineSoftware, environment: Environment) -> None:
+        """InputError where it is not built, and this machine has no such Python."""
+        version = python_asked(environment.source)
+        if version is None or not self.sees_machine(environment) or self.path_folders(here, environment) is not None:
+            return
+        from gitml.execute.environments.locks.venvs import python_for
+
+        python_for(version, here)
+
     def sees_machine(self, environment: Environment) -> bool:
         return IMAGE not in environment.description
 

@@ -86,9 +86,14 @@ def decoded_text(path: str, text: bytes) -> str:
     """The text of a requirements file: UTF-8, or by its mark UTF-16, as PowerShell writes what `pip freeze` prints."""
     encoding = "utf-16" if text.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
     try:
-        return text.decode(encoding)
+        decoded = text.decode(encoding)
     except UnicodeDecodeError as error:
         raise InputError("not UTF-8", where=path, hint="save it as UTF-8") from error
+    if "\0" in decoded:
+        raise InputError(
+            "not text: it has NUL characters, as UTF-16 without a mark", where=path, hint="save it as UTF-8"
+        )
+    return decoded
 
 
 def _logical_lines(text: str) -> list[tuple[int, str]]:

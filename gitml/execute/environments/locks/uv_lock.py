@@ -100,9 +100,21 @@ def _export(source: EnvironmentSource, name: str, lock: str, machine: Mapping[st
             raise InputError(f"uv could not read the lock: {error}", where=lock) from error
     if ran.returncode != 0:
         text = ran.stderr.decode("utf-8", "replace")
-        said = reason_in(text)[:500]
-        raise InputError(f"uv can't read the lock: {said}", where=lock, hint=f"gitml env lock {name}")
+        raise _unreadable(reason_in(text), source, name, lock)
     return ran.stdout
+
+
+def _unreadable(said: str, source: EnvironmentSource, name: str, lock: str) -> InputError:
+    """What uv said of a lock, and what to do: a group or an extra that a pipeline names may be misspelt."""
+    unknown = re.search(r"(Group|Extra) `([^`]*)` is not defined", said)
+    if unknown is None:
+        return InputError(f"uv can't read the lock: {said}", where=lock, hint=f"gitml env lock {name}")
+    project = toml_of(source.file(name) or b"", name)
+    what, there = "group", [*_table(project.get("dependency-groups"))]
+    if unknown[1] == "Extra":
+        what, there = "extra", [*_table(_table(project.get("project")).get("optional-dependencies"))]
+    named = ", ".join(sorted(there)[:10]) or "none"
+    return InputError(f"{name} has no {what} {unknown[2][:80]!r}", where=lock, hint=f"its {what}s: {named}")
 
 
 def _choice(spec: EnvironmentSpec) -> Iterator[str]:

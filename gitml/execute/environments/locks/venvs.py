@@ -103,14 +103,31 @@ def install(packages: PackageList, uv: UvCommands, python: str, place: str, list
 
     They are in the file `listed` as uv sees it, which `write_list` wrote. InputError in uv's words when it fails.
     """
-    uv.env.update(_places(packages.indexes, uv.env))
     mend = f"lock it again: gitml env lock {shlex.quote(packages.source)}"
     uv.run("venv", "--no-project", "--python", python, place, purpose="make the environment", hint=mend)
     inside = ("--python", f"{place}/bin/python")
     sync = ("pip", "sync", "--no-compile-bytecode", *inside, *_options(packages), listed)
-    uv.run(*sync, purpose="install the requirements", hint=mend)
+    _sync(uv, sync, packages.indexes, mend)
     uv.run("pip", "check", *inside, purpose="use the requirements: the file is not fully locked", hint=mend)
     return uv.run("--version", purpose="print its version", hint=mend).strip()
+
+
+def _sync(uv: UvCommands, sync: Sequence[str], indexes: Sequence[str], mend: str) -> None:
+    """Installs what is listed. Where an index of the lock doesn't answer, from the user's own ones: the hashes are the same."""
+    from gitml.execute.environments.uv_commands import UNREACHABLE
+
+    own, of_lock = dict(uv.env), _places(indexes, uv.env)
+    uv.env.update(of_lock)
+    try:
+        uv.run(*sync, purpose="install the requirements", hint=mend)
+    except InputError as error:
+        if not of_lock or error.hint != UNREACHABLE:
+            raise
+        uv.env = own
+        try:
+            uv.run(*sync, purpose="install the requirements", hint=mend)
+        except InputError:
+            raise error from None
 
 
 def _places(indexes: Sequence[str], env: Mapping[str, str]) -> dict[str, str]:
