@@ -69,7 +69,7 @@ def _parse_requirements(text: str) -> tuple[str, str | None]:
 
 def _parse_uv(text: str) -> tuple[str, str | None]:
     path, mistake = _parse_lock(text)
-    if mistake is None and posixpath.basename(path) != "uv.lock":
+    if mistake is None and not path.endswith(".lock"):
         mistake = f"environment {path!r} is no lock of uv, which is called uv.lock: {{uv: uv.lock}}"
     return path, mistake
 
