@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import NamedTuple
@@ -22,6 +23,9 @@ WRITABLE = ("/tmp", "/var/tmp")  # noqa: S108  the step's own
 _RUNNING = "/run"
 _MEMORY = "/dev/shm"  # noqa: S108
 _TERMINALS = "/dev/pts"
+# by these files root would steer the machine's kernel
+_OF_KERNEL = tuple([f"/proc/{name}" for name in ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "mtrr", "scsi")])
+_ESCAPED = re.compile(r"\\([0-7]{3})")
 _RESOLVING = ("/etc/resolv.conf", "/etc/hosts")
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "dri", "kfd", "infiniband")
 _LINKS = {
@@ -79,6 +83,10 @@ def enter_image(root: str, sandbox: str, shown: Sequence[ShownFolder] = ()) -> N
         os.chdir("/")
         step = "/proc"
         kernel.mount(f"{_RUNNING}/proc", "/proc", None, kernel.BIND | kernel.REC)
+        for path in _OF_KERNEL:
+            with suppress(FileNotFoundError):
+                kernel.mount(path, path, None, kernel.BIND | kernel.REC)
+                _make_read_only(path)
         step = "/sys"
         kernel.mount(f"{_RUNNING}/sys", "/sys", None, kernel.BIND | kernel.REC)
         _make_read_only("/sys")
@@ -102,7 +110,7 @@ def enter_image(root: str, sandbox: str, shown: Sequence[ShownFolder] = ()) -> N
         kernel.umount(_RUNNING)
         kernel.mount("gitml", _RUNNING, "tmpfs", kernel.NOSUID | kernel.NODEV, "mode=755,size=16m")
         step = "/"
-        _make_read_only("/")
+        _remount_read_only("/")
         os.chdir(f"{MOUNTED}/work")
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else str(error)
@@ -154,6 +162,15 @@ def _show_device(device: str, path: str) -> None:
 
 
 def _make_read_only(path: str) -> None:
+    """Makes what is mounted at `path` read-only, and what is mounted below it, each of which is a file system of its own."""
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        places = [_ESCAPED.sub(lambda found: chr(int(found[1], 8)), line.split(" ", 5)[4]) for line in file]
+    for place in dict.fromkeys([path, *[place for place in places if place.startswith(f"{path}/")]]):
+        with suppress(FileNotFoundError):  # hidden by what was mounted over it
+            _remount_read_only(place)
+
+
+def _remount_read_only(path: str) -> None:
     flags = os.statvfs(path).f_flag
     kept = sum(flag for known, flag in _KEPT_FLAGS.items() if flags & known)
     more = kernel.RDONLY | kernel.NOSUID | (kernel.NODEV if path == "/" else 0)

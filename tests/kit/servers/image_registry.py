@@ -47,6 +47,7 @@ _APPLETS = (
     "wc",
     "kill",
     "ps",
+    "find",
     "grep",
     "stat",
     "touch",

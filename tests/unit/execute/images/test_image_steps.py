@@ -118,6 +118,16 @@ def test_the_image_its_links_and_the_machines_files_of_names_cannot_be_changed(b
         assert "Read-only file system" in bench.log(finished).decode(), path
 
 
+def test_nothing_by_which_the_machine_is_steered_can_be_opened_to_write(bench: ImageBench) -> None:
+    """Nor what is mounted below a folder that is read-only, each a file system of its own: control groups lie so below /sys."""
+    look = "for f in $(find {} -type f 2>/dev/null); do (: >> $f) 2>/dev/null && echo $f; done; true"
+    places = "/sys/fs/cgroup -maxdepth 2 -name cgroup.procs", "/proc/sys/kernel /proc/sys/vm -maxdepth 1"
+    for place in places:
+        assert bench.said(look.format(place)) == ""
+    assert bench.said("for f in /proc/sysrq-trigger /proc/mtrr; do (: >> $f) 2>/dev/null && echo $f; done; true") == ""
+    assert bench.said("cat /proc/sys/kernel/ostype; echo x > /proc/self/comm") == "Linux\n"
+
+
 def test_folders_for_what_is_temporary_are_the_steps_own_and_go_with_it(bench: ImageBench) -> None:
     write = "for d in /tmp /var/tmp /dev/shm /run $HOME $TMPDIR; do echo x > $d/mine || exit 1; done; echo $HOME"
     assert bench.said(write) == "/gitml-sandbox/home\n"
