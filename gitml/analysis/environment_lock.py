@@ -170,7 +170,13 @@ def _moment(ws: Workspace, text: str) -> str:
         moment = moment + timedelta(days=1) if len(text) == len("2025-03-01") else moment
     else:
         ws.objects.start()
-        commit = resolve_commit(ws.objects, ws.location, text)
+        try:
+            commit = resolve_commit(ws.objects, ws.location, text)
+        except InputError as error:
+            if error.hint is None:
+                error.hint = "a date is written as 2025-03-01, a revision as Git has it"
+            error.where = "--as-of"
+            raise
         moment = datetime.fromtimestamp(commit_info(ws.objects, commit).time, UTC)
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 

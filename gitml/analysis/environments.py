@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from gitml.core.config.project import LOCAL
 from gitml.core.kinds.environment_kinds import ENVIRONMENT_KINDS
 from gitml.core.model.digest import Digest
-from gitml.core.model.environment import Environment, description_or_none
+from gitml.core.model.environment import Environment, description_or_none, kind_in_words
 from gitml.core.model.graph import GraphStep
 from gitml.core.planner.explain import Change, environment_changes
 from gitml.core.planner.plan import Policy
@@ -154,10 +154,6 @@ def _earlier(ws: Workspace, loaded: Loaded, steps: Sequence[str]) -> tuple[str |
     return newest[1], _Side(None, action.environment, description_or_none(ws.index.environment(action.environment)))
 
 
-_KINDS_SHOWN = {"python": "a lock of Python packages", "requirements": "a requirements file"}
-"""What a description is called that does not say which file it was made from, as several give the same environment."""
-
-
 class _Side(NamedTuple):
     """The environment of a step on one side of a comparison: as it is planned, or (None) as a run's record has it."""
 
@@ -184,8 +180,7 @@ class _Side(NamedTuple):
         """What it is called by."""
         if self.planned is not None:
             return self.planned.spec
-        kind = str((self.description or {}).get("kind", "environment"))
-        return _KINDS_SHOWN.get(kind, kind)
+        return kind_in_words(self.description or {}) or "environment"
 
 
 def _changes(before: _Side, after: _Side) -> tuple[Change, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from gitml.core.kinds.unlocked_files import lock_command, unlocked_file
@@ -13,7 +14,17 @@ _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _LARGEST = 8 << 20  # bytes of a requirements file that is looked into
 _LOCKS = (r"uv\.lock", r"pylock(\.[^.]+)?\.toml", r"pixi\.lock", r"conda-lock\.ya?ml")
 _REQUIREMENTS = r"requirements[^/]*\.txt"
-_LOOSE = (r"pyproject\.toml", r"requirements[^/]*\.(txt|in)", r"environment\.ya?ml", r"pixi\.toml", r"setup\.(py|cfg)")
+_FOREIGN = (r"poetry\.lock", r"pdm\.lock", r"Pipfile(\.lock)?", r"renv\.lock")  # which other tools install from
+_BELOW = ("requirements.txt", "requirements.in", "environment.yml", "environment.yaml")
+_NOT_OF_STEPS = frozenset(("doc", "docs", "test", "tests", "examples", "node_modules"))
+_LOOSE = (
+    *_FOREIGN,
+    r"pyproject\.toml",
+    r"requirements[^/]*\.(txt|in)",
+    r"environment\.ya?ml",
+    r"pixi\.toml",
+    r"setup\.(py|cfg)",
+)
 
 
 class ProjectEnvironment(NamedTuple):
@@ -38,6 +49,7 @@ def project_environment(top: str) -> ProjectEnvironment:
         if re.fullmatch(_REQUIREMENTS, name) and _is_locked(top, name):
             return ProjectEnvironment(name)
     loose = next((name for pattern in _LOOSE for name in files if re.fullmatch(pattern, name)), None)
+    loose = loose or _loose_below(top, names)
     lock = None
     if loose is not None:
         known = unlocked_file(loose)
@@ -45,6 +57,12 @@ def project_environment(top: str) -> ProjectEnvironment:
     if os.path.isfile(os.path.join(top, ".venv", "pyvenv.cfg")):
         return ProjectEnvironment("{venv: .venv}", lock)
     return ProjectEnvironment("host", lock)
+
+
+def _loose_below(top: str, names: Sequence[str]) -> str | None:
+    """The first list of packages in a folder at the top, such as ``env/requirements.txt``; None where there is none."""
+    found = (f"{folder}/{name}" for folder in names if folder not in _NOT_OF_STEPS for name in _BELOW)
+    return next((path for path in found if os.path.isfile(os.path.join(top, path)) and not _is_locked(top, path)), None)
 
 
 def _is_locked(top: str, name: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from gitml.core.kinds.environment_kinds import ENVIRONMENT_KINDS
 from gitml.core.kinds.port_kinds import PORT_KINDS
 from gitml.core.language import fields as values
-from gitml.core.language.environment_field import OPTIONS, read_environment
+from gitml.core.language.environment_field import read_environment
 from gitml.core.language.expression import NAME
 from gitml.core.language.fields import Fields
 from gitml.core.language.params import TYPES
@@ -190,9 +190,16 @@ def _count(fields: Fields, node: Node, what: str) -> int | None:
 
 
 def _environment() -> Schema:
-    texts = {"python": WORD, "groups": listed(WORD), "extras": listed(WORD), "host": listed(WORD)}
-    properties = {name: texts.get(name, WORD) for name in (*ENVIRONMENT_KINDS, *OPTIONS)}
-    return {"anyOf": [WORD, {"type": "object", "additionalProperties": False, "properties": properties}]}
+    """Text, or a mapping of one kind with the options of that kind; `install` also stands alone."""
+    lists = ("groups", "extras", "host")
+    kinds: list[Schema] = [WORD]
+    for kind, of in ENVIRONMENT_KINDS.items():
+        properties = {name: listed(WORD) if name in lists else WORD for name in sorted({kind, "install", *of.options})}
+        kinds.append({"type": "object", "additionalProperties": False, "required": [kind], "properties": properties})
+    alone = {"install": WORD}
+    return {
+        "anyOf": [*kinds, {"type": "object", "additionalProperties": False, "required": [*alone], "properties": alone}]
+    }
 
 
 PARAMS: Schema = by_name({"anyOf": [SCALAR, mapping(PARAM_KEYS)]})

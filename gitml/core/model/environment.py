@@ -118,6 +118,12 @@ def encode_description(description: Mapping[str, Any]) -> bytes:
     return json.dumps(description, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
+def kind_in_words(description: Mapping[str, Any]) -> str | None:
+    """The kind in a description as people are shown it; None where it has none. All locks of Python packages are of one."""
+    kind = description.get("kind")
+    return None if kind is None else "lock" if kind == "python" else str(kind)
+
+
 def decode_description(data: bytes | str) -> Mapping[str, Any]:
     """The description in `data`, which another machine may have written; ValueError when it is none that this gitml reads."""
     try:

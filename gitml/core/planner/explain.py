@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gitml.core.model.action import Action, ActionInput
+from gitml.core.model.environment import kind_in_words
 from gitml.core.model.step_settings import KEYED
 from gitml.core.secrets.seals import seals_shown
 
@@ -252,6 +253,9 @@ def environment_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[
             continue
         if name == "contents":
             changes += _contents(one or {}, two or {}, known=packages) if one is not None and two is not None else []
+            continue
+        if name == "kind":
+            changes.append(Change("environment", name, kind_in_words(old), kind_in_words(new)))
             continue
         if name == "project":
             changes += _project(one or {}, two or {})

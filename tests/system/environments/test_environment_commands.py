@@ -128,7 +128,7 @@ def test_diff_names_packages_between_revisions_runs_and_the_files(locked: Projec
     found = locked.gitml("env", "diff", run, "HEAD", "--json").data["environments"]
     by_step = {one["steps"][0]: one for one in found}
     assert [change["name"] for change in by_step["a"]["changes"]] == ["leaf"]
-    assert "a  a requirements file -> r.txt\n" in locked.gitml("env", "diff", run, "HEAD").out
+    assert "a  requirements -> r.txt\n" in locked.gitml("env", "diff", run, "HEAD").out
     assert by_step["b"]["before"] is None
     assert "c" not in by_step
     same = locked.gitml("env", "diff", "HEAD", "HEAD", "--all").out

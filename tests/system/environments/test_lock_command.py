@@ -85,6 +85,8 @@ def test_a_project_and_a_script_get_the_lock_of_uv_beside_them(locked: Project) 
         ("plain.py", "print()\n", r"does not list its dependencies \(PEP 723\)"),
         ("poetry.lock", "", "a lock of Poetry"),
         ("pixi.toml", "", "pixi is not installed"),
+        ("uv.lock", "", r"it is a lock already \(uv.lock\): write environment: uv.lock"),
+        ("environment.yml", "name: x\n", "it names no packages .*: list them under dependencies"),
         ("notes.md", "", "nothing is known that locks this file"),
     ],
 )
@@ -99,6 +101,11 @@ def test_what_cannot_be_locked_is_one_line_and_leaves_nothing(
     assert re.search(words, answer.err), answer.err
     assert answer.err.count("\n") == 1
     assert files_of(locked) == before
+
+
+def test_a_time_that_is_neither_a_date_nor_a_revision_is_said_with_how_one_is_written(locked: Project) -> None:
+    answer = locked.gitml("env", "lock", "r.txt", "--as-of", "1999", code=2).err
+    assert "(--as-of): a date is written as 2025-03-01" in answer
 
 
 @pytest.mark.slow

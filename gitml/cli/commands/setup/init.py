@@ -116,7 +116,7 @@ def _remark_environment(session: Session, root: str, environment: ProjectEnviron
     if environment.written != HOST and not os.path.lexists(os.path.join(root, "pipelines", "hello.yaml")):
         session.remark(f"steps can have the project's own: environment: {safe(environment.written)}")
     if environment.lock is not None:
-        locks = "nothing locks what the project installs, so what is installed here counts"
+        locks = "there is no lock that gitml reads, so what is installed here counts"
         session.remark(f"{locks}; a lock: {safe(environment.lock)}, then write environment: in gitml.yaml")
 
 

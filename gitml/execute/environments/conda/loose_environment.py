@@ -33,6 +33,8 @@ def read_environment_file(path: str, content: bytes) -> LooseEnvironment:
     """What an environment.yml asks for; InputError with its line for what can't be solved."""
     document = LockDocument(path, content)
     root = document.root
+    if not document.has(root, "dependencies"):
+        raise document.error(root, "it names no packages", "list them under dependencies")
     specs: list[str] = []
     pip: list[str] = []
     for item in document.items(document.child(root, "dependencies")):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -128,10 +129,8 @@ def _lock_script(request: FileLockRequest) -> None:
     with open(request.source, "rb") as file:
         lists = any(line.rstrip() == b"# /// script" for line in file)
     if not lists:
-        name = os.path.basename(request.source)
-        raise InputError(
-            "it does not list its dependencies (PEP 723)", where=request.source, hint=f"uv add --script {name} PACKAGE"
-        )
+        hint = f"uv add --script {shlex.quote(request.source)} PACKAGE"
+        raise InputError("it does not list its dependencies (PEP 723)", where=request.source, hint=hint)
     _uv(request, "lock", "--script", os.path.basename(request.source))
 
 
@@ -218,12 +217,15 @@ COMPILED = LOCKERS["requirements"]
 
 def locker_for(path: str, output: str | None) -> Locker:
     """What locks the file at `path`, into `output` where one is named; InputError for a file that nothing here locks."""
+    from gitml.core.kinds.environment_kinds import kind_told_by
     from gitml.core.kinds.unlocked_files import unlocked_file
 
     name = os.path.basename(path)
     found = next((one for one in LOCKERS.values() if re.fullmatch(one.matches, name.lower())), None)
     if found is None:
         known = unlocked_file(path)
+        if kind_told_by(path) is not None:
+            raise InputError("it is a lock already", where=path, hint=f"write environment: {path}")
         if known is None:
             kinds = "requirements*.txt, *.in, pyproject.toml, setup.py, setup.cfg, environment.yml, scripts"
             raise InputError("nothing is known that locks this file", where=path, hint=f"it locks {kinds}")

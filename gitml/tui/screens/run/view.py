@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from gitml.core.model.action import Action
+from gitml.core.model.environment import kind_in_words
 from gitml.core.model.graph import GraphStep
 from gitml.core.model.guarantees import FULL
 from gitml.core.model.resources import Resources
@@ -209,7 +210,7 @@ def _environment(text: Table, detail: StepDetails | None, planned: GraphStep | N
             _fact(text, "environment", safe(str(planned.settings.environment)))
         return
     python = described.get("python")
-    head = ", ".join(safe(str(part)) for part in (described.get("kind"), described.get("platform"), python) if part)
+    head = ", ".join(safe(str(part)) for part in (kind_in_words(described), described.get("platform"), python) if part)
     _fact(text, "environment", head)
     packages: Sequence[object] = described.get("distributions") or ()
     if packages:

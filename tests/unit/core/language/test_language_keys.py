@@ -61,6 +61,17 @@ def test_every_whole_pipeline_of_the_documentation_is_valid_where_the_parser_tak
     assert taken > 10
 
 
+def test_every_environment_of_the_documentation_is_valid_and_taken() -> None:
+    page = (ROOT / "docs/environments.md").read_text()
+    written = [text for row in re.findall(r"^\| (`.*?) \|", page, re.MULTILINE) for text in re.findall(r"`(.+?)`", row)]
+    written += re.findall(r"^ *(?:# )?(?:environment: )?(\{.*?\})(?: *#.*)?$", page, re.MULTILINE)
+    assert len(written) > 15
+    for text in written:
+        pipeline = f"environment: {text.replace('sha256:…', 'sha256:' + 'a' * 64)}\nsteps: {{a: {{run: x}}}}\n"
+        assert str(parse_pipeline(pipeline.encode(), "p.yaml").steps["a"].settings.environment), text
+        assert is_valid(pipeline_schema(), pipeline), text
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -79,6 +90,20 @@ def test_every_whole_pipeline_of_the_documentation_is_valid_where_the_parser_tak
         "steps: {a b: {run: x}}",
         "steps: {a: {run: x, resources: {cpu: 1}}}",
         "params: {a: {default: 1, least: 0}}\nsteps: {a: {run: x}}",
+        *(
+            f"environment: {written}\nsteps: {{a: {{run: x}}}}"
+            for written in (
+                "{}",
+                "[uv.lock]",
+                "{uvx: uv.lock}",
+                "{uv: uv.lock, venv: .venv}",
+                "{uv: uv.lock, group: [train]}",
+                "{uv: uv.lock, python: 3.10}",
+                "{pixi: pixi.lock, groups: [gpu]}",
+                "{host: [numpy], python: '3.12'}",
+                "{python: '3.12'}",
+            )
+        ),
     ],
 )
 def test_a_pipeline_that_the_parser_refuses_is_not_valid(text: str) -> None:
