@@ -103,6 +103,27 @@ def can_be_written(path: str) -> bool:
     return _denying(os.path.join(os.path.abspath(path), "new")) is None
 
 
+def can_be_changed_by_others(path: str) -> bool:
+    """Whether a user who is neither this one nor root could put something else at `path`, which need not be there yet."""
+    return any(_is_open_to_others(place) for place in {os.path.abspath(path), os.path.realpath(path)})
+
+
+def _is_open_to_others(place: str) -> bool:
+    """Whether another user owns what is there at `place` or above it, or may rename what is in it."""
+    while True:
+        try:
+            found = os.stat(place)
+        except OSError:
+            found = None
+        if found is not None:
+            open_to_all = bool(found.st_mode & stat.S_IWOTH) and not found.st_mode & stat.S_ISVTX
+            if found.st_uid not in (0, os.geteuid()) or open_to_all:
+                return True
+        if place == os.path.dirname(place):
+            return False
+        place = os.path.dirname(place)
+
+
 def permission_hint(path: str) -> str:
     """What to do about `path` that this user may not read or write: whose it is and the command that fixes it, in one line."""
     place = _denying(os.path.abspath(path))

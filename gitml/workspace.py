@@ -21,7 +21,7 @@ from gitml.git.log.remote_refs import RUNS, tracked
 from gitml.git.objects.reader import Objects
 from gitml.git.repository import discover, sharing_at
 from gitml.git.worktree.snapshot import WorkTree
-from gitml.permissions import SharedMode, can_be_written
+from gitml.permissions import SharedMode, can_be_changed_by_others, can_be_written
 from gitml.records.layout import FETCHED, NEWER, TIP
 from gitml.store.index.index import Index
 from gitml.store.index.results import forget_unrecorded, unrecorded_runs
@@ -253,9 +253,13 @@ class Workspace:
         self.__dict__.pop("environments", None)
 
     def environments_folder(self) -> str:
-        """Where built environments are kept: for all repositories of this user, or here for one without a folder to write to."""
+        """Where built environments are kept: for all repositories of this user, or here for one without a folder of their own.
+
+        What lies there is run as it is found, so it must be a folder that no other user could have filled.
+        """
         place = layout.cache_folder(self.environ)
-        return place if os.path.isdir(place) or can_be_written(place) else os.path.join(self.root, layout.CACHE)
+        usable = (os.path.isdir(place) or can_be_written(place)) and not can_be_changed_by_others(place)
+        return place if usable else os.path.join(self.root, layout.CACHE)
 
     @cached_property
     def salt(self) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import pwd
@@ -14,8 +15,10 @@ from pathlib import Path
 import pytest
 
 from gitml.errors import how_to_mend, machine_error
-from gitml.permissions import can_be_written, permission_hint
+from gitml.permissions import can_be_changed_by_others, can_be_written, permission_hint
+from gitml.workspace import open_workspace
 from tests.kit.ordinary_user import ordinary
+from tests.kit.projects.repository import Repository
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
 
@@ -110,3 +113,31 @@ def test_a_full_disk_and_a_read_only_one_have_mends_of_their_own() -> None:
     assert how_to_mend(OSError(errno.ENOENT, "No such file"), "/x") is None
     error = machine_error(OSError(errno.EIO, "Input/output error"), "/x")
     assert (error.message, error.where) == ("the disk refused: Input/output error", "/x")
+
+
+def test_a_folder_that_another_user_could_fill_is_known(tmp_path: Path) -> None:
+    own, open_to_all = tmp_path / "own", tmp_path / "open"
+    own.mkdir()
+    open_to_all.mkdir()
+    assert not can_be_changed_by_others(str(own / "gitml/envs"))
+    open_to_all.chmod(0o777)
+    assert can_be_changed_by_others(str(open_to_all / "gitml/envs"))
+    open_to_all.chmod(0o1777)  # as /tmp, where nobody renames what is another's
+    assert not can_be_changed_by_others(str(open_to_all / "gitml"))
+    (own / "link").symlink_to(open_to_all)
+    open_to_all.chmod(0o777)
+    assert can_be_changed_by_others(str(own / "link"))
+    if os.geteuid() == 0:
+        os.chown(own, 65534, 65534)
+        assert can_be_changed_by_others(str(own / "gitml/envs"))
+
+
+def test_environments_are_kept_where_no_other_user_could_have_put_one(tmp_path: Path) -> None:
+    repository = Repository(tmp_path / "r")
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    environ = {**os.environ, "XDG_CACHE_HOME": str(cache)}
+    for mode, shared in ((0o755, False), (0o777, True)):
+        cache.chmod(mode)
+        with contextlib.closing(open_workspace(str(repository.path), environ)) as ws:
+            assert ws.environments_folder().startswith(f"{cache}/") != shared
