@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import closing
 from typing import NamedTuple
 
-from gitml.core.kinds.environment_kinds import IMAGE
+from gitml.core.kinds.environment_kinds import tagged_image
 from gitml.core.kinds.image_names import ImageName, parse_image_name
 from gitml.core.language.diagnostics import nearest
 from gitml.core.language.parse import parse_pipeline
@@ -99,9 +99,8 @@ def _resolved(modules: ModuleService, use: str, kept: Lock, fallback: Lock) -> R
 def tagged_images(specs: Iterable[EnvironmentSpec]) -> Iterator[ImageName]:
     """The images that environments name by a tag alone."""
     for spec in specs:
-        text = spec.name if spec.kind == IMAGE else spec.option(IMAGE)
-        name = parse_image_name(text)[0] if text else None
-        if name is not None and not name.digest:
+        name = tagged_image(spec)
+        if name is not None:
             yield name
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from gitml import layout
-from gitml.core.kinds.environment_kinds import environment_files
+from gitml.core.kinds.environment_kinds import SCRIPT, environment_files, script_of, tagged_image
+from gitml.core.kinds.image_pins import LOCK_PATH
 from gitml.core.language.diagnostics import Diagnostic, SpecError
 from gitml.core.language.spec import ModuleSpec
 from gitml.core.model.protocols import Source
@@ -96,9 +97,7 @@ def check_folder(folder: str) -> ModuleSpec:
     if data is None:
         raise InputError(f"no {FILE} here", where=folder, hint="start one: gitml module init DIR")
     spec = parse_module(data, path)
-    for file, required in environment_files(spec.settings.environment):
-        if required and not os.path.isfile(os.path.join(folder, file)):
-            raise _missing_environment(file, path)
+    _check_environment(spec, path, lambda file: os.path.isfile(os.path.join(folder, file)))
     return spec
 
 
@@ -110,10 +109,12 @@ def load_spec(objects: Objects, content_oid: str, path: str = FILE) -> ModuleSpe
     if entry is None or entry.mode not in ("100644", "100755"):
         raise InputError(f"no {FILE} in this folder", where=path, hint="start one: gitml module init DIR")
     spec = parse_module(read_checked(objects, entry.oid, "blob"), path)
-    for file, required in environment_files(spec.settings.environment):
+
+    def is_there(file: str) -> bool:
         found = source.lookup(file)
-        if required and (found is None or found.is_tree):
-            raise _missing_environment(file, path)
+        return found is not None and not found.is_tree
+
+    _check_environment(spec, path, is_there)
     return spec
 
 
@@ -141,9 +142,21 @@ def publish_folder(
     )
 
 
-def _missing_environment(file: str, path: str) -> InputError:
-    where = Diagnostic(path, 1, 1, f"environment file {file!r} is not in the module's folder")
-    return SpecError([where])
+def _check_environment(spec: ModuleSpec, path: str, is_there: Callable[[str], bool]) -> None:
+    """SpecError for an environment that no version of the module could have."""
+    argv = ["".join(part for part in word if isinstance(part, str)) for word in spec.words]
+    environment = script_of(spec.settings.environment, argv)
+    mistake = None
+    if environment.kind == SCRIPT and not environment.name:
+        mistake = "environment script: the command starts no Python script; name it: {script: train.py}"
+    for file, required in environment_files(environment):
+        if required and not is_there(file):
+            mistake = f"environment file {file!r} is not in the module's folder"
+    image = tagged_image(environment)
+    if image is not None and not is_there(LOCK_PATH):
+        mistake = f"image {image} is named by a tag, which may be moved: a module names it by its digest, name@sha256:…"
+    if mistake is not None:
+        raise SpecError([Diagnostic(path, 1, 1, mistake)])
 
 
 class ModuleTryout(NamedTuple):

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from gitml.core.kinds.image_names import parse_image_name
+from gitml.core.kinds.image_names import ImageName, parse_image_name
 from gitml.core.kinds.image_pins import LOCK_PATH
 from gitml.core.kinds.unlocked_files import is_any_toml, unlocked_file
 from gitml.core.model import paths
@@ -111,6 +111,8 @@ def _uv_files(spec: EnvironmentSpec) -> tuple[EnvironmentFile, ...]:
 
 
 def _script_files(spec: EnvironmentSpec) -> tuple[EnvironmentFile, ...]:
+    if not spec.name:  # of a command that starts none
+        return ()
     return (EnvironmentFile(spec.name), EnvironmentFile(f"{spec.name}.lock", required=False))
 
 
@@ -208,6 +210,13 @@ def meant_instead(text: str) -> str | None:
     if word == SCRIPT:
         return SCRIPT
     return f"{word}.lock" if word in (UV, PIXI) else None
+
+
+def tagged_image(spec: EnvironmentSpec) -> ImageName | None:
+    """The image that an environment names by a tag alone; None for any other."""
+    text = spec.name if spec.kind == IMAGE else spec.option(IMAGE)
+    name = parse_image_name(text)[0] if text else None
+    return name if name is not None and not name.digest else None
 
 
 def script_of(spec: EnvironmentSpec, argv: Sequence[str]) -> EnvironmentSpec:

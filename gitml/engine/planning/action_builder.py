@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from gitml.core.kinds.environment_kinds import (
-    SCRIPT,
     VENV,
     environment_files,
     meant_instead,
@@ -158,12 +157,7 @@ class ActionBuilder:
     def _environment_query(
         self, module: str | None, spec: EnvironmentSpec, programs: tuple[str, ...], python_path: str, project: str
     ) -> EnvironmentQuery:
-        """InputError for an environment file that is not in the commit, and for a command that starts no script."""
-        if spec.kind == SCRIPT and not spec.name:
-            raise InputError(
-                "environment script: the command starts no Python script",
-                hint="name it: environment: {script: src/train.py}",
-            )
+        """InputError for an environment file that is not in the commit."""
         files = []
         for path, required in environment_files(spec):
             entry = self._files(module).lookup(path)

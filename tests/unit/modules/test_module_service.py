@@ -203,3 +203,21 @@ def test_an_environment_that_is_not_in_the_folder_is_told(project):
         check_folder(project.repo.file("m"))
     with pytest.raises(SpecError, match=r"requirements.txt"):
         project.publish("1.0.0")
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ("script", "the command starts no Python script"),
+        ("{script: other.py}", "environment file 'other.py' is not in the module's folder"),
+        ('{image: "python:3.12"}', "is named by a tag, which may be moved: a module names it by its digest"),
+    ],
+)
+def test_an_environment_that_no_version_could_have_is_not_published(project, environment, message):
+    with open(project.repo.file("m/module.yaml"), "w") as file:
+        file.write("name: count\nversion: 0.1.0\nrun: bash -c 'date > ${{ outputs.o }}'\noutputs: {o: file}\n")
+        file.write(f"environment: {environment}\n")
+    for refused in (lambda: check_folder(project.repo.file("m")), lambda: project.publish("1.0.0")):
+        with pytest.raises(SpecError) as caught:
+            refused()
+        assert message in str(caught.value)
