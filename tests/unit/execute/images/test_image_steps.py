@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import statistics
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -235,8 +234,8 @@ def test_an_image_that_is_here_costs_a_step_little(bench: ImageBench) -> None:
         return time.perf_counter() - begun
 
     pairs = [(seconds(True), seconds(False)) for _ in range(15)]
-    more = statistics.median(inside for inside, _ in pairs) - statistics.median(bare for _, bare in pairs)
-    print(f"{more * 1000:.1f} ms")
+    # the least of many: whatever else the machine does only adds to the others
+    more = min(inside for inside, _ in pairs) - min(bare for _, bare in pairs)
     assert more < 0.05, more
 
 
