@@ -92,6 +92,7 @@ class Workspace:
         self.trees: list[WorkTree] = []
         self._united: tuple[MergeResult, ...] = ()
         self.secrets: dict[str, str] = {}  # values of secret parameters by their seals, in memory only
+        self.stored_manifest: Callable[[str], bytes | None] = lambda digest: None  # see `Environments.stored_manifest`
         self.leaving: list[Callable[[], None]] = []  # what else is to be ended
 
     @cached_property
@@ -243,7 +244,9 @@ class Workspace:
         tops = self.location.worktrees()
         place = (self.machine_facts, self.environments_folder(), self.environ)
         if self.consent.may_run():
-            return Environments(*place, tops=tops, may_fetch=not self.consent.offline)
+            found = Environments(*place, tops=tops, may_fetch=not self.consent.offline)
+            found.stored_manifest = lambda digest: self.stored_manifest(digest)
+            return found
         from gitml.git.repository import is_tracked_program
 
         return Environments(*place, "/", tops, lambda path: is_tracked_program(self.location, path), may_fetch=False)

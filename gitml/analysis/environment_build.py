@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 from gitml.analysis.environments import PipelineEnvironment, located, pipeline_environments
+from gitml.core.model.environment import Environment
+from gitml.core.model.events import Event
 from gitml.engine.planning.load import Loaded
 from gitml.engine.run import command_text
 from gitml.errors import GitmlError, machine_error
@@ -53,6 +55,29 @@ def build_environments(
             yield _built(ws, one, stop, report)
 
 
+def _fetch_image(ws: Workspace, environment: Environment, stop: StopRequests, report: Callable[[str], None]) -> None:
+    """Fetches the image of an environment from a remote store, where one has it: its registry is asked only else."""
+    if "image" not in environment.description:
+        return
+    from gitml.execute.process import StoppedError
+    from gitml.store.remote.transfer.progress import TransferStoppedError
+    from gitml.transfer.images import download_words, fetch_image, lacked_image
+
+    lacked = lacked_image(ws, environment)
+    if lacked is None:
+        return
+
+    def emit(event: Event) -> None:
+        words = download_words(event)
+        if words is not None:
+            report(words)
+
+    try:
+        fetch_image(ws, lacked, emit, lambda: stop.requested() > 0)
+    except TransferStoppedError:
+        raise StoppedError from None
+
+
 def _by_place(found: Sequence[PipelineEnvironment]) -> list[PipelineEnvironment]:
     """Those that differ only in the programs of the machine as one: they are built once."""
     merged: dict[object, PipelineEnvironment] = {}
@@ -79,6 +104,7 @@ def _built(
     assert one.environment is not None
     begun = time.monotonic()
     try:
+        _fetch_image(ws, one.environment, stop, lambda words: report(one, words))
         ws.environments.realize(one.environment, stop, lambda words: report(one, words))
     except GitmlError as error:
         where = f" ({error.where})" if error.where else ""

@@ -22,7 +22,7 @@ SECTIONS: dict[str, dict[str, CommandEntry]] = {
         "status": CommandEntry("run.status", "Show what is up to date, what runs now, and the last runs"),
         "dag": CommandEntry("run.dag", "Draw the graph of a pipeline"),
         "targets": CommandEntry("run.targets", "Show where steps can run: machines, what they have, what is free"),
-        "env": CommandEntry("environment.group", "Show, build, compare and lock the environments of steps"),
+        "env": CommandEntry("environment.group", "Show, build, compare, lock and push the environments of steps"),
         "cancel": CommandEntry("run.cancel", "Cancel a run in progress"),
         "reproduce": CommandEntry("run.reproduce", "Run a recorded run again and compare its outputs"),
     },

@@ -16,7 +16,7 @@ from gitml.cli.text.format import columns, count, duration, size
 from gitml.cli.text.terminal import is_terminal, safe
 
 if TYPE_CHECKING:
-    from gitml.core.model.events import Emit, Event
+    from gitml.core.model.events import Emit, Event, Transferring
     from gitml.core.model.result import OutputRef
     from gitml.core.model.stop_signal import StopSignal
     from gitml.store.remote.transfer.progress import UploadResult
@@ -72,12 +72,7 @@ def _transfer(session: Session) -> Iterator[tuple[Emit, StopSignal]]:
         nonlocal width
         if not shown or not isinstance(event, Transferring):
             return
-        arrow = "to" if event.direction == "upload" else "from"
-        left = f", {duration(event.left)} left" if event.left is not None else ""
-        line = (
-            f"{event.direction} {arrow} {safe(event.remote)}: {event.items:,}/{event.of:,}, "
-            f"{size(event.done)} of {size(event.total)}, {size(int(event.rate))}/s{left}"
-        )
+        line = transfer_line(event)
         sys.stderr.write("\r" + line.ljust(width))
         sys.stderr.flush()
         width = max(width, len(line))
@@ -89,6 +84,16 @@ def _transfer(session: Session) -> Iterator[tuple[Emit, StopSignal]]:
             if width:
                 sys.stderr.write("\r" + " " * width + "\r")
                 sys.stderr.flush()
+
+
+def transfer_line(event: Transferring) -> str:
+    """How far a transfer is."""
+    arrow = "to" if event.direction == "upload" else "from"
+    left = f", {duration(event.left)} left" if event.left is not None else ""
+    return (
+        f"{event.direction} {arrow} {safe(event.remote)}: {event.items:,}/{event.of:,}, "
+        f"{size(event.done)} of {size(event.total)}, {size(int(event.rate))}/s{left}"
+    )
 
 
 def push_artifacts(session: Session, choice: RunSelection, *, trusting: bool = False) -> list[UploadResult]:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from gitml import __version__
 from gitml.cluster.worker.folder import FolderSpec
+from gitml.cluster.worker.remote_fetch import stored_manifest
+from gitml.core.config.remotes import RemoteSpec
 from gitml.core.model.environment import (
     Environment,
     EnvironmentSource,
@@ -23,9 +26,13 @@ PATIENCE = 60.0  # seconds; a machine may have to start Python a few times
 
 
 def environment_at(
-    machines: Sequence[Machine], place: FolderSpec, source: EnvironmentSource, programs: tuple[str, ...]
+    machines: Sequence[Machine],
+    place: FolderSpec,
+    source: EnvironmentSource,
+    programs: tuple[str, ...],
+    stores: tuple[RemoteSpec, ...] = (),
 ) -> Environment:
-    """The environment that most of `machines` make of `source` for `programs`.
+    """The environment that most of `machines` make of `source` for `programs`; `stores` may know its image.
 
     InputError when none has one; RemoteError when they can't be asked.
     """
@@ -38,7 +45,7 @@ def environment_at(
             num_cpus=0,
             max_retries=1,
             scheduling_strategy=NodeAffinitySchedulingStrategy(machine.id, soft=False),
-        ).remote(__version__, place, source, programs)
+        ).remote(__version__, place, source, programs, stores)
         for machine in machines
     ]
     ready, late = ray.wait(refs, num_returns=len(refs), timeout=PATIENCE)
@@ -75,7 +82,13 @@ def refusal_in(said: str) -> InputError:
     return InputError(str(message)[:1000], hint=None if hint is None else str(hint)[:1000])
 
 
-def describe(version: str, place: FolderSpec, source: EnvironmentSource, programs: tuple[str, ...]) -> tuple[str, str]:
+def describe(
+    version: str,
+    place: FolderSpec,
+    source: EnvironmentSource,
+    programs: tuple[str, ...],
+    stores: tuple[RemoteSpec, ...] = (),
+) -> tuple[str, str]:
     """On a machine: (``is``, the description as JSON), (``input``, why a program is not there) or (``error``, why not)."""
     import os
 
@@ -83,6 +96,7 @@ def describe(version: str, place: FolderSpec, source: EnvironmentSource, program
         return "error", f"{os.uname().nodename} has gitml {__version__}, this is {version}"
     try:
         environments = place.open(os.environ).services().environments
+        environments.stored_manifest = partial(stored_manifest, stores)
         found = environments.identify(source, programs)
     except InputError as error:
         return "input", json.dumps([f"{error.message} on {os.uname().nodename}", error.hint])

@@ -15,7 +15,7 @@ from gitml.execute.messages import finished_from_json, output_from_json
 class AttemptRequest(NamedTuple):
     """An attempt to be made. `task` is as `messages.encode_task` makes it; `run` makes `attempt` unique on a machine;
     `hub` is the name of the run's Hub. `stored` are inputs that one of `stores` is known to have, and whether the driver has
-    them too."""
+    them too. `image_stores` may have the image of its environment."""
 
     version: str
     run: str
@@ -27,6 +27,7 @@ class AttemptRequest(NamedTuple):
     task: Any
     stores: tuple[RemoteSpec, ...] = ()
     stored: tuple[tuple[OutputRef, bool], ...] = ()
+    image_stores: tuple[RemoteSpec, ...] = ()
 
 
 class AttemptReport(NamedTuple):
@@ -44,10 +45,11 @@ class AttemptReport(NamedTuple):
 def decode_request(data: bytes) -> AttemptRequest:
     """An AttemptRequest that was encoded by `execute.messages.encode`; ValueError for other bytes."""
     try:
-        version, run, attempt, place, grace, gpus, hub, task, stores, stored = json.loads(data)
+        version, run, attempt, place, grace, gpus, hub, task, stores, stored, places = json.loads(data)
         specs = tuple([RemoteSpec(*spec) for spec in stores])
         held = tuple([(output_from_json(output), bool(at_driver)) for output, at_driver in stored])
-        return AttemptRequest(version, run, attempt, FolderSpec(*place), grace, gpus, hub, task, specs, held)
+        images = tuple([RemoteSpec(*spec) for spec in places])
+        return AttemptRequest(version, run, attempt, FolderSpec(*place), grace, gpus, hub, task, specs, held, images)
     except (TypeError, RecursionError) as error:
         raise ValueError(f"not a request: {error!r}"[:200]) from error
 

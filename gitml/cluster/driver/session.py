@@ -19,12 +19,13 @@ from gitml.execute.interfaces import WorkerServices
 
 class DriverServices(NamedTuple):
     """The driver's own side. `make` makes more services, for threads. `stores` are the remote stores that machines may fetch
-    from.
+    from; `image_stores` those of them that are asked for images.
     """
 
     services: WorkerServices
     make: Callable[[], WorkerServices]
     stores: tuple[RemoteSpec, ...] = ()
+    image_stores: tuple[RemoteSpec, ...] = ()
 
 
 class EventQueue:

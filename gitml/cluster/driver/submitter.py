@@ -96,6 +96,7 @@ class Submitter:
             encode_task(task, with_environment=True),
             session.own.stores if stored else (),
             stored,
+            session.own.image_stores if "image" in task.environment.description else (),
         )
 
     def _options(self, task: Task) -> dict[str, Any]:

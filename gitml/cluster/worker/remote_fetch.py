@@ -8,13 +8,17 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
 
+from gitml import layout
 from gitml.cluster.content.content_ids import roots_of_outputs
 from gitml.cluster.content.messages import AttemptRequest
 from gitml.cluster.worker.folder import FolderSpec, WorkerFolder
 from gitml.core.config.remotes import RemoteSpec
+from gitml.core.model.digest import Digest
+from gitml.core.model.environment import Environment
 from gitml.core.model.events import Transferring
 from gitml.core.model.protocols import SweptRemote
 from gitml.core.model.result import OutputRef
@@ -23,8 +27,12 @@ from gitml.store.local.store import LocalStore
 from gitml.store.remote.backends.kinds import open_remote
 from gitml.store.remote.cache import PackIndexes, RemoteCache, RemoteSource
 from gitml.store.remote.transfer.download import download_roots
+from gitml.store.remote.transfer.image_transfer import download_image, small_object
 from gitml.store.remote.transfer.progress import TransferRoot, TransferStoppedError
 from gitml.workspace import KnownFacts
+
+if TYPE_CHECKING:
+    from gitml.execute.environments.images.image_store import ImageStore
 
 PATIENCE = 30.0  # seconds without a byte after which a store can't be reached
 BACKOFF = 300.0  # seconds that a store which can't be used from here is not asked again
@@ -102,32 +110,96 @@ class RemoteFetch(threading.Thread):
             self.problems = [FetchProblem(None, str(error))]
 
 
+class RemoteImageFetch(RemoteFetch):
+    """Fetches an image in a thread; `words` say how far it is. A store without it is no problem: its registry is asked next."""
+
+    def __init__(self, place: FolderSpec, image: Digest, stores: Sequence[RemoteSpec]) -> None:
+        self.words = ""
+        self._image = image
+        super().__init__(place, (), stores)
+
+    def run(self) -> None:
+        """What the thread does."""
+        try:
+            folder = image_store(self._place.open(os.environ)).blobs
+        except (GitmlError, OSError) as error:
+            self.problems = [FetchProblem(None, str(error))]
+            return
+        watch = _StallWatch(self.stopping.is_set)
+
+        def progress(event: Transferring) -> None:
+            watch.progress(event)
+            done, total = event.done / 2**20, event.total / 2**20
+            self.words = f"fetching its image from remote {event.remote}: {done:,.0f} of {total:,.0f} MiB"
+
+        with _sources(self._stores, self.problems) as sources:
+            try:
+                download_image(folder, sources, self._image, progress, watch.stopped)
+            except (GitmlError, OSError) as error:
+                self.problems.append(FetchProblem(None, str(error)))
+
+
+def missing_image(request: AttemptRequest, environment: Environment, folder: WorkerFolder) -> Digest | None:
+    """The image of a step that is not on this machine, and that a remote store may have."""
+    digest = environment.description.get("image")
+    if not request.image_stores or not isinstance(digest, str):
+        return None
+    return Digest(digest) if image_store(folder).lacks(digest) else None
+
+
+def image_store(folder: WorkerFolder) -> ImageStore:
+    """The images of this machine."""
+    from gitml.execute.environments.images.image_store import ImageStore
+
+    return ImageStore(os.path.join(folder.cache, layout.IMAGES), folder.machine)
+
+
+def stored_manifest(specs: Sequence[RemoteSpec], digest: str) -> bytes | None:
+    """The manifest or index of an image that one of these stores has; one that fails has none."""
+    with _sources(specs, []) as sources:
+        for source in sources:
+            try:
+                found = small_object(source.remote, Digest(digest))
+            except GitmlError:
+                continue
+            if found is not None:
+                return found
+    return None
+
+
+@contextmanager
+def _sources(specs: Sequence[RemoteSpec], problems: list[FetchProblem]) -> Iterator[list[RemoteSource]]:
+    """The stores that can be opened; why the others can't is added to `problems`."""
+    sources: list[RemoteSource] = []
+    try:
+        for spec in specs:
+            try:
+                sources.append(RemoteSource(_opened(spec), RemoteCache(KnownFacts(None), spec.identity)))
+            except GitmlError as error:
+                problems.append(FetchProblem(spec, f"remote {spec.name}: {error.message}"))
+        yield sources
+    finally:
+        for source in sources:
+            source.remote.close()
+
+
 def fetch_outputs(
     root: str, outputs: Sequence[OutputRef], specs: Sequence[RemoteSpec], stopped: Callable[[], bool]
 ) -> list[FetchProblem]:
     """Fetches outputs from remote stores into the Store at `root`, each verified; returns what went wrong."""
     problems: list[FetchProblem] = []
-    sources: list[RemoteSource] = []
     named = {spec.name: spec for spec in specs}
-    for spec in specs:
-        try:
-            sources.append(RemoteSource(_opened(spec), RemoteCache(KnownFacts(None), spec.identity)))
-        except GitmlError as error:
-            problems.append(FetchProblem(spec, f"remote {spec.name}: {error.message}"))
     watch = _StallWatch(stopped)
     roots = [TransferRoot(output.digest, output.size, output.is_tree, output.name) for output in outputs]
-    try:
-        done = download_roots(
-            LocalStore(root, durable=False), sources, PackIndexes(root), roots, watch.progress, watch.stopped
-        )
-    except TransferStoppedError:
-        if not stopped():
-            what = f"nothing came for {PATIENCE:g} s"
-            problems += [FetchProblem(spec, f"remote {spec.name}: {what}") for spec in specs]
-        return problems
-    finally:
-        for source in sources:
-            source.remote.close()
+    here = LocalStore(root, durable=False)
+    with _sources(specs, problems) as sources:
+        try:
+            done = download_roots(here, sources, PackIndexes(root), roots, watch.progress, watch.stopped)
+        except TransferStoppedError:
+            if not stopped():
+                what = f"nothing came for {PATIENCE:g} s"
+                problems += [FetchProblem(spec, f"remote {spec.name}: {what}") for spec in specs]
+            return problems
     for problem in done.problems:
         store = named[problem.remote] if problem.digest is None else None
         problems.append(FetchProblem(store, f"remote {problem.remote}: {problem.what}"))

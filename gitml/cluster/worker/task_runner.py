@@ -10,6 +10,7 @@ import os
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from gitml import __version__
@@ -19,7 +20,14 @@ from gitml.cluster.environment_probe import environment_difference
 from gitml.cluster.worker.folder import FolderSpec
 from gitml.cluster.worker.hosted_executor import RayHosted
 from gitml.cluster.worker.message_hub import HubClient
-from gitml.cluster.worker.remote_fetch import RemoteFetch, StoreBackoff, missing_inputs
+from gitml.cluster.worker.remote_fetch import (
+    RemoteFetch,
+    RemoteImageFetch,
+    StoreBackoff,
+    missing_image,
+    missing_inputs,
+    stored_manifest,
+)
 from gitml.core.model.digest import Digest
 from gitml.core.model.protocols import Task, TaskFinished, TaskOutput, TaskPrepares, TaskStarted
 from gitml.core.model.resources import Resources
@@ -105,6 +113,7 @@ class TaskRunner:
             pin = state.folder.gc.pin(self.user, roots)
             state.folder.put(contents)
             try:
+                self._fetch_image(task)
                 missing = self._fetch_stored()
                 if missing and not self.urgency:
                     why = "inputs could not be fetched from a remote store"
@@ -145,6 +154,27 @@ class TaskRunner:
         messages = self.hub.exchange()
         self.requested = max([self.requested, *[URGENCY.get(message[0], 0) for message in messages]])
         return messages
+
+    def _fetch_image(self, task: Task) -> None:
+        """Fetches the image of a step from remote stores; where none has it, who builds it asks its registry."""
+        request = self.request
+        self.state.services.environments.stored_manifest = partial(stored_manifest, request.image_stores)
+        image = missing_image(request, task.environment, self.state.folder)
+        stores = self.state.stores.usable(request.image_stores)
+        if image is None or not stores:
+            return
+        fetch, said = RemoteImageFetch(request.place, image, stores), ""
+        try:
+            while not fetch.ended(TICK):
+                if self.urgency:
+                    fetch.stopping.set()
+                if fetch.words != said:
+                    said = fetch.words
+                    self.hub.outbox.append(("prepares", said))
+                self._exchange()
+        finally:
+            fetch.stopping.set()
+        self.state.stores.back_off(fetch.problems)
 
     def _fetch_stored(self) -> tuple[Digest, ...]:
         """Fetches inputs from remote stores; returns those that neither they nor the driver have."""

@@ -189,3 +189,26 @@ def _items(raw: Sequence[Sequence[Any]]) -> tuple[StoredObject, ...]:
 def total(items: Iterable[StoredObject]) -> int:
     """Bytes of all of them."""
     return sum(item.size for item in items)
+
+
+IMAGE_PARTS = 1024
+"""Objects of an image, or of an index of images, at most."""
+
+
+def encode_image_entry(digest: Digest, parts: Sequence[StoredObject]) -> bytes:
+    """What a remote store has under the digest of an image's manifest, or of an index: the form of a Manifest.
+
+    The first of the `parts` is that manifest or index itself; what it is made of follows. A Tree's Manifest never names the Tree
+    as an object, so neither is taken for the other.
+    """
+    return encode_manifest(Manifest(digest, total(parts), (), (), tuple(parts)))
+
+
+def decode_image_entry(data: bytes, digest: Digest) -> tuple[StoredObject, ...] | None:
+    """The parts of the image or index with that digest; None where `data` is the Manifest of a Tree. ValueError as there."""
+    found = decode_manifest(data, digest)
+    if not found.objects or found.objects[0].digest != digest:
+        return None
+    if len(found.objects) > IMAGE_PARTS:
+        raise ValueError(f"an image of more than {IMAGE_PARTS} objects")
+    return found.objects

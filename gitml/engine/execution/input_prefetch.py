@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from gitml.core.model.digest import Digest
-from gitml.core.model.events import Emit, Event, StepFetches
+from gitml.core.model.events import Emit, Event, StepFetches, StepPrepares
 from gitml.core.model.graph import GraphStep
 from gitml.core.model.result import OutputRef
 from gitml.core.model.stop_signal import StopSignal
@@ -22,11 +22,15 @@ MOST = 4  # steps whose inputs are fetched at once
 
 
 class PrefetchResult(NamedTuple):
-    """What became of the inputs of a step: those that no remote store could provide and why, or the error that ended it."""
+    """What became of the inputs of a step: those that no remote store could provide and why, or the error that ended it.
+
+    `image` is that of its environment where no store has it.
+    """
 
     name: str
     decision: Decision
     lost: frozenset[Digest] = frozenset()
+    image: Digest | None = None
     problems: Sequence[str] = ()
     error: BaseException | None = None
 
@@ -43,6 +47,7 @@ class InputPrefetch:
         self._queue: queue.SimpleQueue[Event | PrefetchResult] = queue.SimpleQueue()
         self._ready: dict[str, Digest] = {}  # the keys of steps whose inputs are here, and that have not begun
         self._executor_fetches = True
+        self._images: set[Digest] = set()  # those that no store has
 
     def __bool__(self) -> bool:
         """Whether inputs are being fetched."""
@@ -71,12 +76,26 @@ class InputPrefetch:
         """An executor could not reach a remote store: from now on all inputs are fetched here."""
         self._executor_fetches = False
 
-    def start(self, name: str, decision: Decision, lacking: Sequence[OutputRef]) -> None:
-        """Begins to fetch inputs of the step `name`."""
-        self._emit(StepFetches(name, sum(output.size for output in lacking)))
+    def lacked_image(self, step: GraphStep, decision: Decision) -> Digest | None:
+        """The image that a step on this machine lacks, and that a remote store may have."""
+        assert decision.action is not None
+        environment = self._planner.builder.by_digest[decision.action.environment]
+        if "image" not in environment.description:
+            return None
+        if not self._executors.capabilities(self._planner.target(step)).shares_machine:
+            return None
+        from gitml.transfer.images import lacked_image
+
+        image = lacked_image(self._ws, environment)
+        return None if image in self._images else image
+
+    def start(self, name: str, decision: Decision, lacking: Sequence[OutputRef], image: Digest | None = None) -> None:
+        """Begins to fetch inputs of the step `name`, and the `image` of its environment."""
+        if lacking:
+            self._emit(StepFetches(name, sum(output.size for output in lacking)))
         stop = StopSignal()
         self._active[name] = (decision, stop)
-        threading.Thread(target=self._fetch, args=(name, decision, lacking, stop), daemon=True).start()
+        threading.Thread(target=self._fetch, args=(name, decision, lacking, image, stop), daemon=True).start()
 
     def results(self) -> Iterator[PrefetchResult]:
         """What ended since the last call; events that were queued meanwhile are emitted."""
@@ -88,6 +107,8 @@ class InputPrefetch:
             if not isinstance(item, PrefetchResult):
                 self._emit(item)
             elif self._active.pop(item.name, None) is not None:
+                if item.image is not None:
+                    self._images.add(item.image)
                 yield item
 
     def mark_ready(self, name: str, decision: Decision) -> None:
@@ -110,18 +131,33 @@ class InputPrefetch:
         self._active.clear()
         self._ready.clear()
 
-    def _fetch(self, name: str, decision: Decision, outputs: Sequence[OutputRef], stop: StopSignal) -> None:
+    def _fetch(
+        self, name: str, decision: Decision, outputs: Sequence[OutputRef], image: Digest | None, stop: StopSignal
+    ) -> None:
         from gitml.transfer.download import fetch_outputs, problem_texts
 
         result = PrefetchResult(name, decision)
         # The index and the Store belong to a thread: this one has its own.
         ws = Workspace(self._ws.location, self._ws.environ)
         try:
-            fetched = fetch_outputs(ws, outputs, self._queue.put, stop)
-            lost = frozenset(root.digest for root in fetched.lost)
-            result = result._replace(lost=lost, problems=problem_texts(fetched.problems))
+            if outputs:
+                fetched = fetch_outputs(ws, outputs, self._queue.put, stop)
+                lost = frozenset(root.digest for root in fetched.lost)
+                result = result._replace(lost=lost, problems=problem_texts(fetched.problems))
+            if image is not None and not self._fetch_image(ws, name, image, stop):
+                result = result._replace(image=image)
         except BaseException as error:
             result = result._replace(error=error)
         finally:
             ws.close()
             self._queue.put(result)
+
+    def _fetch_image(self, ws: Workspace, name: str, image: Digest, stop: StopSignal) -> bool:
+        from gitml.transfer.images import download_words, fetch_image
+
+        def emit(event: Event) -> None:
+            words = download_words(event)
+            if words is not None:
+                self._queue.put(StepPrepares(name, words))
+
+        return fetch_image(ws, image, emit, lambda: stop.level > 0)

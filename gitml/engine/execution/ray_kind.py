@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from gitml.core.config.places import Place, place_of_ray_target
 from gitml.core.config.project import LOCAL, RayTarget, Target
+from gitml.core.config.remotes import RemoteSpec
+from gitml.core.kinds.environment_kinds import IMAGE
 from gitml.core.model.environment import FORMAT, Environment, environment_of
 from gitml.core.model.graph import GraphStep
 from gitml.core.model.guarantees import FULL
@@ -205,12 +207,13 @@ class RaySession(TargetSession):
         from gitml.cluster.driver.executor import RayExecutor
         from gitml.cluster.driver.session import DriverServices
         from gitml.engine.execution.local_kind import worker_services
+        from gitml.transfer.images import stores_of_workers
         from gitml.transfer.remotes import Remotes
 
         ws, cluster = self.ws, self.join(target)
         make = partial(worker_services, ws, {})
         ours = make()._replace(store=ws.store, git_objects=ws.objects)
-        driver = DriverServices(ours, make, Remotes(ws).worker_accessible)
+        driver = DriverServices(ours, make, Remotes(ws).worker_accessible, stores_of_workers(ws))
         return RayExecutor(cluster, driver, run, place_of(ws, target.options))
 
     def abandon(self) -> None:
@@ -263,9 +266,18 @@ class RaySession(TargetSession):
         # an added machine is assumed to have what these have
         fitting = feasible_machines(request, machines) or machines
         place = place_of(self.ws, target.options)
-        found = environment_at(fitting, place, query.source, query.programs)
+        found = environment_at(fitting, place, query.source, query.programs, self._image_stores(query))
         self.ws.index.remember(FACT, id, found.description)
         return found
+
+    def _image_stores(self, query: EnvironmentQuery) -> tuple[RemoteSpec, ...]:
+        """The remote stores that a machine may ask what an image is made of."""
+        spec = query.source.spec
+        if spec.kind != IMAGE and spec.option(IMAGE) is None:
+            return ()
+        from gitml.transfer.images import stores_of_workers
+
+        return stores_of_workers(self.ws)
 
     def _meant(self, ray: RayTarget) -> str:
         """Which cluster a target means that leaves it to this machine: as it was last, when it is part of none now."""

@@ -246,8 +246,11 @@ class Scheduler:
                 self.emit(Note("note", text))
             self.rerun([parent for parent, _ in absent], step.name)
             return
-        if lacking and not self.prefetch.is_left_to_executor(step, lacking, self.outcomes.results):
-            self.prefetch.start(step.name, decision, lacking)
+        if lacking and self.prefetch.is_left_to_executor(step, lacking, self.outcomes.results):
+            lacking = []
+        image = self.prefetch.lacked_image(step, decision)
+        if lacking or image is not None:
+            self.prefetch.start(step.name, decision, lacking, image)
             return
         self.attempt(step, decision)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from gitml.core.kinds.environment_kinds import VENV
@@ -58,6 +58,7 @@ class Planner:
         targets: RunTargets | None = None,
     ) -> None:
         self.ws = ws
+        ws.stored_manifest = partial(_stored_manifest, ws)
         self.on = on
         self.config = loaded.config
         self.graph = loaded.graph
@@ -233,6 +234,13 @@ class Planner:
     def stored(self, step: GraphStep, results: Results) -> tuple[OutputRef, ...]:
         """The inputs of `step` that the machines of a cluster may fetch from a remote store by themselves."""
         return tuple([ref for _, ref in inputs_made(step, results) if self.availability.fetchable_by_workers(ref)])
+
+
+def _stored_manifest(ws: Workspace, digest: str) -> bytes | None:
+    """The manifest or index of an image that a remote store has."""
+    from gitml.transfer.images import manifest_reader
+
+    return manifest_reader(ws)(digest)
 
 
 def inputs_made(step: GraphStep, results: Results) -> list[tuple[str, OutputRef]]:

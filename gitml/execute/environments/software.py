@@ -77,6 +77,8 @@ class MachineSoftware:
         may_fetch: bool = True,
     ) -> None:
         self.may_fetch = may_fetch
+        self.stored_manifest: Callable[[str], bytes | None] = lambda digest: None
+        """The manifest or index of an image, by its digest, of a place that is asked before its registry."""
         self.machine = machine
         self.facts = facts
         self.cache_dir = cache_dir

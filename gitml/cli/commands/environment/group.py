@@ -12,9 +12,10 @@ _COMMANDS = {
     "explain": "environment.show:explain",
     "lock": "environment.lock:lock",
     "diff": "environment.diff:diff",
+    "push": "environment.push:push",
 }
 
 
 @click.group("env", cls=LazyGroup, table=_COMMANDS, no_args_is_help=True)
 def command() -> None:
-    """The environments of steps: what they are and where they are built, why they differ; build and lock them."""
+    """The environments of steps: what they are and where they are built, why they differ; build, lock and push them."""

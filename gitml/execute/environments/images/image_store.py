@@ -1,7 +1,8 @@
 """The images of this machine: manifests and layers by digest, and the roots they were unpacked into.
 
 ``blobs/sha256/HEX`` holds what came from registries, ``roots/HEX`` an image by the digest of its manifest: ``root`` is what steps
-enter, complete where ``built.json`` is beside it. Roots are made by `single_build`; a blob is written aside and renamed.
+enter, complete where ``built.json`` is beside it. Layers stay for other images on the same base, until `remove_unused` finds them
+old. Roots are made by `single_build`; a blob is written aside and renamed.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from typing import TYPE_CHECKING
 
 from gitml import layout
 from gitml.core.kinds.image_names import ImageName
-from gitml.errors import Guard, IntegrityError, MachineError
-from gitml.execute.environments.images.blob_parts import PART, remove_part
+from gitml.errors import Guard, InputError, IntegrityError, MachineError
 from gitml.execute.environments.images.manifests import (
     LARGEST,
+    ImageConfig,
     ImageManifest,
     decode_config,
     decode_manifest,
@@ -36,13 +37,13 @@ from gitml.execute.environments.single_build import (
 )
 from gitml.execute.environments.variables import find_program
 from gitml.execute.sandbox.removal import remove_tree
-from gitml.files import write_all
+from gitml.files import PART, remove_part, write_all
 from gitml.platform.current import platform
 
 if TYPE_CHECKING:
     from gitml.execute.process import StopRequests
 
-_BLOBS, _ROOTS, _ROOT, _STAGE = "blobs", "roots", "root", "fetched"
+_BLOBS, _ROOTS, _FETCHES, _ROOT, _STAGE = "blobs", "roots", "fetches", "root", "fetched"
 
 
 class ImageStore:
@@ -108,25 +109,13 @@ class ImageStore:
         self, place: str, name: ImageName, digest: str, stop: StopRequests, report: Callable[[str], None]
     ) -> ImageRoot:
         from gitml.execute.environments.images.extraction import BrokenImageError, LayerFile, unpack
-        from gitml.execute.environments.images.own_registry import image_registry
 
         root, stage = f"{place}/{_ROOT}", f"{place}/{_STAGE}"
         os.mkdir(place, 0o700)
         for folder in (root, stage):
             os.mkdir(folder, 0o755)
         _check_mount(root)
-        manifest = self._manifest(name, digest)
-        missing = [layer for layer in manifest.layers if not os.path.exists(self._path(layer.digest))]
-        content = self._blob(manifest.config)
-        if content is None:
-            content = image_registry(self._machine).config(name, digest, manifest)
-        config = decode_config(content, manifest, name.short())
-        self._keep(manifest.config, content)
-        if missing:
-            size = sum(layer.size for layer in {layer.digest: layer for layer in missing}.values())
-            report(f"fetching image {name.short()}: {size / 2**20:,.0f} MiB")
-            blobs = f"{self.folder}/{_BLOBS}"
-            image_registry(self._machine).fetch(name, digest, missing, blobs, stage, stop, report)
+        manifest, config = self._fetched(name, digest, stage, stop, report)
         report(f"unpacking image {name.short()}")
         pairs = zip(manifest.layers, config.diff_ids, strict=True)
         files = [LayerFile(self._path(layer.digest), layer, diff_id) for layer, diff_id in pairs]
@@ -140,11 +129,100 @@ class ImageStore:
         write_marker(place, {"image": digest, "env": [list(pair) for pair in config.env]})
         return ImageRoot(root, config.env)
 
+    def _fetched(
+        self, name: ImageName, digest: str, stage: str, stop: StopRequests, report: Callable[[str], None]
+    ) -> tuple[ImageManifest, ImageConfig]:
+        """What an image is made of, its layers here, fetched through the empty folder `stage` where they were not."""
+        from gitml.execute.environments.images.own_registry import image_registry
+
+        manifest = self._manifest(name, digest)
+        content = self._blob(manifest.config)
+        if content is None:
+            content = image_registry(self._machine).config(name, digest, manifest)
+        config = decode_config(content, manifest, name.short())
+        self._keep(manifest.config, content)
+        missing = [layer for layer in manifest.layers if not os.path.exists(self._path(layer.digest))]
+        if missing:
+            size = sum(layer.size for layer in {layer.digest: layer for layer in missing}.values())
+            report(f"fetching image {name.short()}: {size / 2**20:,.0f} MiB")
+            blobs = f"{self.folder}/{_BLOBS}"
+            image_registry(self._machine).fetch(name, digest, missing, blobs, stage, stop, report)
+        for layer in manifest.layers:
+            with suppress(OSError):
+                os.utime(self._path(layer.digest))  # it was used now
+        return manifest, config
+
+    @property
+    def blobs(self) -> str:
+        """The folder of manifests, configurations and layers, each under the hex digits of its sha256."""
+        return f"{self.folder}/{_BLOBS}/sha256"
+
+    def lacks(self, digest: str) -> bool:
+        """Whether something would have to be fetched before steps can enter the image with that manifest."""
+        if self.built(digest) is not None:
+            return False
+        parts = self._parts(digest)
+        return parts is None or not all(os.path.exists(self._path(part)) for part, _ in parts)
+
+    def fetch(
+        self, name: ImageName, digest: str, stop: StopRequests, report: Callable[[str], None]
+    ) -> tuple[tuple[str, int], ...]:
+        """(digest, bytes) of all that the image with that manifest is made of, itself first; fetched where it is not here.
+
+        Errors are those of `build`.
+        """
+        place = f"{self.folder}/{_FETCHES}/{digest.partition(':')[2][:32]}"
+
+        def complete() -> bool:
+            os.mkdir(place, 0o700)
+            self._fetched(name, digest, place, stop, report)
+            remove_tree(place)
+            return True
+
+        def is_here() -> bool | None:
+            parts = self._parts(digest)
+            return True if parts and all(os.path.exists(self._path(part)) for part, _ in parts) else None
+
+        with Guard(self.folder, f"image {name.short()} can't be kept"):
+            waits = _only_waits(report)
+            build_once(place, is_here, complete, stop, waits, f"image {name.short()}")
+        return self.parts(digest)
+
+    def parts(self, digest: str) -> tuple[tuple[str, int], ...]:
+        """(digest, bytes) of all that the image with that manifest is made of, itself first; InputError while it is not here."""
+        parts = self._parts(digest)
+        if parts is None:
+            raise InputError(f"image {digest[:19]}… is not on this machine", hint="gitml env build")
+        return parts
+
+    def known_size(self, digest: str) -> int | None:
+        """Bytes of the index or manifest with that digest; None while it is not here."""
+        content = self._blob(digest)
+        return None if content is None else len(content)
+
+    def keep_known(self, digest: str, content: bytes) -> None:
+        """Keeps a manifest or an index that was had elsewhere. IntegrityError for other bytes."""
+        self._keep(digest, content)
+
+    def _parts(self, digest: str) -> tuple[tuple[str, int], ...] | None:
+        content = self._blob(digest)
+        if content is None:
+            return None
+        manifest = decode_manifest(content, digest, digest[:19])
+        parts = {digest: len(content), manifest.config: manifest.config_size}
+        return (*parts.items(), *{layer.digest: layer.size for layer in manifest.layers}.items())
+
     def remove_unused(self, older: float, now: float, *, dry_run: bool = False) -> RemovedEnvironments:
-        """Removes images that are not used, and were not for `older` seconds before `now`; and what only they were made from."""
-        roots = f"{self.folder}/{_ROOTS}"
+        """Removes images that are not used, and were not for `older` seconds before `now`; and what only they were made from.
+
+        Layers that nothing was unpacked from for so long go, too: the images that were have their files.
+        """
+        roots, fetches = (f"{self.folder}/{name}" for name in (_ROOTS, _FETCHES))
         removed = remove_unused(roots, older, now, dry_run=dry_run)
-        if builds_go_on(roots):  # they may have just fetched what no image here is made from yet
+        remove_unused(fetches, 0.0, now, dry_run=dry_run)  # what killed processes left
+        if builds_go_on(roots) or builds_go_on(
+            fetches
+        ):  # they may have just fetched what no image here is made from yet
             return removed
         needed = self._needed_blobs()
         with suppress(FileNotFoundError), os.scandir(f"{self.folder}/{_BLOBS}/sha256") as entries:
@@ -157,7 +235,7 @@ class ImageStore:
         return removed
 
     def _needed_blobs(self) -> set[str]:
-        """The names of what the images here are made from."""
+        """The names of what says what the images here are."""
         needed: set[str] = set()
         with suppress(FileNotFoundError), os.scandir(f"{self.folder}/{_ROOTS}") as entries:
             for entry in entries:
@@ -166,8 +244,7 @@ class ImageStore:
                 if content is None:
                     continue
                 manifest = decode_manifest(content, facts["image"], entry.name)
-                digests = (facts["image"], manifest.config, *[layer.digest for layer in manifest.layers])
-                needed.update([digest.partition(":")[2] for digest in digests])
+                needed.update([digest.partition(":")[2] for digest in (facts["image"], manifest.config)])
         return needed
 
     def _manifest(self, name: ImageName, digest: str) -> ImageManifest:
@@ -210,6 +287,11 @@ class ImageStore:
     def place_of(self, digest: str) -> str:
         """The folder of the image with that manifest, whether it is there or not."""
         return f"{self.folder}/{_ROOTS}/{digest.partition(':')[2][:32]}"
+
+
+def _only_waits(report: Callable[[str], None]) -> Callable[[str], None]:
+    """`report` without that something is built: nothing is."""
+    return lambda words: report(words) if words.startswith("waiting ") else None
 
 
 def _removed(path: str) -> bool:

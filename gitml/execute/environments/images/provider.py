@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gitml import layout
 from gitml.core.kinds.image_names import ImageName, parse_image_name
@@ -27,6 +27,25 @@ if TYPE_CHECKING:
 
 KIND = "image"
 _FACT = "image manifest"
+
+
+class NamedImage(NamedTuple):
+    """An image that a pipeline names: `digest` is what it is named by, perhaps an index; `manifest` is that of this platform."""
+
+    name: ImageName
+    digest: str
+    manifest: str
+
+
+def named_image(environment: Environment) -> NamedImage | None:
+    """The image of an environment; None for one without."""
+    manifest = environment.description.get(KIND)
+    source = environment.source
+    text = source.spec.name if source.spec.kind == KIND else source.spec.option(KIND)
+    if not isinstance(manifest, str) or not isinstance(text, str):
+        return None
+    name = _name_of(text)
+    return NamedImage(name, name.digest or _pinned(name, source.file(LOCK_PATH)), manifest)
 
 
 class ImageProvider(EnvironmentProvider):
@@ -116,7 +135,12 @@ def _manifest_of(here: MachineSoftware, name: ImageName, digest: str) -> str:
             raise NotInspectedError(
                 f"what image {name.short()} is made of is not known here", hint="`gitml run` asks its registry"
             )
-        found = store.fetch_manifest(name, digest)
+        kept = here.stored_manifest(digest)
+        if kept is not None:
+            store.keep_known(digest, kept)
+            found = store.known_manifest(name, digest)
+        if found is None:
+            found = store.fetch_manifest(name, digest)
     here.facts.remember(_FACT, id, found)
     return found
 

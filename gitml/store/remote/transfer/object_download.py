@@ -13,7 +13,7 @@ from gitml.core.model.digest import PREFIX, Digest, hex_of
 from gitml.core.model.pack import MAX_SIZE, contents_of
 from gitml.core.model.protocols import RemoteStore
 from gitml.errors import Guard, IntegrityError
-from gitml.files import closing_fd, write_all
+from gitml.files import PART, closing_fd, locked_part, write_all
 from gitml.store.local import disk
 from gitml.store.local.object_writer import PendingObject
 from gitml.store.local.store import LocalStore
@@ -43,12 +43,7 @@ def download_object(store: LocalStore, remote: RemoteStore, item: StoredObject, 
                 os.unlink(part.path)
             meter.moved(item.size)
             return
-        begun = os.fstat(part.fd).st_size
-        found = with_retries(lambda moved: _receive(remote, item, part, moved), meter)
-        if found != item.digest and begun:
-            with Guard(part.path):
-                os.ftruncate(part.fd, 0)  # what lay here before may be the bad part
-            found = with_retries(lambda moved: _receive(remote, item, part, moved), meter)
+        found = _received(remote, item, part, meter)
         if found != item.digest:
             # Under a name of its own: the object of this machine was not bad.
             aside = f"{hex_of(item.digest)}.remote"
@@ -59,6 +54,40 @@ def download_object(store: LocalStore, remote: RemoteStore, item: StoredObject, 
             os.fsync(part.fd)
             written = os.fstat(part.fd)
         store.publish([PendingObject(item.digest, part.path, written.st_ino, disk.changed_if_large(written))])
+
+
+def download_file(path: str, remote: RemoteStore, item: StoredObject, meter: TransferMeter) -> None:
+    """Downloads one object to `path`, outside of the Store, unless it is there. As `download_object` else."""
+    while not os.path.exists(path):
+        with Guard(path):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            fd = locked_part(path)
+        if fd is None:
+            meter.check_stopped()
+            time.sleep(0.1)
+            continue
+        with closing_fd(fd):
+            part = _Part(path + PART, fd)
+            found = _received(remote, item, part, meter)
+            with Guard(path):
+                if found != item.digest:
+                    os.ftruncate(fd, 0)
+                    raise WrongBytesError(item, remote, f"its content is {found[:19]}…")
+                os.fchmod(fd, 0o644)
+                os.rename(part.path, path)
+        return
+    meter.moved(item.size)
+
+
+def _received(remote: RemoteStore, item: StoredObject, part: _Part, meter: TransferMeter) -> Digest:
+    """Completes a part; the Digest of what is in it."""
+    begun = os.fstat(part.fd).st_size
+    found = with_retries(lambda moved: _receive(remote, item, part, moved), meter)
+    if found != item.digest and begun:
+        with Guard(part.path):
+            os.ftruncate(part.fd, 0)  # what lay here before may be the bad part
+        found = with_retries(lambda moved: _receive(remote, item, part, moved), meter)
+    return found
 
 
 class _Part(NamedTuple):

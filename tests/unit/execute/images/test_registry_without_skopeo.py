@@ -16,7 +16,6 @@ import pytest
 
 from gitml.core.kinds.image_names import ImageName, parse_image_name
 from gitml.errors import GitmlError, InputError, IntegrityError
-from gitml.execute.environments.images.blob_parts import PART
 from gitml.execute.environments.images.image_store import ImageStore
 from gitml.execute.environments.images.own_registry import OwnRegistry, image_registry
 from gitml.execute.environments.images.registry import ImageGoneError, Skopeo
@@ -24,6 +23,7 @@ from gitml.execute.environments.images.registry_process.client import is_loopbac
 from gitml.execute.environments.images.registry_process.credentials import credential_for
 from gitml.execute.environments.images.registry_process.login import challenges_in, token_in
 from gitml.execute.process import NOW, StoppedError, StopRequests
+from gitml.files import PART
 from tests.kit.patience import PATIENCE
 from tests.kit.servers.image_registry import BuiltImage, Entry, Registry, image, registry
 
@@ -393,7 +393,7 @@ def test_parts_that_nobody_works_on_are_removed_with_the_images(tmp_path: Path, 
     folder.mkdir(parents=True)
     part = folder / ("0" * 64 + PART)
     part.write_bytes(b"half")
-    from gitml.execute.environments.images.blob_parts import locked_part
+    from gitml.files import locked_part
 
     fd = locked_part(str(folder / ("0" * 64)))
     assert fd is not None

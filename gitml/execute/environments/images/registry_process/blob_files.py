@@ -10,9 +10,8 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 
 from gitml.errors import IntegrityError, RemoteError
-from gitml.execute.environments.images.blob_parts import PART, locked_part
 from gitml.execute.environments.images.registry_process.client import RegistryClient
-from gitml.files import write_all
+from gitml.files import PART, locked_part, write_all
 
 _AT_ONCE = 3
 _TRIES = 4  # without a byte more
