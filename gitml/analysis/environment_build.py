@@ -43,7 +43,7 @@ def build_environments(
     `report` is called with what goes on while one builds. TrustError unless the steps of the repository may run, InputError for
     an unknown step, StoppedError when `stop` asks.
     """
-    _need_consent(ws, loaded, wanted)
+    need_to_run(ws, loaded, wanted)
     for one in _by_place(pipeline_environments(ws, loaded, wanted)):
         if one.environment is None:
             yield BuildOutcome(one, FAILED, 0.0, one.problem, one.hint)
@@ -88,7 +88,8 @@ def _by_place(found: Sequence[PipelineEnvironment]) -> list[PipelineEnvironment]
     return list(merged.values())
 
 
-def _need_consent(ws: Workspace, loaded: Loaded, wanted: Sequence[str]) -> None:
+def need_to_run(ws: Workspace, loaded: Loaded, wanted: Sequence[str]) -> None:
+    """TrustError unless the named steps of the repository, or all, may run, and what they need be fetched and built."""
     if ws.consent.may_run():
         ws.consent.need_run(())
         return

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
+from gitml.analysis.environment_build import need_to_run
 from gitml.analysis.environments import PipelineEnvironment, pipeline_environments
 from gitml.core.model.events import Emit
 from gitml.core.model.stop_signal import StopSignal
@@ -28,7 +29,11 @@ class StepsImage(NamedTuple):
 
 
 def images_of(ws: Workspace, loaded: Loaded, wanted: Sequence[str]) -> list[StepsImage]:
-    """Each image of the named steps, or of all. InputError for an unknown step, and where what an image is can't be known."""
+    """Each image of the named steps, or of all; an index is asked of its registry.
+
+    TrustError unless the steps may run, InputError for an unknown step and where what an image is can't be known.
+    """
+    need_to_run(ws, loaded, wanted)
     steps: dict[NamedImage, tuple[str, ...]] = {}
     for one in pipeline_environments(ws, loaded, wanted):
         if one.environment is None:

@@ -16,6 +16,7 @@ from gitml.errors import InputError, IntegrityError, RemoteError
 from gitml.git.command import git
 from gitml.maintenance.fsck import Fault
 from gitml.maintenance.gc import KeepPolicy, kept_by
+from gitml.maintenance.image_roots import kept_images
 from gitml.store.remote.cache import RemoteSource
 from gitml.store.remote.gc import RemoteSweepResult, sweep_remote
 from gitml.store.remote.transfer.progress import TransferRoot
@@ -48,6 +49,7 @@ def collect_remote(
     with closing(remotes):
         remote = cast(SweptRemote, remotes.open(spec))
         keep = kept_by(ws, policy)
+        keep |= kept_images(ws, remote, keep)
         return sweep_remote(remote, remotes.known(spec), keep, now=ws.now(), grace=grace, dry_run=dry_run)
 
 

@@ -313,6 +313,10 @@ class Index:
         known = self.fact("module", content)
         return known if isinstance(known, dict) else None
 
+    def environments(self) -> list[bytes]:
+        """The descriptions of all environments that are known."""
+        return [row[0] for row in self.rows("SELECT description FROM environments")]
+
     def put_environment(self, digest: Digest, description: bytes) -> None:
         """Keeps the description of an environment, which may have more than a record, where only what counts is."""
         self.execute("INSERT OR REPLACE INTO environments VALUES (?, ?)", (digest, description))

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 def push(session: Session, wanted: PipelineArguments, stores: tuple[str, ...]) -> int:
     """Send the images of a pipeline's steps to the remote stores of `gitml.yaml`, for machines that reach no registry.
 
-    Only what a store lacks is sent, and what of an image is not on this machine is fetched from its registry before. A machine that
-    needs an image asks the stores first.
+    Only what a store lacks is sent. What of an image is not on this machine is fetched from its registry before. Whoever needs an
+    image asks the stores first.
     """
     from gitml.analysis.environment_push import images_of, push_environments
     from gitml.cli.errors import DONE
@@ -50,17 +50,17 @@ def push(session: Session, wanted: PipelineArguments, stores: tuple[str, ...]) -
         if isinstance(event, Transferring):
             progress.report("images", transfer_line(event))
 
-    with InterruptHandler(quiet=session.quiet, message="stopping; what was moved stays") as handler:
-        with stop_requests(handler.stop) as asked:
-            try:
-                for one in push_environments(session.ws, images, stores, emit, handler.stop, asked, report):
-                    progress.clear()
-                    done.append(one)
-                    session.show(_line(one, names))
-            except (StoppedError, TransferStoppedError):
-                return handler.exit_code
-            finally:
+    interrupts = InterruptHandler(quiet=session.quiet, message="stopping; what was moved stays")
+    with interrupts as handler, stop_requests(handler.stop) as asked:
+        try:
+            for one in push_environments(session.ws, images, stores, emit, handler.stop, asked, report):
                 progress.clear()
+                done.append(one)
+                session.show(_line(one, names))
+        except (StoppedError, TransferStoppedError):
+            return handler.exit_code
+        finally:
+            progress.clear()
     described = [
         {"image": str(one.image.name), "manifest": one.image.manifest, "steps": list(one.steps)} for one in images
     ]
