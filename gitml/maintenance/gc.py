@@ -144,7 +144,8 @@ def usage(ws: Workspace) -> list[DiskUsage]:
             "index", 1, sum(_size(os.path.join(ws.root, name)) for name in (layout.INDEX, f"{layout.INDEX}-wal"))
         ),
         DiskUsage("environments (shared)", *_measure(os.path.join(cache, layout.ENVIRONMENTS))),
-        DiskUsage("images (shared)", *_measure(os.path.join(cache, layout.IMAGES), "roots")),
+        DiskUsage("images (shared)", *_measure(os.path.join(cache, layout.IMAGES, "roots"))),
+        DiskUsage("layers of images (shared)", *_files(os.path.join(cache, layout.IMAGES, "blobs", "sha256"))),
         DiskUsage("packages of conda (shared)", *_measure(os.path.join(cache, layout.CONDA_PACKAGES))),
     ]
 
@@ -157,6 +158,16 @@ def _measure(folder: str, counted: str = "") -> tuple[int, int]:
             return sum(1 for entry in found_here if entry.is_dir(follow_symlinks=False)), total
     except OSError:
         return 0, 0
+
+
+def _files(folder: str) -> tuple[int, int]:
+    """(files directly in a folder, their bytes)."""
+    try:
+        with os.scandir(folder) as entries:
+            sizes = [entry.stat(follow_symlinks=False).st_size for entry in entries]
+    except OSError:
+        return 0, 0
+    return len(sizes), sum(sizes)
 
 
 def _size(path: str) -> int:

@@ -40,6 +40,7 @@ WORDS: dict[str, list[list[str]]] = {
     "env build": [[], ["environments"], ["far"], ["stores"], ["paths"]],
     "env explain": [[], ["environments"], ["far"], ["stores"], ["paths"]],
     "env lock": [["loose.in"], ["project/pyproject.toml"]],
+    "env push": [[], ["far"], ["stores"], ["--to", "s3"]],
     "env diff": [[], ["HEAD", "-p", "far"], ["-p", "paths"]],
     "cancel": [["1234"], ["--on", "far"]],
     "reproduce": [["latest"]],

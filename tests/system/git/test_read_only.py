@@ -89,7 +89,7 @@ CHANGING = frozenset(
     name.replace(".", " ")
     for name in """run submit collect cancel reproduce push fetch pull lock gc init clone demo hooks.install hooks.uninstall
     hooks.run module.publish module.deprecate module.disable module.enable module.set-default module.pull module.push
-    module.rebuild module.init module.run env.build env.lock trust.allow trust.revoke""".split()
+    module.rebuild module.init module.run env.build env.lock env.push trust.allow trust.revoke""".split()
 )
 """What changes the repository, or makes one. Who adds a command adds it here, or to those that only look."""
 

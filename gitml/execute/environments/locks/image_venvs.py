@@ -8,21 +8,27 @@ from __future__ import annotations
 import netrc
 import os
 import re
+import struct
 from collections.abc import Callable
 from functools import partial
 
+from gitml.errors import InputError
 from gitml.execute.environments.bytecode import compile_bytecode, site_folders
 from gitml.execute.environments.images.root import ImageRoot
 from gitml.execute.environments.locks.venvs import PackageList, install, write_list
 from gitml.execute.environments.single_build import build_once, read_marker, write_marker
 from gitml.execute.environments.software import MachineSoftware
-from gitml.execute.environments.uv_commands import UvCommands
+from gitml.execute.environments.uv_commands import UvCommands, uv_program
 from gitml.execute.process import StopRequests
 from gitml.execute.sandbox.image_view import ShownFolder
 from gitml.execute.sandbox.isolation import Isolation
 from gitml.execute.sandbox.removal import remove_tree
 from gitml.platform.linux import MOUNTED
 
+_HEAD = 2**16  # bytes of a program that hold what says how it is started
+_ELF_HEADER = 64
+_INTERPRETER = 3  # the kind of an ELF program header: PT_INTERP
+_LONGEST = 4096
 _SETTINGS = ".config/uv"  # of the user's home
 _LIST, _CACHE = "requirements.txt", "uv"
 _PASSED = frozenset(
@@ -58,6 +64,7 @@ def _build(
     stop: StopRequests,
     report: Callable[[str], None],
 ) -> bool:
+    _need_loader(uv_program(here.machine), image)
     stage = f"{shown.path}.stage"
     remove_tree(stage)
     os.makedirs(f"{stage}/work")
@@ -76,6 +83,35 @@ def _build(
     finally:
         remove_tree(stage)
     return True
+
+
+def _need_loader(uv: str, image: ImageRoot) -> None:
+    """InputError for an image that lacks the program which starts uv there."""
+    with open(uv, "rb") as file:
+        loader = elf_interpreter(file.read(_HEAD))
+    if loader and not image.is_executable(loader):
+        what = f"uv can't install packages in the image: it needs glibc, and the image has no {loader}"
+        hint = "take one with glibc (as python:3.12-slim, not -alpine), or install the packages in the image itself"
+        raise InputError(what, hint=hint)
+
+
+def elf_interpreter(head: bytes) -> str:
+    """The path of the program that starts an ELF program which begins with `head`; empty where it needs none, or is no such."""
+    if head[:4] != b"\x7fELF" or len(head) < _ELF_HEADER or head[5] != 1:  # that of another byte order does not run here
+        return ""
+    wide = head[4] == 2
+    try:
+        (offset,) = struct.unpack_from("<Q" if wide else "<I", head, 32 if wide else 28)
+        size, count = struct.unpack_from("<HH", head, 54 if wide else 42)
+        for at in range(offset, offset + size * count, size or 1):
+            if struct.unpack_from("<I", head, at) != (_INTERPRETER,):
+                continue
+            (start,) = struct.unpack_from("<Q" if wide else "<I", head, at + (8 if wide else 4))
+            (length,) = struct.unpack_from("<Q" if wide else "<I", head, at + (32 if wide else 16))
+            return head[start : start + min(length, _LONGEST)].rstrip(b"\0").decode("utf-8", "replace")
+    except struct.error:
+        pass  # it is not all of it
+    return ""
 
 
 def _move_into(uv: UvCommands, image: ImageRoot, stage: str, environment: ShownFolder, packages: PackageList) -> None:

@@ -142,12 +142,16 @@ def small_object(remote: RemoteStore, digest: Digest) -> bytes | None:
 
 
 def _all(remote: RemoteStore, meter: TransferMeter, jobs: Sequence[tuple[StoredObject, Callable[[], None]]]) -> None:
-    """Does all of it, several at once; raises what the first that failed raised."""
+    """Does all of it, several at once; raises what the first that failed raised: at the end, where that is one object's fault."""
     if not jobs:
         return
+    wrong: IntegrityError | None = None
     pool = ThreadPool(min(remote.parallel, len(jobs)))
     try:
         for _, _, error in pool.completed(jobs, meter.poll):
+            if isinstance(error, IntegrityError):
+                wrong = wrong or error
+                continue
             if error is not None:
                 raise error
             meter.items += 1
@@ -155,3 +159,5 @@ def _all(remote: RemoteStore, meter: TransferMeter, jobs: Sequence[tuple[StoredO
     finally:
         meter.end()
         pool.shut_down(_GRACE)
+    if wrong is not None:
+        raise wrong
