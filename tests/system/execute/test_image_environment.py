@@ -21,6 +21,8 @@ from gitml.engine.planning.load import load
 from gitml.engine.planning.planner import make_plan, policy_for
 from gitml.errors import InputError
 from gitml.execute.environments.images.manifests import platform_of
+from gitml.execute.environments.locks.image_venvs import elf_interpreter
+from tests.kit.programs import program
 from tests.kit.projects.project import Project, outcomes, reasons
 from tests.kit.servers.image_registry import BuiltImage, Entry, Registry, busybox, image, index, needs_images, registry
 
@@ -237,3 +239,34 @@ def test_reproduce_says_an_image_that_is_gone_apart_from_results_that_differ(tmp
         again = reproduce(ws, first, lambda event: None, StopSignal())
     assert "is gone" in dict(again.unmade)["one"]
     assert again.differences == ()
+
+
+def test_a_python_lock_in_an_image_without_glibc_is_refused_in_one_line(tmp_path: Path, served: Registry) -> None:
+    name = served.push(release("musl\n"))
+    lock = 'lock-version = "1.0"\ncreated-by = "t"\npackages = []\n'
+    text = PIPELINE.format(name).replace("}", ', pylock: pylock.toml, python: "3.12"}', 1)
+    project = project_with(tmp_path, served, name)
+    project.repo.commit("a lock", {"pipelines/p.yaml": text, "pylock.toml": lock})
+    run = project.run()
+    error = run.steps[0].error or ""
+    assert "it needs glibc, and the image has no /lib" in error
+    assert "python:3.12-slim" in error
+    assert "\n" not in error
+
+
+def test_the_program_that_starts_another_is_read_from_it() -> None:
+    def head(path: str) -> bytes:
+        with open(path, "rb") as file:
+            return file.read(65536)
+
+    started = elf_interpreter(head(os.path.realpath(sys.executable)))
+    assert os.path.exists(started)
+    assert elf_interpreter(head(program("busybox"))) == ""
+    for content in (
+        b"",
+        b"#!/bin/sh\n",
+        b"\x7fELF",
+        b"\x7fELF\x02\x01" + b"\xff" * 200,
+        b"\x7fELF\x01\x01" + b"\0" * 200,
+    ):
+        assert elf_interpreter(content) == ""

@@ -97,7 +97,7 @@ def _need_loader(uv: str, image: ImageRoot) -> None:
 
 def elf_interpreter(head: bytes) -> str:
     """The path of the program that starts an ELF program which begins with `head`; empty where it needs none, or is no such."""
-    if head[:4] != b"\x7fELF" or len(head) < _ELF_HEADER or head[5] != 1:  # that of another byte order does not run here
+    if head[:4] != b"\x7fELF" or len(head) < _ELF_HEADER or head[5] != 1:  # of another byte order, it does not run here
         return ""
     wide = head[4] == 2
     try:
@@ -109,7 +109,7 @@ def elf_interpreter(head: bytes) -> str:
             (start,) = struct.unpack_from("<Q" if wide else "<I", head, at + (8 if wide else 4))
             (length,) = struct.unpack_from("<Q" if wide else "<I", head, at + (32 if wide else 16))
             return head[start : start + min(length, _LONGEST)].rstrip(b"\0").decode("utf-8", "replace")
-    except struct.error:
+    except (struct.error, OverflowError):
         pass  # it is not all of it
     return ""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -148,7 +149,9 @@ def blobs(folder: Path) -> set[str]:
     return set(os.listdir(folder / "blobs/sha256"))
 
 
-def test_of_an_image_that_goes_what_others_are_made_from_stays(tmp_path: Path, served: Registry) -> None:
+def test_layers_go_when_nothing_was_unpacked_from_them_for_long_and_images_stay(
+    tmp_path: Path, served: Registry
+) -> None:
     folder = tmp_path / "images"
     kept, gone = image([BASE, [Entry("kept")]]), image([BASE, [Entry("gone")]])
     fetched(folder, served, kept)
@@ -163,7 +166,8 @@ def test_of_an_image_that_goes_what_others_are_made_from_stays(tmp_path: Path, s
     assert foretold.folders == 1
     removed = store.remove_unused(5 * DAY, time.time())
     assert (removed.folders, removed.bytes >= foretold.bytes) == (1, True)
-    assert blobs(folder) == {digest[7:] for digest in kept.blobs}
+    config = json.loads(kept.blobs[kept.digest])["config"]["digest"]
+    assert blobs(folder) == {kept.digest[7:], config[7:]}
     assert store.built(kept.digest) is not None
     assert store.built(gone.digest) is None
 
