@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 def push(session: Session, wanted: PipelineArguments, stores: tuple[str, ...]) -> int:
     """Send the images of a pipeline's steps to the remote stores of `gitml.yaml`, for machines that reach no registry.
 
-    Only what a store lacks is sent. What of an image is not on this machine is fetched from its registry before. A machine that needs
-    an image asks the stores first.
+    Only what a store lacks is sent. What of an image is not on this machine is fetched from its registry before. A machine that
+    needs an image asks the stores first.
     """
     from gitml.analysis.environment_push import images_of, push_environments
     from gitml.cli.errors import DONE
