@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gitml.core.config.project import LOCAL, Target, machine_resources
@@ -102,7 +103,9 @@ def make_executor(ws: Workspace, capacity: Resources, folder: str, jobs: int | N
     host: tuple[str, ...] = ()
     if "ray" in sys.modules:  # its threads must not be forked
         host = ("-m", "gitml.engine.execution.local_kind", ws.location.worktree or ws.location.git_dir)
-    return LocalExecutor(lambda: worker_services(ws, known), folder, slots, capacity, machine=ws.environ, host=host)
+    environments = ws.environments_folder()
+    services = partial(worker_services, ws, known, environments)
+    return LocalExecutor(services, folder, slots, capacity, machine=ws.environ, host=host)
 
 
 def this_machine(ws: Workspace, said: Mapping[str, Any]) -> Machine:
@@ -115,19 +118,25 @@ def this_machine(ws: Workspace, said: Mapping[str, Any]) -> Machine:
     return Machine("", os.uname().nodename, "", True, total, total, runs)
 
 
-def worker_services(ws: Workspace, known: Mapping[tuple[str, str], Any]) -> WorkerServices:
-    """What a worker, or a thread, works with; called there, where nothing of its parent's may be used."""
+def worker_services(ws: Workspace, known: Mapping[tuple[str, str], Any], environments: str) -> WorkerServices:
+    """What a worker, or a thread, works with; called there, where nothing of its parent's may be used.
+
+    `environments` is `Workspace.environments_folder`, found before: in a worker's namespace no owner but oneself is known.
+    """
     from gitml.execute.interfaces import WorkerServices
     from gitml.transfer.lfs_inputs import file_of
 
     objects = Objects(ws.location)
     tops = ws.location.worktrees()
-    environments = Environments(KnownFacts(None, known), ws.environments_folder(), ws.environ, tops=tops)
+    there = Environments(KnownFacts(None, known), environments, ws.environ, tops=tops)
     store = LocalStore(ws.root, ws.sharing)
-    return WorkerServices(store, objects, lambda digest: file_of(ws.location, store, digest), environments)
+    return WorkerServices(store, objects, lambda digest: file_of(ws.location, store, digest), there)
 
 
 if __name__ == "__main__":  # the supervisor for the repository at a path
     from gitml.execute.supervisor import run_host
 
-    run_host(sys.argv[2:], lambda: worker_services(open_workspace(sys.argv[1], os.environ), {}))
+    repository = open_workspace(sys.argv[1], os.environ)
+    place = repository.environments_folder()
+    repository.close()
+    run_host(sys.argv[2:], lambda: worker_services(open_workspace(sys.argv[1], os.environ), {}, place))

@@ -352,7 +352,7 @@ def test_a_program_of_the_machine_does_not_stand_in_for_a_package_that_is_called
 
 
 def test_the_python_of_a_lock_compiles_without_the_files_of_the_user(tmp_path: Path, channel: CondaChannel) -> None:
-    secret, mark = Path(sys.base_prefix).parent / f"gitml-{os.getpid()}.secret", tmp_path / "mark"
+    secret, mark = tmp_path / "secret", tmp_path / "mark"
     site = f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
     spy = f"#!/bin/sh\ncat {secret} > {PLACEHOLDER}/spied\necho $? >> {PLACEHOLDER}/spied\ntouch {mark}\n"
     files = {"bin/python": spy, f"{site}/README.txt": ""}

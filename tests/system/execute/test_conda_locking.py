@@ -108,7 +108,7 @@ def test_what_is_no_package_is_said(tmp_path: Path, channel: CondaChannel) -> No
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("name: a\n", "there is no 'dependencies'"),
+        ("name: a\n", "it names no packages"),
         ("dependencies: [a]\n", "it has no channels"),
         ("channels: [c]\ndependencies: []\n", "it names no packages"),
         ("channels: ['https://a:b@c/d']\ndependencies: [a]\n", "a channel with a password or a token"),

@@ -29,6 +29,9 @@ _HEAD = 2**16  # bytes of a program that hold what says how it is started
 _ELF_HEADER = 64
 _INTERPRETER = 3  # the kind of an ELF program header: PT_INTERP
 _LONGEST = 4096
+_SYSTEM_CERTS = ("UV_SYSTEM_CERTS", "UV_NATIVE_TLS")
+_FALSE = ("", "0", "false", "no", "off")
+_CERTIFICATES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 _SETTINGS = ".config/uv"  # of the user's home
 _LIST, _CACHE = "requirements.txt", "uv"
 _PASSED = frozenset(
@@ -122,6 +125,11 @@ def _move_into(uv: UvCommands, image: ImageRoot, stage: str, environment: ShownF
     """
     env = {name: value for name, value in uv.env.items() if name in _PASSED or name.startswith("UV_")}
     env.pop("UV_NO_CACHE", None)
+    wanted = [env.pop(name, "") for name in _SYSTEM_CERTS]
+    if any(value not in _FALSE for value in wanted) and "SSL_CERT_FILE" not in env:
+        # those of the machine, which an image need not have
+        certificates = next((place for place in _CERTIFICATES if os.path.isfile(place)), None)
+        env.update({"SSL_CERT_FILE": certificates} if certificates else {})
     cache = os.path.join(os.path.dirname(image.folder), _CACHE)
     os.makedirs(cache, mode=0o700, exist_ok=True)
     shown = [environment, ShownFolder(uv.path, "uv"), ShownFolder(cache, "cache", writable=True)]
