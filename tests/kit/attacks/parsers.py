@@ -733,6 +733,7 @@ def _clusters() -> list[Surface]:
             {"op": "run"},
             [["s", "s3://b/p", {}, True]],
             [[output, True]],
+            [["s", "s3://b/p", {}, True]],
         ]
     ).encode()
     message = {

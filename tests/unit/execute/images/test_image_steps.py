@@ -222,21 +222,26 @@ def test_a_step_that_is_root_has_no_rights_over_the_machine(bench: ImageBench) -
     assert finished.outcome == "done"
 
 
+MOST = 0.05  # seconds that an image may add
+
+
 @pytest.mark.slow
 def test_an_image_that_is_here_costs_a_step_little(bench: ImageBench) -> None:
     bench.sh("true")
     bench.run("true")
 
-    def seconds(image: bool) -> float:
+    def seconds(*, image: bool) -> float:
         more = {"environment": bench.environment} if image else {}
         begun = time.perf_counter()
         assert bench.run("true", **more).outcome == "done"
         return time.perf_counter() - begun
 
-    pairs = [(seconds(True), seconds(False)) for _ in range(15)]
     # the least of many: whatever else the machine does only adds to the others
-    more = min(inside for inside, _ in pairs) - min(bare for _, bare in pairs)
-    assert more < 0.05, more
+    inside, bare = [seconds(image=True)], [seconds(image=False)]
+    while min(inside) - min(bare) >= MOST and len(inside) < 100:
+        inside.append(seconds(image=True))
+        bare.append(seconds(image=False))
+    assert min(inside) - min(bare) < MOST
 
 
 def test_files_of_the_machine_that_are_shown_are_seen_read_only(bench: ImageBench, tmp_path: Path) -> None:
