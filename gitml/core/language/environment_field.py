@@ -11,7 +11,7 @@ from gitml.core.language.diagnostics import nearest
 from gitml.core.language.fields import Fields
 from gitml.core.language.yaml_document import Node
 from gitml.core.model import paths
-from gitml.core.model.environment import HOST, ON_HOST, PACKAGES, EnvironmentSpec
+from gitml.core.model.environment import HOST, ON_HOST, PACKAGES, EnvironmentSpec, package_name
 
 _VERSION = re.compile(r"3\.[0-9]{1,3}(?:\.[0-9]{1,3})?")
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
@@ -84,7 +84,7 @@ def _name_of(fields: Fields, node: Node, what: str, kind: str, options: dict[str
         packages = _names(fields, node, what)
         if not packages:
             fields.report(node, f"{what} names no distributions: host: [torch, numpy], or `host` alone for all of them")
-        options[PACKAGES] = tuple(sorted({re.sub(r"[-_.]+", "-", name).lower() for name in packages}))
+        options[PACKAGES] = tuple(sorted({package_name(name) for name in packages}))
         return ""
     text = fields.text_of(node, what)
     if text is None:

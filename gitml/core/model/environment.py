@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from gitml.core.model.digest import Digest, digest_of
 
 FORMAT = 2  # of a description; those without a format are of version 1
+_BETWEEN = re.compile(r"[-_.]+")  # the parts of a package's name
 _DEEPEST = 32  # collections in each other: packages of one name beside each other are
 
 
@@ -16,6 +18,11 @@ HOST = "host"
 REQUIREMENTS = "requirements"
 PACKAGES = "packages"
 """The option of a host environment that names the distributions which count."""
+
+
+def package_name(name: str) -> str:
+    """The name of a Python package in normal form (PEP 503), by which two spellings of it are one."""
+    return _BETWEEN.sub("-", name).lower()
 
 
 class EnvironmentSpec(NamedTuple):

@@ -5,14 +5,14 @@ What differs between kinds of environments is in ENVIRONMENT_PROVIDERS, one for 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from gitml.core.kinds.environment_kinds import CONDA, IMAGE, PIXI, PYLOCK, SCRIPT, UV, VENV
 from gitml.core.kinds.image_names import ImageName
 from gitml.core.model.digest import Digest
 from gitml.core.model.environment import HOST, REQUIREMENTS, Environment, EnvironmentSource, with_project
-from gitml.core.model.protocols import Facts
 from gitml.errors import InputError
 from gitml.execute.environments.conda.provider import CondaProvider
 from gitml.execute.environments.images.provider import ImageProvider
@@ -35,20 +35,13 @@ if TYPE_CHECKING:
 class Environments(MachineSoftware):
     """The environments of this machine. Make one for each run: what is installed is looked at once."""
 
-    def __init__(
-        self,
-        facts: Facts,
-        cache_dir: str,
-        machine: Mapping[str, str],
-        cwd: str | None = None,
-        tops: Iterable[str] = (),
-        is_strange: Callable[[str], bool] = lambda path: False,
-        *,
-        may_fetch: bool = True,
-    ) -> None:
-        super().__init__(facts, cache_dir, machine, cwd, tops, is_strange, may_fetch=may_fetch)
-        self._identified: dict[EnvironmentQuery, Environment] = {}
-        self._realized: dict[Digest, RealizedEnvironment] = {}
+    @cached_property
+    def _identified(self) -> dict[EnvironmentQuery, Environment]:
+        return {}
+
+    @cached_property
+    def _realized(self) -> dict[Digest, RealizedEnvironment]:
+        return {}
 
     def identify(
         self, source: EnvironmentSource, programs: tuple[str, ...] = (), path: str = "", platform: str = ""

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gitml.core.model.digest import digest_of
+from gitml.core.model.environment import package_name
 from gitml.execute.environments.site_files import (
     ABOUT,
     INFO,
@@ -23,7 +24,6 @@ from gitml.execute.environments.site_files import (
 # what `virtualenv` and `uv venv` leave in every environment, and the paths that editable installs share
 _NOT_CODE = frozenset(("__pycache__", "_virtualenv.py", "_virtualenv.pth", "easy-install.pth"))
 _FINDER = re.compile(r"import\s+(__editable___\w+_finder)\b")
-_TAKEN = re.compile(r"[-_.]+")
 
 
 def read_site(site: str, names: Sequence[str]) -> SitePackages:
@@ -78,7 +78,7 @@ def _is_loose(entry: str, covered: set[str], taken: Mapping[str, str]) -> bool:
 def _read_package(site: str, entry: str, found: SitePackages, taken: dict[str, str]) -> set[str]:
     """Adds the package of an info folder to `found`; gives the top-level entries that its RECORD covers."""
     raw_name, _, version = entry[: entry.rindex(".")].partition("-")
-    name = _TAKEN.sub("-", raw_name).lower()
+    name = package_name(raw_name)
     version = version.partition("-py")[0]
     info = f"{site}/{entry}"
     origin: dict[str, Any] = {}

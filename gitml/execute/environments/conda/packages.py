@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
+from gitml.core.model.environment import package_name
 from gitml.errors import InputError
 
 NOARCH = "noarch"
@@ -164,8 +165,8 @@ def pypi_package(where: str, name: str, version: str, hash: str, url: str) -> Py
         if commit is None:
             raise InputError(f"{name} is in a repository of Git, without a commit", where=where, hint="lock it again")
         place = re.split(r"[?#]", checked, maxsplit=1)[0].removesuffix(f"@{commit[1]}")
-        return PypiPackage(_normal(name), version, f"git:{commit[1]}", f"git+{place}@{commit[1]}")
-    return PypiPackage(_normal(name), version, _checked_hash(where, hash), checked.partition("#")[0])
+        return PypiPackage(package_name(name), version, f"git:{commit[1]}", f"git+{place}@{commit[1]}")
+    return PypiPackage(package_name(name), version, _checked_hash(where, hash), checked.partition("#")[0])
 
 
 def lock_of(where: str, subdir: str, packages: Iterable[CondaPackage | PypiPackage]) -> CondaLock:
@@ -187,10 +188,6 @@ def lock_of(where: str, subdir: str, packages: Iterable[CondaPackage | PypiPacka
         tuple(one for one in in_order if isinstance(one, CondaPackage)),
         tuple(one for one in in_order if isinstance(one, PypiPackage)),
     )
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _check(where: str, what: str, allowed: re.Pattern[str], value: str) -> None:

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gitml.core.model.digest import digest_of
+from gitml.core.model.environment import package_name
 from gitml.core.model.protocols import Facts
 from gitml.execute.environments.interpreters import Packages, PythonInterpreter
 from gitml.execute.environments.site_files import INFO, only_files
@@ -20,7 +21,6 @@ from gitml.execute.environments.site_files import INFO, only_files
 FORMAT = 1  # raised whenever the same folders would give other distributions
 EDITABLE = " (editable)"
 _LARGEST = 2**22  # bytes of a METADATA that are read
-_TAKEN = re.compile(r"[-_.]+")
 _BEGINS = re.compile(r"\s*([A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)")
 _SECTION = re.compile(r"\[([^\]:]*)(?::([^\]]*))?\]$")
 
@@ -55,11 +55,7 @@ def needed_by(
 
 def _name_of(item: str) -> str:
     """The name in ``name version``, in normal form; what only conda knows is called by its name too."""
-    return _normal(item.partition(" ")[0].removeprefix("conda:"))
-
-
-def _normal(name: str) -> str:
-    return _TAKEN.sub("-", name).lower()
+    return package_name(item.partition(" ")[0].removeprefix("conda:"))
 
 
 def _closure(names: Sequence[str], found: Packages, interpreter: PythonInterpreter, facts: Facts) -> list[str]:
@@ -84,7 +80,7 @@ def _infos(sites: Iterable[str]) -> dict[str, list[str]]:
             continue
         for entry in entries:
             if entry.endswith(INFO):
-                name = _normal(entry[: entry.rindex(".")].partition("-")[0])
+                name = package_name(entry[: entry.rindex(".")].partition("-")[0])
                 found.setdefault(name, []).append(f"{site}/{entry}")
     return found
 
@@ -115,11 +111,11 @@ def _required(line: str, extra: str, markers: Mapping[str, str]) -> list[tuple[s
         holds = requirement.marker is None or requirement.marker.evaluate({**markers, "extra": extra})
     except (InvalidRequirement, ValueError, KeyError, RecursionError):
         begins = _BEGINS.match(line)
-        return [(_normal(begins[1]), "")] if begins else []
+        return [(package_name(begins[1]), "")] if begins else []
     if not holds:
         return []
-    name = _normal(requirement.name)
-    return [(name, ""), *[(name, _normal(one)) for one in requirement.extras]]
+    name = package_name(requirement.name)
+    return [(name, ""), *[(name, package_name(one)) for one in requirement.extras]]
 
 
 def _markers_of(interpreter: PythonInterpreter) -> dict[str, Any]:

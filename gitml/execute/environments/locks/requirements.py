@@ -7,6 +7,7 @@ import re
 from typing import NamedTuple
 
 from gitml.core.kinds.unlocked_files import lock_command, unlocked_content
+from gitml.core.model.environment import package_name
 from gitml.errors import InputError
 from gitml.execute.environments.locks.addresses import (
     checked_hash,
@@ -120,7 +121,7 @@ def _canonical(line: str, where: str) -> tuple[str, bool]:
     match = _REQUIREMENT.match(rest.strip())
     if match is None:
         raise InputError(f"not a requirement: {line[:80]!r}", where=where, hint=_compile(where))
-    name = re.sub(r"[-_.]+", "-", match[1]).lower()
+    name = package_name(match[1])
     hashes = sorted({checked_hash(item, name, where) for item in given})
     extras = ",".join(sorted(part.strip().lower() for part in (match[2] or "[]")[1:-1].split(",") if part.strip()))
     if not all(re.fullmatch(_NAME, extra) for extra in extras.split(",") if extra):

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gitml.errors import InputError
+from gitml.execute.environments.software import platform_name
 
 if TYPE_CHECKING:
     from packaging.tags import Tag
@@ -103,13 +104,8 @@ def target_of(platform: str, python: str, implementation: str = "CPython", libc:
         known = "linux-x86_64, linux-aarch64, darwin-arm64"
         raise InputError(f"{platform[:60]!r} is not a platform that packages are chosen for", hint=f"such as {known}")
     return InstallTarget(
-        platform, libc or (_libc_here() if platform == _here() else _COMMON_LIBC), python, implementation
+        platform, libc or (_libc_here() if platform == platform_name() else _COMMON_LIBC), python, implementation
     )
-
-
-def _here() -> str:
-    system = os.uname()
-    return f"{system.sysname.lower()}-{system.machine}"
 
 
 def _libc_here() -> str:

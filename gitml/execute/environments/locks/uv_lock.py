@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from gitml.core.kinds.environment_kinds import SCRIPT
-from gitml.core.model.environment import EnvironmentSource, EnvironmentSpec
+from gitml.core.model.environment import EnvironmentSource, EnvironmentSpec, package_name
 from gitml.errors import InputError
 from gitml.execute.environments.locks.sealed_files import check_hashed, sealed_project
 from gitml.execute.environments.locks.selection import toml_of
@@ -197,7 +197,7 @@ def _wanted_by(project: Mapping[str, Any], name: str) -> Wanted:
     if len(groups) > _MOST_GROUPS:
         raise InputError(f"it has more than {_MOST_GROUPS:,} dependency groups", where=name, hint="remove some")
     for group in groups:
-        found += _parsed(_members(groups, group), _normal(group), sources, name)
+        found += _parsed(_members(groups, group), package_name(group), sources, name)
     older = _texts(_table(_table(project.get("tool")).get("uv")).get("dev-dependencies"))
     return frozenset([*found, *_parsed(older, "dev", sources, name)])
 
@@ -205,7 +205,7 @@ def _wanted_by(project: Mapping[str, Any], name: str) -> Wanted:
 def _members(groups: Mapping[str, Any], group: str) -> list[str]:
     """The requirements of a dependency group, with those of the groups that it includes (PEP 735), each group once."""
     found: list[str] = []
-    by_name = {_normal(name): name for name in groups}
+    by_name = {package_name(name): name for name in groups}
     seen, todo = {group}, [group]
     while todo:
         members = groups[todo.pop()]
@@ -213,7 +213,7 @@ def _members(groups: Mapping[str, Any], group: str) -> list[str]:
             if isinstance(item, str):
                 found.append(item)
             elif isinstance(item, dict):
-                included = by_name.get(_normal(str(item.get("include-group"))))
+                included = by_name.get(package_name(str(item.get("include-group"))))
                 if included is not None and included not in seen:
                     seen.add(included)
                     todo.append(included)
@@ -223,14 +223,19 @@ def _members(groups: Mapping[str, Any], group: str) -> list[str]:
 def _locked_for(metadata: Mapping[str, Any]) -> Wanted:
     found = [_entry(item, "") for item in _tables(metadata.get("requires-dist"))]
     for group, items in _table(metadata.get("requires-dev")).items():
-        found += [_entry(item, _normal(group)) for item in _tables(items)]
+        found += [_entry(item, package_name(group)) for item in _tables(items)]
     return frozenset(found)
 
 
 def _entry(item: Mapping[str, Any], group: str) -> tuple[str, str, tuple[str, ...], str]:
     fixed = any(source in item for source in _SOURCES)
     versions = "" if fixed else _versions(str(item.get("specifier", "")))
-    return group, _normal(str(item.get("name"))), tuple(sorted(map(_normal, _texts(item.get("extras"))))), versions
+    return (
+        group,
+        package_name(str(item.get("name"))),
+        tuple(sorted(map(package_name, _texts(item.get("extras"))))),
+        versions,
+    )
 
 
 def _parsed(
@@ -243,10 +248,10 @@ def _parsed(
             wanted = Requirement(text)
         except (InvalidRequirement, RecursionError) as error:
             raise InputError(f"not a requirement: {text[:80]!r}", where=name) from error
-        package = _normal(wanted.name)
+        package = package_name(wanted.name)
         fixed = wanted.url is not None or sources.get(package, False)
         versions = "" if fixed else _versions(str(wanted.specifier))
-        yield group, package, tuple(sorted(map(_normal, wanted.extras))), versions
+        yield group, package, tuple(sorted(map(package_name, wanted.extras))), versions
 
 
 def _sources(project: Mapping[str, Any]) -> Mapping[str, bool]:
@@ -255,7 +260,7 @@ def _sources(project: Mapping[str, Any]) -> Mapping[str, bool]:
     found = {}
     for package, source in tables.items():
         items = _tables(source if isinstance(source, list) else [source])
-        found[_normal(package)] = any(name in item for item in items for name in (*_SOURCES, "workspace"))
+        found[package_name(package)] = any(name in item for item in items for name in (*_SOURCES, "workspace"))
     return found
 
 
@@ -266,10 +271,6 @@ def _versions(text: str) -> str:
         return ",".join(sorted(str(one).replace(" ", "") for one in SpecifierSet(text)))
     except InvalidSpecifier:
         return text
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def _table(raw: Any) -> Mapping[str, Any]:
