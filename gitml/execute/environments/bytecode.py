@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 
 from gitml.execute.process import StoppedError, StopRequests, run
 
+_PROGRAM = os.path.join(os.path.dirname(__file__), "bytecode_program.py")
+
 
 def compile_bytecode(
     python: str,
@@ -25,7 +27,8 @@ def compile_bytecode(
     """
     if not sites:
         return
-    argv = (python, "-I", "-S", "-m", "compileall", "-q", "-j0", "--invalidation-mode", "timestamp", *sites)
+    with open(_PROGRAM, encoding="utf-8") as file:
+        argv = (python, "-I", "-S", "-c", file.read(), *sites)
     if run(python, argv, {"LANG": "C.UTF-8", **env}, lambda chunk: None, stop, confine=confine).stopped:
         raise StoppedError
 
