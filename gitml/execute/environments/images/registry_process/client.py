@@ -167,7 +167,7 @@ class RegistryHttp(HttpClient):
                 raise ValueError("no whole address")
             realm = address_in(challenge.realm, self._url)
         except ValueError:
-            raise RemoteError("the registry names no address for tokens", where=self._name.host) from None
+            raise TrustError("the registry names no address for tokens", where=self._name.host) from None
         if credential is not None and realm.startswith("http:") and not is_loopback(urlsplit(realm).netloc):
             what = "the registry wants the user and password sent without encryption"
             raise TrustError(what, where=origin_of(realm)[1][:100])
