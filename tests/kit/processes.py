@@ -1,4 +1,4 @@
-"""Killing a process that starts others, and seeing those to their end."""
+"""Processes of tests: a copy of this one that does a part, killing one that starts others, and waiting for what they do."""
 
 from __future__ import annotations
 
@@ -6,10 +6,43 @@ import os
 import select
 import signal
 import subprocess
+import time
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 
 from gitml.platform.linux import form
 from tests.kit.patience import PATIENCE
+
+
+def forked(work: Callable[[], object]) -> int:
+    """The process id of a copy of this process that does `work` and ends, with status 0 where it did not raise."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            work()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return pid
+
+
+def ended_well(pid: int) -> bool:
+    """Whether a process that `forked` made ends with status 0; waits for that."""
+    return os.waitpid(pid, 0)[1] == 0
+
+
+def kill_forked(pid: int) -> None:
+    """Kills a process that `forked` made."""
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    """Returns once it holds; fails after PATIENCE seconds."""
+    until = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < until
+        time.sleep(0.01)
 
 
 def kill(process: subprocess.Popen[bytes] | subprocess.Popen[str], *, all_of_it: bool = False) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import signal
 import sys
 import threading
 import time
@@ -20,6 +19,7 @@ from gitml.execute.environments.conda.locks import read_lock
 from gitml.execute.environments.conda.prefixes import PrefixRequest, build, prefix_of, run_rattler
 from gitml.execute.process import StopRequests
 from gitml.platform.current import platform
+from tests.kit.processes import forked, kill_forked, wait_until
 from tests.kit.projects.project import Project, outcomes, reasons
 from tests.kit.servers.conda_channel import PLACEHOLDER, CondaArchive, CondaChannel, Link
 
@@ -190,16 +190,9 @@ def test_a_build_whose_worker_is_killed_ends_and_the_next_one_is_whole(tmp_path:
         build(place, PrefixRequest(lock, "linux-64", machine, str(tmp_path)), StopRequests(), lambda what: None)
 
     served.stalled = threading.Event()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            make()
-        finally:
-            os._exit(0)
-    while not served.requests:
-        time.sleep(0.01)
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    pid = forked(make)
+    wait_until(lambda: served.requests)
+    kill_forked(pid)
     served.stalled.set()
     served.stalled = None
     make()

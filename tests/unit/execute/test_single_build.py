@@ -12,7 +12,7 @@ import pytest
 
 from gitml.execute.environments.single_build import build_once, read_marker, write_marker
 from gitml.execute.process import NOW, StoppedError, StopRequests
-from tests.kit.patience import PATIENCE
+from tests.kit.processes import forked, wait_until
 
 
 def built(place: Path) -> Callable[[], str | None]:
@@ -34,30 +34,12 @@ def builder(place: Path, name: str, delay: float = 0.0) -> Callable[[], str]:
     return build
 
 
-def forked(work: Callable[[], object]) -> int:
-    pid = os.fork()
-    if pid == 0:
-        try:
-            work()
-            os._exit(0)
-        finally:
-            os._exit(1)
-    return pid
-
-
-def waited_for(condition: Callable[[], bool]) -> None:
-    until = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < until
-        time.sleep(0.01)
-
-
 def test_the_second_process_waits_for_the_first(tmp_path: Path) -> None:
     place, said = tmp_path / "envs/a", list[str]()
     pid = forked(
         lambda: build_once(str(place), built(place), builder(place, "first", 0.3), StopRequests(), lambda what: None)
     )
-    waited_for((place / "half").exists)
+    wait_until((place / "half").exists)
     assert build_once(str(place), built(place), builder(place, "second"), StopRequests(), said.append) == "first"
     assert said == ["waiting for another process that builds the environment"]
     assert os.waitpid(pid, 0)[1] == 0
@@ -68,7 +50,7 @@ def test_what_a_killed_build_left_is_removed_and_built_again(tmp_path: Path) -> 
     pid = forked(
         lambda: build_once(str(place), built(place), builder(place, "first", 60), StopRequests(), lambda what: None)
     )
-    waited_for((place / "half").exists)
+    wait_until((place / "half").exists)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     assert read_marker(str(place)) is None
@@ -98,7 +80,7 @@ def test_who_waits_can_be_stopped(tmp_path: Path) -> None:
         lambda: build_once(str(place), built(place), builder(place, "first", 60), StopRequests(), lambda what: None)
     )
     try:
-        waited_for((place / "half").exists)
+        wait_until((place / "half").exists)
         with pytest.raises(StoppedError):
             build_once(str(place), built(place), builder(place, "second"), Stopped(), lambda what: None)
     finally:

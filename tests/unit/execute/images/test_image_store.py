@@ -5,9 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import os
-import signal
-import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,7 +20,7 @@ from gitml.execute.environments.images.registry import ImageGoneError
 from gitml.execute.environments.images.root import ImageRoot
 from gitml.execute.process import StopRequests
 from tests.kit.disks.small_disk import small_disk_at
-from tests.kit.patience import PATIENCE
+from tests.kit.processes import ended_well, forked, kill_forked, wait_until
 from tests.kit.servers.image_registry import Entry, Registry, folder, image, index, needs_images, registry
 
 BIG = os.urandom(300_000)
@@ -168,22 +167,14 @@ def test_the_users_own_credentials_are_used_and_shown_nowhere(tmp_path: Path, se
 def test_of_two_builds_at_once_one_builds_and_both_have_it(tmp_path: Path, served: Registry) -> None:
     name = served.push(image(LAYERS))
     served.pause = 0.5
-    readers = []
-    for _ in range(2):
-        reader, writer = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            try:
-                os.write(writer, build(store_of(tmp_path, served), name).folder.encode())
-            finally:
-                os._exit(0)
-        os.close(writer)
-        readers.append((pid, reader))
-    folders = set()
-    for pid, reader in readers:
-        with open(reader, "rb") as pipe:
-            folders.add(pipe.read().decode())
-        os.waitpid(pid, 0)
+    written = [tmp_path / "first", tmp_path / "second"]
+
+    def work(at: Path) -> None:
+        at.write_text(build(store_of(tmp_path, served), name).folder)
+
+    builders = [forked(partial(work, at)) for at in written]
+    assert [ended_well(pid) for pid in builders] == [True, True]
+    folders = {at.read_text() for at in written}
     assert len(folders) == 1
     assert Path(folders.pop(), "y").read_bytes() == b"second"
     layer = json.loads(image(LAYERS).blobs[named(name).digest])["layers"][0]["digest"]
@@ -193,19 +184,14 @@ def test_of_two_builds_at_once_one_builds_and_both_have_it(tmp_path: Path, serve
 def test_a_build_that_is_killed_leaves_nothing_that_counts(tmp_path: Path, served: Registry) -> None:
     name = served.push(image(LAYERS))
     served.pause = 5.0
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.setsid()
-            build(store_of(tmp_path, served), name)
-        finally:
-            os._exit(0)
-    until = time.monotonic() + PATIENCE
-    while not any("/blobs/" in path for path in served.requests):
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+
+    def work() -> None:
+        os.setsid()
+        build(store_of(tmp_path, served), name)
+
+    pid = forked(work)
+    wait_until(lambda: any("/blobs/" in path for path in served.requests))
+    kill_forked(pid)
     served.pause = 0.0
     assert not list((tmp_path / "images/roots").glob("*/built.json"))
     assert Path(build(store_of(tmp_path, served), name).folder, "y").read_bytes() == b"second"

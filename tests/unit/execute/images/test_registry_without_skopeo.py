@@ -6,7 +6,6 @@ import base64
 import http.server
 import json
 import os
-import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from gitml.execute.environments.images.registry_process.login import challenges_
 from gitml.execute.process import NOW, StoppedError, StopRequests
 from gitml.files import PART
 from tests.kit.patience import PATIENCE
+from tests.kit.processes import forked, kill_forked, wait_until
 from tests.kit.servers.image_registry import BuiltImage, Entry, Registry, image, registry
 
 BIG = os.urandom(300_000)
@@ -167,18 +167,9 @@ def test_a_stop_ends_it_at_once_and_keeps_what_has_come(tmp_path: Path, served: 
 def test_it_ends_with_the_process_that_asked(tmp_path: Path, served: Registry) -> None:
     place = Place(tmp_path, served, image(LAYERS))
     served.pause = 60.0
-    pid = os.fork()
-    if pid == 0:
-        try:
-            place.fetch()
-        finally:
-            os._exit(0)
-    until = time.monotonic() + PATIENCE
-    while not any("/blobs/" in path for path in served.requests):
-        assert time.monotonic() < until
-        time.sleep(0.02)
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    pid = forked(place.fetch)
+    wait_until(lambda: any("/blobs/" in path for path in served.requests))
+    kill_forked(pid)
     served.pause = 0.0
     place.fetch()  # the part is not locked any more
     assert not any(name.endswith(PART) for name in place.blobs())

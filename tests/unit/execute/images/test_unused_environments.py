@@ -15,6 +15,7 @@ from gitml.execute.environments.images.image_store import ImageStore
 from gitml.execute.environments.single_build import RemovedEnvironments, build_once, hold, remove_unused, write_marker
 from gitml.execute.process import StopRequests
 from gitml.maintenance.gc import remove_environments, usage
+from tests.kit.processes import ended_well, forked
 from tests.kit.projects.project import Project
 from tests.kit.servers.image_registry import BuiltImage, Entry, Registry, image, needs_images, registry
 
@@ -24,14 +25,7 @@ BASE = [Entry("base", os.urandom(30_000))]
 
 def in_another_process(work: Callable[[], object]) -> None:
     """Does it in a copy of this process, which ends then: what it holds is held no more."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            work()
-            os._exit(0)
-        finally:
-            os._exit(1)
-    assert os.waitpid(pid, 0)[1] == 0
+    assert ended_well(forked(work))
 
 
 def built(folder: Path, name: str, age: float = 0.0) -> Path:
@@ -63,19 +57,20 @@ def test_what_a_process_uses_stays_however_old(tmp_path: Path) -> None:
     place = built(tmp_path, "used", 10 * DAY)
     reader, writer = os.pipe()
     ended, end = os.pipe()
-    pid = os.fork()
-    if pid == 0:
+
+    def use() -> None:
         os.close(end)
         hold(str(place))
         os.utime(f"{place}.used", (1, 1))
         os.write(writer, b"x")
         os.read(ended, 1)
-        os._exit(0)
+
+    pid = forked(use)
     os.read(reader, 1)
     assert remove_unused(str(tmp_path), 0, time.time()) == RemovedEnvironments()
     assert place.exists()
     os.write(end, b"x")
-    os.waitpid(pid, 0)
+    assert ended_well(pid)
     assert remove_unused(str(tmp_path), 0, time.time()).folders == 1
     assert os.listdir(tmp_path) == []
     for fd in (reader, writer, ended, end):
