@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -148,8 +149,19 @@ def test_groups_and_extras_add_to_a_project(project: LockedProject) -> None:
 
 def test_a_lock_that_is_out_of_date_is_refused_with_the_command(project: LockedProject) -> None:
     project.repo.commit("more", {"pyproject.toml": PYPROJECT.replace('"tree"', '"tree>1", "tool"')})
-    with pytest.raises(InputError, match=r"the lock is out of date: pyproject\.toml asks for other tool, tree"):
+    with pytest.raises(InputError, match=r"out of date: pyproject\.toml changed after it was made") as refused:
         project.run()
+    assert "(tool was added to group train, tree became tree>1 in group train)" in refused.value.message
+    assert refused.value.hint == "gitml env lock pyproject.toml, and commit uv.lock"
+    for text, change in (
+        (PYPROJECT.replace('"tool"', '"tool", "mypy"'), "mypy was added to group dev"),
+        (PYPROJECT.replace('["tool"]', "[]"), "tool was removed from group dev"),
+        (PYPROJECT.replace('"leaf<2"', '"leaf[a]"'), "leaf<2 became leaf[a]"),
+        (PYPROJECT.replace('"leaf<2"', ""), "leaf was removed"),
+    ):
+        project.repo.commit("other", {"pyproject.toml": text})
+        with pytest.raises(InputError, match=re.escape(f"({change})")):
+            project.run()
     project.repo.commit(
         "words", {"pyproject.toml": "# a comment\n" + PYPROJECT.replace("leaf<2", "leaf < 2.0").replace("2.0", "2")}
     )
@@ -166,7 +178,7 @@ def test_a_script_has_the_packages_of_its_own_lock(tmp_path: Path, index: Packag
     first = project.run()
     assert project.output(first.steps[0]) == b"1.0"
     project.repo.commit("more", {"say.py": INLINE.replace('"leaf<2"', '"leaf<2", "tree"')})
-    with pytest.raises(InputError, match=r"out of date: say\.py asks for other tree"):
+    with pytest.raises(InputError, match=r"say\.py changed after it was made \(tree was added\)"):
         project.run()
 
 

@@ -181,11 +181,34 @@ def _metadata_lines(text: str) -> list[str] | None:
 
 
 def _stale(name: str, lock: str, wanted: Wanted, locked: Wanted) -> InputError:
-    changed = sorted({item[1] for item in wanted ^ locked})
-    named = ", ".join(changed[:3]) + (f" and {len(changed) - 3} more" if len(changed) > 3 else "")
+    """The error for a lock that was made before `name` changed, with what changed in it."""
+    before, after = _by_package(locked), _by_package(wanted)
+    changed = sorted(key for key in {*before, *after} if before.get(key) != after.get(key))
+    named = ", ".join(_change(*key, before.get(key), after.get(key)) for key in changed[:3])
+    more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
     return InputError(
-        f"the lock is out of date: {name} asks for other {named}", where=lock, hint=f"gitml env lock {name}"
+        f"the lock is out of date: {name} changed after it was made ({named}{more})",
+        where=lock,
+        hint=f"gitml env lock {name}, and commit {lock}",
     )
+
+
+def _by_package(found: Wanted) -> dict[tuple[str, str], str]:
+    """What is wanted of each (name, group), as requirements are written."""
+    texts: dict[tuple[str, str], list[str]] = {}
+    for group, package, extras, versions in sorted(found):
+        written = f"{package}[{','.join(extras)}]{versions}" if extras else f"{package}{versions}"
+        texts.setdefault((package, group), []).append(written)
+    return {key: " and ".join(several) for key, several in texts.items()}
+
+
+def _change(package: str, group: str, before: str | None, after: str | None) -> str:
+    of_group = f"group {group}" if group else ""
+    if before is None:
+        return f"{package} was added" + (f" to {of_group}" if group else "")
+    if after is None:
+        return f"{package} was removed" + (f" from {of_group}" if group else "")
+    return f"{before} became {after}" + (f" in {of_group}" if group else "")
 
 
 def _wanted_by(project: Mapping[str, Any], name: str) -> Wanted:
