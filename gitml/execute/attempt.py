@@ -106,7 +106,10 @@ class WorkerAttempt:
             self._heed_stop()
             try:
                 self.realized = self.services.environments.realize(
-                    self.task.environment, self.stop, partial(self.report, "prepares")
+                    self.task.environment,
+                    self.stop,
+                    partial(self.report, "prepares"),
+                    from_source=not self.task.strict,
                 )
             except GitmlError:
                 self.unprepared = True

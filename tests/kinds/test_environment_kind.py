@@ -60,7 +60,13 @@ class ToyProvider(EnvironmentProvider):
         return (str(place),) if place.exists() else None
 
     def realize(
-        self, here: MachineSoftware, environment: Environment, stop: StopRequests, report: Callable[[str], None]
+        self,
+        here: MachineSoftware,
+        environment: Environment,
+        stop: StopRequests,
+        report: Callable[[str], None],
+        *,
+        from_source: bool = True,
     ) -> RealizedEnvironment:
         place = self._place(environment)
         os.makedirs(place, exist_ok=True)

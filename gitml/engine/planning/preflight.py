@@ -39,7 +39,7 @@ class Preflight:
         self.ws = ws
         self.source = source
         self.why_missing = why_missing
-        self._unbuildable: dict[Digest, PartProblem | None] = {}
+        self._unbuildable: dict[tuple[Digest, bool], PartProblem | None] = {}
         self._confines: str | None = None  # why this machine can't confine a step, "" when it can
 
     def check(self, step: GraphStep, environment: Environment, files: Source) -> PartProblem | None:
@@ -50,7 +50,7 @@ class Preflight:
             or self._script(step, environment, files)
             or (self._sandbox() if step.settings.strict else None)
             or self._image(environment)
-            or self._buildable(environment)
+            or self._buildable(environment, strict=step.settings.strict)
             or (_network(step.settings.network) if step.settings.network != FULL else None)
         )
 
@@ -156,19 +156,20 @@ class Preflight:
         hint = "run it elsewhere, or in an environment of another kind"
         return PartProblem(f"steps can't run in an image here: {why}", hint)
 
-    def _buildable(self, environment: Environment) -> PartProblem | None:
+    def _buildable(self, environment: Environment, *, strict: bool) -> PartProblem | None:
         """What keeps the environment from being built; nothing is started to find out before steps may run."""
         if not self.ws.consent.may_run():
             return None
-        if environment.digest not in self._unbuildable:
+        asked = environment.digest, strict
+        if asked not in self._unbuildable:
             try:
-                self.ws.environments.check_buildable(environment)
-                self._unbuildable[environment.digest] = None
+                self.ws.environments.check_buildable(environment, from_source=not strict)
+                self._unbuildable[asked] = None
             except NotInspectedError:
                 return None
             except InputError as error:
-                self._unbuildable[environment.digest] = PartProblem(error.message, error.hint)
-        return self._unbuildable[environment.digest]
+                self._unbuildable[asked] = PartProblem(error.message, error.hint)
+        return self._unbuildable[asked]
 
     def _exists(self, environment: Environment, path: str) -> bool:
         """Whether the absolute path is there for steps in `environment`, or may be in an image that is not here yet."""

@@ -70,9 +70,9 @@ class Environments(MachineSoftware):
         root = self.root_of(environment)
         return search_path(self.machine, folders) if root is None else ":".join((*folders, root.search_path()))
 
-    def check_buildable(self, environment: Environment) -> None:
+    def check_buildable(self, environment: Environment, *, from_source: bool = True) -> None:
         """InputError for what is sure to keep it from being realized on this machine, as far as that is seen at once."""
-        _provider_of(environment).check_buildable(self, environment)
+        _provider_of(environment).check_buildable(self, environment, from_source=from_source)
 
     def place_of(self, environment: Environment) -> str | None:
         """The folder that is built for it on this machine, whether it is there or not; None for what is never built."""
@@ -97,10 +97,14 @@ class Environments(MachineSoftware):
         environment: Environment,
         stop: StopRequests | None = None,
         report: Callable[[str], None] = lambda what: None,
+        *,
+        from_source: bool = True,
     ) -> RealizedEnvironment:
         """Makes `environment` real, building it when no one has; to be called in a worker, which may be stopped by `stop`.
 
-        `report` is called when there is something to wait for. InputError with the builder's words when it can't be built.
+        `report` is called when there is something to wait for. Packages are built `from_source` or refused, as such a build runs
+        what their authors wrote, outside of every sandbox; what was built so before is used in either case. InputError with the
+        builder's words when it can't be built.
         """
         known = self._realized.get(environment.digest)
         if known is None:
@@ -110,7 +114,9 @@ class Environments(MachineSoftware):
             place = self.place_of(environment)
             if place is not None:
                 hold(place)  # before it is looked for, and also where it is built already
-            known = _provider_of(environment).realize(self, environment, stop or StopRequests(), report)
+            known = _provider_of(environment).realize(
+                self, environment, stop or StopRequests(), report, from_source=from_source
+            )
             self._realized[environment.digest] = known
         return known
 

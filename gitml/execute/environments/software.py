@@ -211,11 +211,17 @@ class EnvironmentProvider(Protocol):
         """The folders that are first on the PATH of its steps; None while it is not built."""
 
     def realize(
-        self, here: MachineSoftware, environment: Environment, stop: StopRequests, report: Callable[[str], None]
+        self,
+        here: MachineSoftware,
+        environment: Environment,
+        stop: StopRequests,
+        report: Callable[[str], None],
+        *,
+        from_source: bool = True,
     ) -> RealizedEnvironment:
         """See `environments.Environments.realize`."""
 
-    def check_buildable(self, here: MachineSoftware, environment: Environment) -> None:
+    def check_buildable(self, here: MachineSoftware, environment: Environment, *, from_source: bool = True) -> None:
         """InputError for what is sure to keep it from being realized on this machine, as far as that is seen at once."""
         return
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from gitml import layout
 from gitml.errors import FREE_SPACE, InputError
@@ -30,6 +30,10 @@ _BESIDE = (
 )
 _FULL = ("No space left on device", "Disk quota exceeded")
 _UNBUILDABLE = ("Failed to build", "build backend returned an error")
+_NO_SOURCE = ("building from source is disabled", "Building source distributions is disabled")
+_FOR_STRICT = "lock a version that has a wheel; or, if you trust it, build it yourself: gitml env build"
+"""What to do about a package that there is only as source, of which nothing is built for a strict step."""
+_FALSE = ("", "0", "false", "no", "off", "f", "n")
 _REFUSED = ("401 Unauthorized", "403 Forbidden", "authentication credentials")
 _OF_THE_NET = ("connect", "dns error", "timed out", "network", "certificate", "error sending request")
 
@@ -80,6 +84,20 @@ class UvCommands:
         return text
 
 
+def wheels_alone(env: Mapping[str, str], *, from_source: bool) -> tuple[str, ...]:
+    """The option by which uv builds nothing, where that is not allowed or the user forbids it (uv reads no variable for it)."""
+    forbidden = env.get("UV_NO_BUILD", "").lower() not in _FALSE
+    return ("--no-build",) if forbidden or not from_source else ()
+
+
+def refuse_source(names: Sequence[str]) -> None:
+    """InputError where there are packages by such `names`, which would have to be built for a step that forbids it."""
+    if names:
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        what = f"{names[0]}{more} must be built from source, which runs its author's code outside of the strict sandbox"
+        raise InputError(what, hint=_FOR_STRICT)
+
+
 def reason_in(text: str) -> str:
     """Why uv failed, of what it printed, in one line; of what a program printed that uv started, only the last words."""
     lines = text.strip().splitlines()
@@ -120,6 +138,8 @@ def _mend_of(reason: str) -> str | None:
         return FREE_SPACE
     if any(sign in reason for sign in _REFUSED):
         return "give uv what the index asks for: a line in ~/.netrc, uv auth login, or UV_INDEX_NAME_USERNAME and _PASSWORD"
+    if any(sign in reason for sign in _NO_SOURCE):
+        return _FOR_STRICT
     if any(sign in reason for sign in _UNBUILDABLE):
         return "lock a version that has a wheel for this platform and Python, or install what building it needs"
     if any(sign in reason.lower() for sign in _OF_THE_NET):

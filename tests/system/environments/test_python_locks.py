@@ -24,7 +24,7 @@ from gitml.errors import InputError
 from gitml.execute.environments.uv_commands import uv_program
 from tests.kit.patience import PATIENCE
 from tests.kit.projects.project import Project, outcomes, reasons
-from tests.kit.servers.package_index import PackageIndex, package_index, wheel
+from tests.kit.servers.package_index import PackageIndex, package_index, source, wheel
 
 pytestmark = pytest.mark.slow
 PYTHON = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -308,3 +308,40 @@ def test_nothing_of_a_package_is_run_while_it_is_installed(tmp_path: Path, index
     run = project.run()
     assert outcomes(run) == {"a": "executed"}, run.steps[0].error
     assert not mark.exists()
+
+
+def test_nothing_is_built_from_source_for_a_strict_step_but_what_its_user_builds(
+    tmp_path: Path, index: PackageIndex
+) -> None:
+    mark = tmp_path / "mark"
+    digest = hashlib.sha256(source(index.folder, "evil", "1.0", mark).read_bytes()).hexdigest()
+    at = f"{index.url.removesuffix('/simple/')}/files/evil-1.0"
+    head = 'lock-version = "1.0"\ncreated-by = "t"\n[[packages]]\nname = "evil"\nversion = "1.0"\n'
+    hashes = f'hashes = {{sha256 = "{digest}"}}\n'
+    locks = {
+        "pylock.toml": f'{head}[packages.sdist]\nurl = "{at}.tar.gz"\n{hashes}',
+        "pylock.lies.toml": f'{head}[[packages.wheels]]\nurl = "{at}-py3-none-any.whl"\n{hashes}',
+        "r.txt": f"evil==1.0 --hash=sha256:{digest}\n",
+        "r.at.txt": f"evil @ {at}.tar.gz --hash=sha256:{digest}\n",
+        "r.git.txt": f"evil @ git+https://127.0.0.1:9/evil@{'cd' * 20}\n",
+    }
+    say = "import evil, sys\nopen(sys.argv[1], 'w').write(evil.VERSION)\n"
+    seen = {}
+    for name in locks:
+        project = LockedProject(tmp_path, index, f"{name}\nsandbox: strict", {**locks, "say.py": say})
+        project.repo.commit("x", project.files)
+        try:
+            seen[name] = str(project.run().steps[0].error)
+        except InputError as error:  # before anything runs
+            seen[name] = f"{error.message}: {error.hint}"
+    assert not mark.exists()
+    told = "evil must be built from source, which runs its author's code outside of the strict sandbox"
+    for name in ("pylock.toml", "r.at.txt", "r.git.txt"):
+        assert told in seen[name]
+        assert "gitml env build" in seen[name]
+    assert all("building from source is disabled" in seen[name] for name in ("pylock.lies.toml", "r.txt"))
+    project.files["pipelines/p.yaml"] = project.files["pipelines/p.yaml"].replace("r.git.txt", "pylock.toml")
+    project.repo.commit("x", project.files)
+    built = subprocess.run([sys.executable, "-m", "gitml", "env", "build"], cwd=project.repo.path, env=project.environ, capture_output=True)  # fmt: skip
+    assert (built.returncode, mark.exists()) == (0, True)
+    assert outcomes(project.run()) == {"a": "executed"}

@@ -22,6 +22,7 @@ from gitml.platform.current import platform
 from tests.kit.processes import forked, kill_forked, wait_until
 from tests.kit.projects.project import Project, outcomes, reasons
 from tests.kit.servers.conda_channel import PLACEHOLDER, CondaArchive, CondaChannel, Link
+from tests.kit.servers.package_index import source
 
 pytest.importorskip("rattler", reason="py-rattler is not installed: pip install 'gitml[conda]'")
 pytestmark = [
@@ -282,6 +283,17 @@ def test_packages_of_python_come_from_conda_and_from_pypi(tmp_path: Path, channe
     first, second, cached = made.output(made.run().steps[0]).decode().split()
     assert (first, second) == ("pure", "wheel")
     assert Path(cached).is_file()
+
+
+def test_nothing_of_pypi_is_built_from_source_for_a_strict_step(tmp_path: Path, channel: CondaChannel) -> None:
+    mark = tmp_path / "mark"
+    path = source(tmp_path / "sources", "evil", "1.0", mark)
+    url = f"{path.as_uri()}#sha256={hashlib.sha256(path.read_bytes()).hexdigest()}"
+    lock = channel.pixi_lock(python_package(channel), pypi=[url])
+    made = project(tmp_path, lock, environment="pixi.lock\nsandbox: strict", command="python --version")
+    with pytest.raises(InputError, match="evil must be built from source"):
+        made.run()
+    assert not mark.exists()
 
 
 def test_a_wheel_with_another_hash_is_refused(tmp_path: Path, channel: CondaChannel) -> None:

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from gitml.core.model.environment import package_name
 from gitml.errors import InputError
+from gitml.execute.environments.locks.addresses import is_wheel
 
 NOARCH = "noarch"
 _SUBDIRS = {
@@ -83,6 +84,10 @@ class CondaLock(NamedTuple):
     def packages(self) -> list[CondaPackage | PypiPackage]:
         """All of them."""
         return [*self.conda, *self.pypi]
+
+    def sources(self) -> list[str]:
+        """The names of packages of Python that there are only as source."""
+        return [package.name for package in self.pypi if not is_wheel(package.url)]
 
     def distributions(self) -> list[str]:
         """``name version`` of each package, sorted."""

@@ -15,7 +15,7 @@ from gitml.errors import InputError
 from gitml.execute.environments.bytecode import compile_bytecode, site_folders
 from gitml.execute.environments.conda.packages import CondaLock, PypiPackage
 from gitml.execute.environments.single_build import build_once, read_marker, write_marker
-from gitml.execute.environments.uv_commands import UvCommands
+from gitml.execute.environments.uv_commands import UvCommands, refuse_source, wheels_alone
 from gitml.execute.environments.variables import FIXED
 from gitml.execute.process import StoppedError, StopRequests, run
 from gitml.execute.sandbox.isolation import Isolation
@@ -37,12 +37,16 @@ _OF_GITML = (layout.VARIABLE_PREFIX, "GIT_", "_gitml_")
 
 
 class PrefixRequest(NamedTuple):
-    """What is to be built: `lock` for the platform of `subdir`, with the variables of `machine`."""
+    """What is to be built: `lock` for the platform of `subdir`, with the variables of `machine`.
+
+    Packages of PyPI that there are only as source are refused, unless they may be built `from_source`.
+    """
 
     lock: CondaLock
     subdir: str
     machine: Mapping[str, str]
     cache_dir: str
+    from_source: bool = True
 
 
 def prefix_of(place: str) -> str:
@@ -90,6 +94,8 @@ def variables_of_packages(prefix: str) -> dict[str, str]:
 
 
 def _build(place: str, request: PrefixRequest, stop: StopRequests, report: Callable[[str], None]) -> dict[str, Any]:
+    if not request.from_source:
+        refuse_source(request.lock.sources())
     prefix, archives = prefix_of(place), f"{place}/{_ARCHIVES}"
     os.makedirs(place)
     called_from = os.getcwd()
@@ -209,13 +215,14 @@ def _install_pypi(place: str, request: PrefixRequest, stop: StopRequests, report
     hashed = [package for package in request.lock.pypi if not package.hash.startswith("git:")]
     others = [package for package in request.lock.pypi if package.hash.startswith("git:")]
     given = ("pip", "install", "--python", python, "--break-system-packages", "--no-deps")
+    wheels = wheels_alone(uv.env, from_source=request.from_source)
     for packages, options in ((hashed, ("--require-hashes",)), (others, ())):
         if packages:
             path = f"{place}/requirements.txt"
             with open(path, "w") as file:
                 file.writelines(f"{_requirement(package)}\n" for package in packages)
             hint = "see whether the package index can be reached, and whether the lock is for this machine"
-            uv.run(*given, *options, "-r", path, purpose="install the packages of PyPI", hint=hint)
+            uv.run(*given, *options, *wheels, "-r", path, purpose="install the packages of PyPI", hint=hint)
 
 
 def _requirement(package: PypiPackage) -> str:

@@ -52,8 +52,21 @@ class CondaProvider(EnvironmentProvider):
         place = here.folder_of(environment)
         return None if built_at(place) is None else (f"{prefix_of(place)}/bin",)
 
+    def check_buildable(self, here: MachineSoftware, environment: Environment, *, from_source: bool = True) -> None:
+        """InputError where it is not built, and what there is only as source may not be."""
+        if not from_source and self.path_folders(here, environment) is None:
+            from gitml.execute.environments.uv_commands import refuse_source
+
+            refuse_source(locked(here.facts, environment.source, environment.description["platform"]).sources())
+
     def realize(
-        self, here: MachineSoftware, environment: Environment, stop: StopRequests, report: Callable[[str], None]
+        self,
+        here: MachineSoftware,
+        environment: Environment,
+        stop: StopRequests,
+        report: Callable[[str], None],
+        *,
+        from_source: bool = True,
     ) -> RealizedEnvironment:
         from gitml.execute.environments.conda.packages import subdir_of
         from gitml.execute.environments.conda.prefixes import PrefixRequest, build, prefix_of, variables_of_packages
@@ -61,7 +74,8 @@ class CondaProvider(EnvironmentProvider):
         place = here.folder_of(environment)
         platform = environment.description["platform"]
         lock = locked(here.facts, environment.source, platform)
-        build(place, PrefixRequest(lock, subdir_of(platform), here.machine, here.cache_dir), stop, report)
+        request = PrefixRequest(lock, subdir_of(platform), here.machine, here.cache_dir, from_source)
+        build(place, request, stop, report)
         prefix = prefix_of(place)
         python = f"{prefix}/bin/python"
         # what a user installed for a Python or an R of the same version does not count

@@ -69,7 +69,13 @@ class ImageProvider(EnvironmentProvider):
         return _store(here).place_of(environment.description["image"])
 
     def realize(
-        self, here: MachineSoftware, environment: Environment, stop: StopRequests, report: Callable[[str], None]
+        self,
+        here: MachineSoftware,
+        environment: Environment,
+        stop: StopRequests,
+        report: Callable[[str], None],
+        *,
+        from_source: bool = True,
     ) -> RealizedEnvironment:
         root = build_image(here, environment.source.spec.name, environment, stop, report)
         return RealizedEnvironment((), ("/",), None, root=root)

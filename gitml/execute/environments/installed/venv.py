@@ -64,7 +64,13 @@ class VenvProvider(EnvironmentProvider):
         return None
 
     def realize(
-        self, here: MachineSoftware, environment: Environment, stop: StopRequests, report: Callable[[str], None]
+        self,
+        here: MachineSoftware,
+        environment: Environment,
+        stop: StopRequests,
+        report: Callable[[str], None],
+        *,
+        from_source: bool = True,
     ) -> RealizedEnvironment:
         """InputError when it is no longer what it was when it was identified."""
         name = environment.source.spec.name

@@ -40,6 +40,11 @@ def checked_index(url: str, where: str) -> str:
     return _checked(url, _FILES, "the lock takes packages from", where, hint).rstrip("/")
 
 
+def is_wheel(url: str) -> bool:
+    """Whether what is at an address is installed as it is, and not built first."""
+    return urlsplit(url).path.endswith(".whl") and not url.startswith("git+")
+
+
 def checked_hash(text: str, package: str, where: str) -> str:
     """``ALGORITHM:DIGITS`` in lower case; InputError for what is no hash."""
     found = _HASH.fullmatch(text)

@@ -18,7 +18,7 @@ from gitml.execute.environments.images.root import ImageRoot
 from gitml.execute.environments.locks.venvs import PackageList, install, write_list
 from gitml.execute.environments.single_build import build_once, read_marker, write_marker
 from gitml.execute.environments.software import MachineSoftware
-from gitml.execute.environments.uv_commands import UvCommands, uv_program
+from gitml.execute.environments.uv_commands import UvCommands, refuse_source, uv_program
 from gitml.execute.process import StopRequests
 from gitml.execute.sandbox.image_view import ShownFolder
 from gitml.execute.sandbox.isolation import Isolation
@@ -67,6 +67,8 @@ def _build(
     stop: StopRequests,
     report: Callable[[str], None],
 ) -> bool:
+    if not packages.from_source:
+        refuse_source(packages.sources)
     _need_loader(uv_program(here.machine), image)
     stage = f"{shown.path}.stage"
     remove_tree(stage)

@@ -84,14 +84,19 @@ class LockProvider(EnvironmentProvider):
         folder = here.folder_of(environment)
         return None if built_at(folder) is None else (f"{folder}/bin",)
 
-    def check_buildable(self, here: MachineSoftware, environment: Environment) -> None:
-        """InputError where it is not built, and this machine has no such Python."""
-        version = python_asked(environment.source)
-        if version is None or not self.sees_machine(environment) or self.path_folders(here, environment) is not None:
+    def check_buildable(self, here: MachineSoftware, environment: Environment, *, from_source: bool = True) -> None:
+        """InputError where it is not built, and this machine lacks its Python, or what there is only as source is refused."""
+        if self.path_folders(here, environment) is not None:
             return
-        from gitml.execute.environments.locks.venvs import python_for
+        version = python_asked(environment.source)
+        if version is not None and self.sees_machine(environment):
+            from gitml.execute.environments.locks.venvs import python_for
 
-        python_for(version, here)
+            python_for(version, here)
+        if not from_source:
+            from gitml.execute.environments.uv_commands import refuse_source
+
+            refuse_source(self.packages(here, environment.source, target_for(here, environment.source)).sources)
 
     def sees_machine(self, environment: Environment) -> bool:
         return IMAGE not in environment.description
@@ -108,21 +113,33 @@ class LockProvider(EnvironmentProvider):
         return found._replace(shown=(_in_image(here, environment),))
 
     def realize(
-        self, here: MachineSoftware, environment: Environment, stop: StopRequests, report: Callable[[str], None]
+        self,
+        here: MachineSoftware,
+        environment: Environment,
+        stop: StopRequests,
+        report: Callable[[str], None],
+        *,
+        from_source: bool = True,
     ) -> RealizedEnvironment:
         if not self.sees_machine(environment):
-            return self._realize_in_image(here, environment, stop, report)
+            return self._realize_in_image(here, environment, stop, report, from_source=from_source)
         from gitml.execute.environments.locks.venvs import build, built_at
 
         folder = here.folder_of(environment)
         base = built_at(folder)
         if base is None:
             packages = self.packages(here, environment.source, target_for(here, environment.source))
-            base = build(folder, packages, here, stop, report)
+            base = build(folder, packages._replace(from_source=from_source), here, stop, report)
         return RealizedEnvironment((f"{folder}/bin",), (folder, *base), f"{folder}/bin/python")
 
     def _realize_in_image(
-        self, here: MachineSoftware, environment: Environment, stop: StopRequests, report: Callable[[str], None]
+        self,
+        here: MachineSoftware,
+        environment: Environment,
+        stop: StopRequests,
+        report: Callable[[str], None],
+        *,
+        from_source: bool,
     ) -> RealizedEnvironment:
         from gitml.execute.environments.images.provider import build_image
         from gitml.execute.environments.locks.image_venvs import build_in_image
@@ -131,7 +148,7 @@ class LockProvider(EnvironmentProvider):
         image = build_image(here, source.spec.option(IMAGE), environment, stop, report)
         shown = _in_image(here, environment)
         packages = self.packages(here, source, target_for(here, source))
-        build_in_image(shown, image, packages, here, stop, report)
+        build_in_image(shown, image, packages._replace(from_source=from_source), here, stop, report)
         root = image._replace(shown=(*image.shown, shown))
         return RealizedEnvironment((f"{shown.seen}/bin",), ("/",), f"{shown.seen}/bin/python", root=root)
 
@@ -181,7 +198,9 @@ class RequirementsProvider(LockProvider):
         from gitml.execute.environments.locks.venvs import PackageList
 
         locked = _requirements(source, target)
-        return PackageList(locked.lines, locked.hashed, source.spec.name, python_asked(source))
+        return PackageList(
+            locked.lines, locked.hashed, source.spec.name, python_asked(source), sources=locked.sources()
+        )
 
 
 def _requirements(source: EnvironmentSource, target: InstallTarget) -> LockedRequirements:
@@ -214,7 +233,7 @@ class SelectionProvider(LockProvider):
 
         chosen = self.selection(here, source, target)
         spec = source.spec
-        return PackageList(chosen.lines, True, spec.name, python_asked(source), chosen.indexes)
+        return PackageList(chosen.lines, True, spec.name, python_asked(source), chosen.indexes, chosen.sources)
 
     def selection(self, here: MachineSoftware, source: EnvironmentSource, target: InstallTarget) -> PackageSelection:
         """What gets installed on `target`."""

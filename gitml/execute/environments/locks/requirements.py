@@ -14,6 +14,7 @@ from gitml.execute.environments.locks.addresses import (
     checked_repository,
     checked_subdirectory,
     checked_url,
+    is_wheel,
 )
 from gitml.execute.environments.locks.target import InstallTarget, holds
 
@@ -43,6 +44,11 @@ class LockedRequirements(NamedTuple):
             if not marker or holds(marker, values):
                 found.add(pinned + mark + hashes)
         return LockedRequirements(tuple(sorted(found)), self.hashed)
+
+    def sources(self) -> tuple[str, ...]:
+        """The names of the packages that are at an address of something else than a wheel."""
+        placed = [line.partition(" --hash=")[0].partition(" @ ") for line in self.lines]
+        return tuple([name for name, _, url in placed if url and not is_wheel(url)])
 
     def packages(self) -> tuple[str, ...]:
         """``name version`` of each package; several versions, of which markers choose, stand behind one another."""

@@ -18,6 +18,7 @@ from gitml.execute.environments.locks.addresses import (
     checked_repository,
     checked_subdirectory,
     checked_url,
+    is_wheel,
 )
 from gitml.execute.environments.locks.target import InstallTarget
 
@@ -30,13 +31,14 @@ _STRONG = ("sha256", "sha512", "sha384", "blake2b")  # the algorithms by which a
 class LockedPackage(NamedTuple):
     """A package as it gets installed. `content` is the hash of its file, or the commit it is taken from; no address is in it.
 
-    `line` is the requirement that installs exactly this.
+    `line` is the requirement that installs exactly this. A package that `is_source` is built first.
     """
 
     name: str
     version: str
     content: str
     line: str
+    is_source: bool
 
     @property
     def distribution(self) -> str:
@@ -54,6 +56,11 @@ class PackageSelection(NamedTuple):
     def lines(self) -> tuple[str, ...]:
         """The requirements that install them."""
         return tuple(package.line for package in self.packages)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The names of those that are there only as source."""
+        return tuple(package.name for package in self.packages if package.is_source)
 
 
 def select(
@@ -109,7 +116,7 @@ def _refuse_unknown(known: Collection[str], wanted: Collection[str], what: str, 
 
 
 def _locked(package: Package, file: Any, where: str) -> LockedPackage:
-    from packaging.pylock import PackageDirectory, PackageVcs
+    from packaging.pylock import PackageDirectory, PackageSdist, PackageVcs
 
     name, version = str(package.name), str(package.version or "")
     if isinstance(file, PackageDirectory):
@@ -126,13 +133,14 @@ def _locked(package: Package, file: Any, where: str) -> LockedPackage:
         below = _below(file, name, where)
         commit = checked_commit(file.commit_id, name, where)
         url = checked_repository(file.url, name, where)
-        return LockedPackage(name, version, f"git:{commit}{below}", f"{name} @ git+{url}@{commit}{below}")
+        return LockedPackage(name, version, f"git:{commit}{below}", f"{name} @ git+{url}@{commit}{below}", True)
     digest = _digest(file.hashes, name, where)
     if package.archive is not None:
         below = _below(file, name, where)
         url = checked_url(file.url or "", name, where).partition("#")[0]
-        return LockedPackage(name, version, digest + below, f"{name} @ {url}{below} --hash={digest}")
-    return LockedPackage(name, version, digest, f"{name}=={version} --hash={digest}")
+        return LockedPackage(name, version, digest + below, f"{name} @ {url}{below} --hash={digest}", not is_wheel(url))
+    is_source = isinstance(file, PackageSdist)
+    return LockedPackage(name, version, digest, f"{name}=={version} --hash={digest}", is_source)
 
 
 def _below(file: Any, name: str, where: str) -> str:

@@ -26,7 +26,8 @@ class PackageList(NamedTuple):
     """What a virtual environment is built of: requirements of one file each, and the indexes that the lock names.
 
     With `hashed` each has its hashes. `source` is the file of the commit that says so. `python` is a version such as ``3.12``;
-    without one it is the machine's.
+    without one it is the machine's. `sources` are the names of those of which the list says that they are there only as source;
+    what is source is built where that is allowed by `from_source`, and refused else.
     """
 
     lines: tuple[str, ...]
@@ -34,6 +35,8 @@ class PackageList(NamedTuple):
     source: str
     python: str | None = None
     indexes: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    from_source: bool = True
 
 
 def built_at(place: str) -> tuple[str, ...] | None:
@@ -62,6 +65,10 @@ def build(
 def _build(
     place: str, packages: PackageList, here: MachineSoftware, stop: StopRequests, report: Callable[[str], None]
 ) -> tuple[str, ...]:
+    from gitml.execute.environments.uv_commands import refuse_source
+
+    if not packages.from_source:
+        refuse_source(packages.sources)
     python = python_for(packages.python, here)
     folder = os.path.dirname(place)
     from gitml.execute.environments.bytecode import compile_bytecode, site_folders
@@ -106,7 +113,7 @@ def install(packages: PackageList, uv: UvCommands, python: str, place: str, list
     mend = f"lock it again: gitml env lock {shlex.quote(packages.source)}"
     uv.run("venv", "--no-project", "--python", python, place, purpose="make the environment", hint=mend)
     inside = ("--python", f"{place}/bin/python")
-    sync = ("pip", "sync", "--no-compile-bytecode", *inside, *_options(packages), listed)
+    sync = ("pip", "sync", "--no-compile-bytecode", *inside, *_options(packages, uv.env), listed)
     _sync(uv, sync, packages.indexes, mend)
     uv.run("pip", "check", *inside, purpose="use the requirements: the file is not fully locked", hint=mend)
     return uv.run("--version", purpose="print its version", hint=mend).strip()
@@ -145,12 +152,16 @@ def _places(indexes: Sequence[str], env: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _options(packages: PackageList) -> Sequence[str]:
+def _options(packages: PackageList, env: Mapping[str, str]) -> Sequence[str]:
     if not packages.lines:
         return ("--allow-empty-requirements",)
+    from gitml.execute.environments.uv_commands import wheels_alone
+
+    # also where a lock calls it a wheel: which file has the hash is up to the index
+    wheels = wheels_alone(env, from_source=packages.from_source)
     # a commit of a repository identifies itself, and has no hash of a file
     all_hashed = packages.hashed and not any(" @ git+" in line for line in packages.lines)
-    return ("--require-hashes",) if all_hashed else ()
+    return ("--require-hashes", *wheels) if all_hashed else wheels
 
 
 def python_for(version: str | None, here: MachineSoftware) -> PythonInterpreter:
