@@ -56,7 +56,7 @@ def environment_at(
     if found:
         # of those that are as frequent the same one every time
         best = max(sorted(found), key=lambda said: found[said])
-        return environment_of(description_in(best), source)
+        return environment_of(description_in(best, source), source)
     for kind, said in answers:
         if kind == "input":
             raise refusal_in(said)
@@ -64,13 +64,19 @@ def environment_at(
     raise RemoteError(f"the machines can't say what is installed: {why}", hint="install this gitml on all of them")
 
 
-def description_in(said: str) -> Mapping[str, Any]:
-    """The description of an environment that a machine gave; RemoteError when it is none."""
+def description_in(said: str, source: EnvironmentSource) -> Mapping[str, Any]:
+    """The description that a machine gave of the environment that `source` is there; RemoteError when it is none.
+
+    The project's own package is no matter of machines: it is what `source` says.
+    """
+    hint = "install this gitml on all of them"
     try:
-        return decode_description(said)
+        found = decode_description(said)
     except ValueError as error:
-        hint = "install this gitml on all of them"
         raise RemoteError(f"the machines don't say what is installed: {error}", hint=hint) from error
+    if found.get("project") != (json.loads(source.project) if source.project else None):
+        raise RemoteError("the machines don't say what is installed: they name another project", hint=hint)
+    return found
 
 
 def refusal_in(said: str) -> InputError:

@@ -21,6 +21,7 @@ from gitml.core.planner.project_files import (
     SETUP_CFG,
     SETUP_PY,
     PackageSettings,
+    checked_entry_points,
     settings_in,
 )
 from gitml.errors import InputError
@@ -63,19 +64,53 @@ class ProjectPackage(NamedTuple):
 
 
 def package_in(description: Mapping[str, Any]) -> ProjectPackage | None:
-    """The project's own package in the description of an environment."""
+    """The project's own package in the description of an environment; InputError for one that no project could have."""
     raw = description.get("project")
     return None if raw is None else _package(raw)
 
 
 def decode_package(text: str) -> ProjectPackage:
-    """The inverse of `ProjectPackage.encoded`."""
-    return _package(json.loads(text))
+    """The inverse of `ProjectPackage.encoded`; InputError for what that writes of no project."""
+    try:
+        raw = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise _not_a_package("not JSON") from error
+    return _package(raw)
 
 
-def _package(raw: Mapping[str, Any]) -> ProjectPackage:
-    imports = tuple([(module, path) for module, path in raw["imports"]])
-    return ProjectPackage(raw["name"], raw["version"], imports, tuple(raw["modules"]), raw["entry_points"])
+def _package(raw: Any) -> ProjectPackage:
+    """The package that is described, maybe by another machine: its names become files, code and folders of imports."""
+    try:
+        imports = tuple([(module, path) for module, path in raw["imports"]])
+        package = ProjectPackage(raw["name"], raw["version"], imports, tuple(raw["modules"]), raw["entry_points"])
+        wrong = _forged_part(package)
+    except (KeyError, TypeError, AttributeError, ValueError, InputError) as error:
+        raise _not_a_package("a part of another type") from error
+    if wrong:
+        raise _not_a_package(wrong)
+    return package
+
+
+def _forged_part(package: ProjectPackage) -> str:
+    """The part that `project_package` would not have given; empty where it could have given it all."""
+    if not _NAME.fullmatch(package.name):
+        return "its name"
+    if not _VERSION.fullmatch(package.version):
+        return "its version"
+    if not all((not module or _is_module(module)) and _is_folder(path) for module, path in package.imports):
+        return "its folders"
+    if not all(_is_module(module) for module in package.modules):
+        return "its modules"
+    return "" if checked_entry_points(package.entry_points, "") == package.entry_points else "its entry points"
+
+
+def _is_folder(path: str) -> bool:
+    return path == "." or (paths.problem_with(path) is None and paths.clean(path) == path)
+
+
+def _not_a_package(wrong: str) -> InputError:
+    what = f"the project's own package is described as no project says it: {wrong}"
+    return InputError(what, hint="install the same gitml on all machines")
 
 
 def project_package(source: Source, folder: str, facts: Facts) -> ProjectPackage:

@@ -55,7 +55,7 @@ class Environments(MachineSoftware):
         query = EnvironmentQuery(source, _not_of_project(source, programs), path, platform)
         known = self._identified.get(query)
         if known is None:
-            provider = ENVIRONMENT_PROVIDERS[source.spec.kind]
+            provider = _provider_of(source)
             if platform and not provider.PORTABLE:
                 what = f"what {source.spec} is on {platform} is known there alone"
                 raise InputError(what, hint="name a lock, whose packages are known for every platform")
@@ -64,7 +64,7 @@ class Environments(MachineSoftware):
 
     def path_of(self, environment: Environment) -> str | None:
         """The PATH of steps in it; None while it is not built, as nobody knows which programs it will have."""
-        folders = _provider_of(environment).path_folders(self, environment)
+        folders = _provider_of(environment.source).path_folders(self, environment)
         if folders is None:
             return None
         root = self.root_of(environment)
@@ -72,15 +72,15 @@ class Environments(MachineSoftware):
 
     def check_buildable(self, environment: Environment, *, from_source: bool = True) -> None:
         """InputError for what is sure to keep it from being realized on this machine, as far as that is seen at once."""
-        _provider_of(environment).check_buildable(self, environment, from_source=from_source)
+        _provider_of(environment.source).check_buildable(self, environment, from_source=from_source)
 
     def place_of(self, environment: Environment) -> str | None:
         """The folder that is built for it on this machine, whether it is there or not; None for what is never built."""
-        return _provider_of(environment).place_of(self, environment)
+        return _provider_of(environment.source).place_of(self, environment)
 
     def root_of(self, environment: Environment) -> ImageRoot | None:
         """The image whose files its steps see; None where they see the machine's, and for an image that is not here."""
-        return _provider_of(environment).root(self, environment)
+        return _provider_of(environment.source).root(self, environment)
 
     def digest_of_tag(self, name: ImageName) -> str:
         """The digest of what the tag of an image leads to now, asked of its registry. InputError where it does not answer."""
@@ -90,7 +90,7 @@ class Environments(MachineSoftware):
 
     def sees_machine(self, environment: Environment) -> bool:
         """Whether its steps see the files of the machine."""
-        return _provider_of(environment).sees_machine(environment)
+        return _provider_of(environment.source).sees_machine(environment)
 
     def realize(
         self,
@@ -114,7 +114,7 @@ class Environments(MachineSoftware):
             place = self.place_of(environment)
             if place is not None:
                 hold(place)  # before it is looked for, and also where it is built already
-            known = _provider_of(environment).realize(
+            known = _provider_of(environment.source).realize(
                 self, environment, stop or StopRequests(), report, from_source=from_source
             )
             self._realized[environment.digest] = known
@@ -145,8 +145,8 @@ def _not_of_project(source: EnvironmentSource, programs: tuple[str, ...]) -> tup
     return tuple([program for program in programs if program not in commands])
 
 
-def _provider_of(environment: Environment) -> EnvironmentProvider:
-    kind = environment.source.spec.kind
+def _provider_of(source: EnvironmentSource) -> EnvironmentProvider:
+    kind = source.spec.kind
     provider = ENVIRONMENT_PROVIDERS.get(kind)
     if provider is None:
         raise InputError(f"this gitml knows no environment of kind {kind!r}", hint="install the gitml that planned it")

@@ -26,7 +26,7 @@ from gitml.core.language.params import Param, bind_params
 from gitml.core.language.parse import parse_pipeline
 from gitml.core.model.action import Action, decode_action
 from gitml.core.model.digest import digest_of, from_hex
-from gitml.core.model.environment import decode_description, encode_description
+from gitml.core.model.environment import ON_HOST, EnvironmentSource, decode_description, encode_description
 from gitml.core.model.graph import Graph, GraphStep, graph_as_json, graph_from_json
 from gitml.core.model.pack import contents_of, decode_index, encode_index
 from gitml.core.model.result import decode_result
@@ -524,7 +524,7 @@ def head_says(data: bytes) -> None:
     grows_the_old_way(data)
     text = data.decode("utf-8", "replace")
     refusal_in(text)
-    description_in(text)
+    description_in(text, EnvironmentSource(ON_HOST))
 
 
 # -- what steps make

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
-from gitml.core.model.environment import decode_description, encode_description
+from gitml.cluster.environment_probe import description_in
+from gitml.core.model.environment import ON_HOST, EnvironmentSource, decode_description, encode_description
 from gitml.core.planner.project_package import decode_package, package_in, project_package
-from gitml.errors import InputError
+from gitml.errors import InputError, RemoteError
 from tests.kit.memory_source import Link, MemoryFacts, MemorySource
 
 BACKEND = '[build-system]\nrequires = []\nbuild-backend = "{}"\n'
@@ -163,3 +166,53 @@ def test_types_that_no_setting_has_are_passed_over():
         {"pyproject.toml": text, "setup.py": "setup(package_dir={1: 2}, entry_points={3: 4}, packages=5)\n"}
     )
     assert (found.name, found.version, found.imports) == ("unknown", "0", (("", "."),))
+
+
+TRUE = {
+    "name": "x",
+    "version": "1",
+    "imports": [["", "src"]],
+    "modules": [],
+    "entry_points": {"console_scripts": {"t": "m:f"}},
+}
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"name": "../../x"},
+        {"name": "x\nRequires-Dist: y"},
+        {"version": "/../../x"},
+        {"imports": [["", "/etc"]]},
+        {"imports": [["", "../.."]]},
+        {"imports": [["a b", "src"]]},
+        {"imports": [["", 1]]},
+        {"modules": ["a\nb"]},
+        {"entry_points": {"console_scripts": {"../t": "m:f"}}},
+        {"entry_points": {"console_scripts": {"t": "m\nimport os\n:f"}}},
+        {"entry_points": {"console_scripts": {"t": "m:f()"}}},
+        {"entry_points": {"console_scripts": {"t": "m"}}},
+        {"entry_points": {"a]\n[b": {"t": "m:f"}}},
+        {"entry_points": {"a": {"t\nu": "m:f"}}},
+        {"entry_points": []},
+    ],
+)
+def test_nothing_that_no_project_says_becomes_a_file_or_code(part):
+    """A description that another machine wrote is one of names, which become paths and lines of programs."""
+    assert decode_package(json.dumps(TRUE)).commands() == {"t": "m"}
+    forged = {**TRUE, **part}
+    with pytest.raises(InputError, match="described as no project says it"):
+        decode_package(json.dumps(forged))
+    with pytest.raises(InputError, match="described as no project says it"):
+        package_in({"project": forged})
+
+
+def test_a_cluster_names_no_other_project_than_the_one_that_is_run():
+    mine = json.dumps(TRUE)
+    source, none = EnvironmentSource(ON_HOST, project=mine), EnvironmentSource(ON_HOST)
+    said = {"distributions": [], "project": TRUE}
+    other = {**said, "project": {**TRUE, "imports": []}}
+    assert description_in(json.dumps(said), source) == said
+    for text, asked in ((other, source), ({"distributions": []}, source), (said, none)):
+        with pytest.raises(RemoteError, match="another project"):
+            description_in(json.dumps(text), asked)
