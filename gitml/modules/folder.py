@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 from gitml import layout
-from gitml.core.kinds.environment_kinds import SCRIPT, environment_files, script_of, tagged_image
+from gitml.core.kinds.environment_kinds import SCRIPT, VENV, environment_files, script_of, tagged_image
 from gitml.core.kinds.image_pins import LOCK_PATH
 from gitml.core.language.diagnostics import Diagnostic, SpecError
 from gitml.core.language.spec import ModuleSpec
+from gitml.core.model.environment import PACKAGES
 from gitml.core.model.protocols import Source
 from gitml.errors import Guard, InputError
 from gitml.git.command import Location, git
@@ -135,11 +136,31 @@ def publish_folder(
     allow_breaking: bool = False,
     message: str = "",
 ) -> Publication:
-    """Publishes a folder with a `module.yaml` as it is at a commit; see `registry.Registry.publish`."""
+    """Publishes a folder with a `module.yaml` as it is at a commit; see `registry.Registry.publish`.
+
+    What its users have to install themselves is among the notes.
+    """
     content, spec = content_and_spec(modules, folder, at)
-    return modules.registry(registry).publish(
+    done = modules.registry(registry).publish(
         content, manifest_of(spec), version=version, default=default, allow_breaking=allow_breaking, message=message
     )
+    return done._replace(notes=(*done.notes, *left_to_users(spec)))
+
+
+def left_to_users(spec: ModuleSpec) -> tuple[str, ...]:
+    """What a module needs that no version of it brings along, a sentence each: packages that its users install themselves."""
+    environment = spec.settings.environment
+    packages = environment.texts(PACKAGES)
+    if environment.kind == VENV:
+        needs = f"a virtual environment {environment.name} in the project that uses it, with what it imports"
+    elif packages:
+        needs = f"{', '.join(packages[:5])}{' …' if len(packages) > 5 else ''} installed on every machine that runs it"
+    else:
+        return ()
+    return (f"the module brings no packages along: it needs {needs} ({_BRING_ALONG})",)
+
+
+_BRING_ALONG = "a lock in its folder is installed for its users: gitml env lock requirements.in"
 
 
 def _check_environment(spec: ModuleSpec, path: str, is_there: Callable[[str], bool]) -> None:

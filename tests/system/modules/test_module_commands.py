@@ -124,6 +124,26 @@ def test_every_mistake_of_a_module_file_is_told_with_its_line(project: Project) 
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("environment", "needs"),
+    [
+        ("{venv: .venv}", "a virtual environment .venv in the project that uses it"),
+        ("{host: [torch, numpy]}", "numpy, torch installed on every machine"),
+        ("host", None),
+    ],
+)
+def test_what_users_of_a_module_install_themselves_is_said_when_it_is_checked_and_published(
+    project: Project, publish: Publish, environment: str, needs: str | None
+) -> None:
+    with open(project.root / "mods/count/module.yaml", "a") as file:
+        file.write(f"environment: {environment}\n")
+    for answer in (project.gitml("module", "check", "mods/count"), publish("1.0.0")):
+        assert ("the module brings no packages along: it needs" in answer.err) == (needs is not None)
+        assert needs is None or needs in answer.err
+    (note,) = project.gitml("module", "publish", "mods/count", "--json").data["notes"][1:] if needs else ("",)
+    assert (needs or "") in note
+
+
 def test_uncommitted_changes_and_a_version_that_would_change_are_refused(project: Project, publish: Publish) -> None:
     publish("1.0.0")
     with open(project.root / "mods/count/count.py", "a") as file:

@@ -39,9 +39,10 @@ def init(session: Session, folder: str, name: str | None) -> None:
 @click.argument("folder", metavar="DIR")
 def check(session: Session, folder: str) -> None:
     """Check the module.yaml in DIR and report every mistake with its line."""
-    from gitml.modules.folder import check_folder
+    from gitml.modules.folder import check_folder, left_to_users
 
     spec = check_folder(folder)
+    needs = left_to_users(spec)
     ports = f"{len(spec.inputs)} in, {len(spec.outputs)} out, {len(spec.params)} parameters"
     data = {
         "name": spec.name,
@@ -49,8 +50,10 @@ def check(session: Session, folder: str) -> None:
         "inputs": {p.name: {"type": p.kind, "optional": p.optional} for p in spec.inputs.values()},
         "outputs": {p.name: {"type": p.kind} for p in spec.outputs},
         "params": {p.name: {"type": p.type, "default": p.default} for p in spec.params.values()},
+        "notes": list(needs),
     }
     session.result(data, f"{spec.name}{f' {spec.version}' if spec.version else ''}: {ports}")
+    session.remark(*map(safe, needs))
 
 
 @verb("publish", json=True, reaches=ALWAYS)
