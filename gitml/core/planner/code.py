@@ -8,7 +8,6 @@ from __future__ import annotations
 import fnmatch
 import itertools
 import posixpath
-import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -17,13 +16,10 @@ from gitml.core.model.action import CodeFile
 from gitml.core.model.graph import GraphStep
 from gitml.core.model.protocols import Entry, Facts, Source
 from gitml.core.planner.python_imports import FORMAT, Import, imports_of
+from gitml.core.planner.shell_scripts import may_be_script, script_word, words_of_file, words_of_script
 from gitml.errors import InputError
 
-_COMMENT = r"(?m)^[ \t]*#.*$"
-_START = r"(?P<before>(?:^|[;&|(){}`\n]|\b(?:then|do|else|if|while|until)\b|!)[ \t]*)"
-_MAKES = rf"(?m){_START}(?P<command>mkdir|rmdir|rm|touch)\b(?P<words>(?:[ \t]+[^\s;&|()<>`#]+)*)"
-_ASKS = rf"(?m){_START}(?:cd|pushd|(?:test|\[\[?)[ \t]+(?:![ \t]+)?-[deLhwxrs])[ \t]+(?P<word>[^\s;&|()<>`]+)"
-_BETWEEN = re.compile(r"[\s;&|()<>'\"`]+")
+_SCRIPT_FACT = "script-1"  # a new number whenever the same file would have other words
 
 
 class Imports(NamedTuple):
@@ -64,7 +60,7 @@ class CodeQuery(NamedTuple):
     """What of a step decides its code: equal queries have equal answers at one commit.
 
     `modules` are those of ``python -m`` and of commands, `programs` the texts of ``python -c``, `late` are roots of installed
-    packages.
+    packages, `commands` the programs that call a module, with it: those that a script of a shell starts.
     """
 
     words: tuple[str, ...]
@@ -73,6 +69,7 @@ class CodeQuery(NamedTuple):
     roots: tuple[str, ...]
     programs: tuple[str, ...] = ()
     late: tuple[str, ...] = ()
+    commands: tuple[tuple[str, str], ...] = ()
 
 
 def query_of(step: GraphStep, may_exist: Callable[[str], bool], imports: Imports = NO_IMPORTS) -> CodeQuery:
@@ -83,12 +80,19 @@ def query_of(step: GraphStep, may_exist: Callable[[str], bool], imports: Imports
     if words:
         given = {binding.mount for binding in step.inputs} | {output.mount for output in step.outputs}
         words = [word for word in words if word not in given and word not in (".", "./")]
-    modules = tuple(name for flag, name in itertools.pairwise(every) if flag == "-m") if "-m" in every else ()
-    modules += tuple(imports.commands[word] for word in every if word in imports.commands)
+    modules = _modules_started(every, imports.commands)
     programs = tuple(text for flag, text in itertools.pairwise(every) if flag == "-c") if "-c" in every else ()
     roots = tuple(root for name, value in step.env if name == "PYTHONPATH" and value for root in value.split(":"))
     clean = tuple(paths.clean(root) for root in roots if root and paths.problem_with(root) is None)
-    return CodeQuery(tuple(dict.fromkeys([*words, *imports.whole])), modules, step.code, clean, programs, imports.roots)
+    named = tuple(dict.fromkeys([*words, *imports.whole]))
+    commands = tuple(sorted(imports.commands.items()))
+    return CodeQuery(named, modules, step.code, clean, programs, imports.roots, commands)
+
+
+def _modules_started(words: Sequence[str], commands: Mapping[str, str]) -> tuple[str, ...]:
+    """The modules that words start: by ``-m``, and by a command that calls one."""
+    modules = tuple(name for flag, name in itertools.pairwise(words) if flag == "-m") if "-m" in words else ()
+    return modules + tuple(commands[word] for word in words if word in commands)
 
 
 def why_code(step: GraphStep, code: Iterable[CodeFile]) -> list[tuple[str, str]]:
@@ -116,40 +120,10 @@ def why_code(step: GraphStep, code: Iterable[CodeFile]) -> list[tuple[str, str]]
 
 
 def _words(step: GraphStep) -> Sequence[str]:
-    if not step.shell:
-        return step.argv
-    import shlex
-
-    # What a script makes or removes itself is nothing that it needs of the commit.
-    script = _without_own(re.sub(_COMMENT, "", step.argv[0]))
-    # Rather a word too many than one too few: only those that name something of the commit count.
-    in_script = _BETWEEN.split(script) + list(step.argv[1:])
-    try:
-        return in_script + shlex.split(script)
-    except ValueError:  # a shell may make sense of it
-        return in_script
-
-
-def _without_own(script: str) -> str:
-    """`script` without the words of ``mkdir``, ``rmdir``, ``rm`` and ``touch``, and without what is only asked of, or gone to, of
-    the folders that it makes: ``test -d out || mkdir out; cd out``."""
-    made: set[str] = set()
-
-    def dropped(match: re.Match[str]) -> str:
-        words = [word.strip("'\"").rstrip("/") for word in match["words"].split()]
-        if match["command"] == "mkdir":
-            made.update(word.removeprefix("./") for word in words if not word.startswith("-"))
-        return match["before"] + match["command"]
-
-    script = re.sub(_MAKES, dropped, script)
-    if not made:
-        return script
-
-    def left(match: re.Match[str]) -> str:
-        word = match["word"].strip("'\"").rstrip("/").removeprefix("./")
-        return match["before"] if word in made else match[0]
-
-    return re.sub(_ASKS, left, script)
+    if step.shell:
+        return [*words_of_script(step.argv[0], *step.argv[1:])]
+    script = script_word(step.argv)
+    return step.argv if script is None else [*step.argv, *words_of_script(script)]
 
 
 def _in_submodule(path: str) -> InputError:
@@ -212,7 +186,8 @@ class CodeFinder:
                 self._add(path, found)
         # Python looks where the script lies first, and with -m where it was started, whichever file imports.
         folders = [posixpath.dirname(path) for path, entry in found.items() if _is_source(path, entry)]
-        for module in query.modules:
+        started = [module for path, entry in found.items() for module in self._started_by(path, entry, query)]
+        for module in dict.fromkeys([*query.modules, *started]):
             folders.append("")
             for root in dict.fromkeys(["", *query.roots, *query.late]):
                 for path in self._module(root, module.split("."), ("__main__",)):
@@ -287,6 +262,23 @@ class CodeFinder:
                             self._add_file(module, found)
                         todo.append(module)
                         todo.extend(list(found)[before + 1 :])  # where a link leads
+
+    def _started_by(self, path: str, entry: Entry, query: CodeQuery) -> tuple[str, ...]:
+        """The modules that a file starts, if it is a script of a shell."""
+        if entry.is_tree or entry.is_link:
+            return ()
+        if not may_be_script(path, executable=entry.mode == "100755"):
+            return ()
+        words = self.script_words(path, entry.oid)
+        return _modules_started(words, dict(query.commands)) if words else ()
+
+    def script_words(self, path: str, oid: str) -> tuple[str, ...]:
+        """The words of a script of a shell; none of what is no such script."""
+        words = self.facts.fact(_SCRIPT_FACT, oid)
+        if words is None:
+            words = words_of_file(path, self.source.read(oid))
+            self.facts.remember(_SCRIPT_FACT, oid, words)
+        return tuple(words)
 
     def _sources_below(self, path: str, oid: str) -> Iterable[str]:
         """The Python files of a directory; InputError where it holds a submodule or a link out of the tree."""

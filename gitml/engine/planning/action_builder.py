@@ -22,6 +22,7 @@ from gitml.core.model.protocols import Entry, Source
 from gitml.core.model.result import ActionResult
 from gitml.core.planner.code import NO_IMPORTS, CodeFinder, Imports, imports_from
 from gitml.core.planner.plan import ActionParts, PartProblem, PendingInput, Unconfirmed
+from gitml.core.planner.shell_scripts import script_word
 from gitml.engine.execution.executor_kinds import RunTargets
 from gitml.engine.planning.load import Loaded
 from gitml.errors import InputError
@@ -215,6 +216,9 @@ class ActionBuilder:
         from gitml.execute.environments.import_redirect import isolated
 
         start = isolated(step.argv if step.shell is None else step.argv[0])
+        script = script_word(step.argv) if step.shell is None else None
+        if start is None and script is not None:
+            start = isolated(script)
         if start is not None and project is not None:
             return PartProblem(
                 f"`{start}` would not find the project's own package, which `install` puts on Python's path",

@@ -44,7 +44,8 @@ class PackageProject(Project):
     def __init__(self, path: Path, settings: Mapping[str, str], folder: str = "src/model") -> None:
         library = {f"{folder}/{name}": text for name, text in LIBRARY.items()}
         command = PIPELINE % "python scripts/t.py ${{ outputs.m }}"
-        super().__init__(path / "r", {**settings, **library, "scripts/t.py": SCRIPT, "pipelines/p.yaml": command})
+        scripts = {"scripts/t.py": SCRIPT, "scripts/t.sh": 'model-run "$1"\n'}
+        super().__init__(path / "r", {**settings, **library, **scripts, "pipelines/p.yaml": command})
         self.folder = folder
         self.venv = path / "venv"
         subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(self.venv)], check=True)
@@ -88,6 +89,8 @@ def inline(program: str) -> str:
         "model-run ${{ outputs.m }}",
         inline("from model.constants import K"),
         "'model-run ${{ outputs.m }}'\n    shell: sh",
+        "\"bash -ec 'model-run ${{ outputs.m }}'\"",
+        "sh scripts/t.sh ${{ outputs.m }}",
     ],
 )
 def test_it_is_imported_from_the_commit_and_what_is_imported_of_it_counts(
@@ -273,8 +276,9 @@ def test_an_environment_that_is_built_and_a_venv_have_it_beside_what_they_name(
     assert k(project.run()) == 1
 
 
-def test_what_ignores_pythonpath_is_refused(project: PackageProject) -> None:
-    project.use("python -I scripts/t.py ${{ outputs.m }}")
+@pytest.mark.parametrize("command", ["python -I scripts/t.py ${{ outputs.m }}", "bash -c 'python -I scripts/t.py'"])
+def test_what_ignores_pythonpath_is_refused(project: PackageProject, command: str) -> None:
+    project.use(command + ("" if "outputs" in command else " ${{ outputs.m }}"))
     decision = project.plan().decisions["t"]
     assert (decision.kind, decision.hint) == ("blocked", "leave -I out")
 

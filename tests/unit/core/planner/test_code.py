@@ -9,7 +9,7 @@ import pytest
 
 from gitml.core.model.action import ActionOutput
 from gitml.core.model.graph import Binding, GraphStep
-from gitml.core.planner.code import CodeFinder, why_code
+from gitml.core.planner.code import CodeFinder, Imports, why_code
 from gitml.errors import InputError
 from tests.kit.memory_source import Content, Link, MemoryFacts, MemorySource, Program, Submodule
 
@@ -91,6 +91,33 @@ def test_words_of_a_script_are_code() -> None:
     assert code_of(files, "python src/a.py\nsh 'b.sh", shell="bash") == ["b.sh", "src/a.py"]
     assert code_of(files, "if [ $# = 0 ]; then cat ${x#y} src/a.py; fi", shell="sh") == ["src/a.py"]
     assert code_of(["a b.txt"], "cat 'a b.txt'", shell="sh") == ["a b.txt"]
+
+
+@pytest.mark.parametrize(
+    ("command", "found"),
+    [
+        (("bash", "-c", "python a.py"), ["a.py", "pkg/core.py"]),
+        (("env", "A=b", "/bin/sh", "-e", "-c", "cat d.txt | my-run"), ["d.txt", "pkg/cli.py", "pkg/core.py"]),
+        (("bash", "-o", "pipefail", "-ec", "python -m pkg.cli x"), ["pkg/cli.py", "pkg/core.py"]),
+        (("bash", "go.sh", "-c", "cat d.txt"), ["go.sh", "pkg/cli.py", "pkg/core.py"]),
+        (("./run",), ["pkg/cli.py", "pkg/core.py", "run"]),
+        (("./binary",), ["binary"]),
+        (("cat", "plain"), ["plain"]),
+        (("echo", "-c", "python a.py"), []),
+    ],
+)
+def test_what_a_script_of_a_shell_starts_is_code(command: tuple[str, ...], found: list[str]) -> None:
+    files = {
+        "a.py": "import pkg.core", "d.txt": "", "pkg/cli.py": "import pkg.core", "pkg/core.py": "",
+        "go.sh": "# my-other\nset -e\n\"my-run\" \"$1\"\n", "run": Program("#!/usr/bin/env bash\npython3 -m pkg.cli"),
+        "binary": Program("\x7fELF my-run"), "plain": "my-run", "other.py": "",
+    }  # fmt: skip
+    imports = Imports(("",), (), {"my-run": "pkg.cli", "my-other": "other"})
+    source, facts = MemorySource(files), MemoryFacts()
+    assert [file.path for file in CodeFinder(source, facts).find(step(*command), imports)] == found
+    source.read_oids.clear()
+    assert [file.path for file in CodeFinder(source, facts).find(step(*command), imports)] == found
+    assert source.read_oids == [], "what was read of a file is known for good"
 
 
 def test_imports_are_followed_from_file_to_file() -> None:
