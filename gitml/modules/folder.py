@@ -148,7 +148,7 @@ def publish_folder(
 
 
 def left_to_users(spec: ModuleSpec) -> tuple[str, ...]:
-    """What a module needs that no version of it brings along, a sentence each: packages that its users install themselves."""
+    """What a module needs that no version of it contains, a sentence each: packages that its users install themselves."""
     environment = spec.settings.environment
     packages = environment.texts(PACKAGES)
     if environment.kind == VENV:
@@ -157,10 +157,10 @@ def left_to_users(spec: ModuleSpec) -> tuple[str, ...]:
         needs = f"{', '.join(packages[:5])}{' …' if len(packages) > 5 else ''} installed on every machine that runs it"
     else:
         return ()
-    return (f"the module brings no packages along: it needs {needs} ({_BRING_ALONG})",)
+    return (f"the module contains no lock of its packages: it needs {needs} ({_LOCK_FOR_USERS})",)
 
 
-_BRING_ALONG = "a lock in its folder is installed for its users: gitml env lock requirements.in"
+_LOCK_FOR_USERS = "a lock in its folder is installed for its users: gitml env lock requirements.in"
 
 
 def _check_environment(spec: ModuleSpec, path: str, is_there: Callable[[str], bool]) -> None:

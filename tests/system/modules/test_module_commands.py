@@ -138,7 +138,7 @@ def test_what_users_of_a_module_install_themselves_is_said_when_it_is_checked_an
     with open(project.root / "mods/count/module.yaml", "a") as file:
         file.write(f"environment: {environment}\n")
     for answer in (project.gitml("module", "check", "mods/count"), publish("1.0.0")):
-        assert ("the module brings no packages along: it needs" in answer.err) == (needs is not None)
+        assert ("the module contains no lock of its packages: it needs" in answer.err) == (needs is not None)
         assert needs is None or needs in answer.err
     (note,) = project.gitml("module", "publish", "mods/count", "--json").data["notes"][1:] if needs else ("",)
     assert (needs or "") in note
