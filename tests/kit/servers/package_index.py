@@ -71,7 +71,8 @@ def source(folder: Path, name: str, version: str, mark: Path) -> Path:
 class PackageIndex:
     """What an index on loopback has: the wheels of `folder`; of those in `yanked` it says so, those in `cut` end half-way.
 
-    A file is sent after `delay` seconds. With `password` it answers nobody without it, as user ``u``. `asked` are the paths of the requests that it served.
+    A file is sent after `delay` seconds. With `elsewhere`, an address, it sends everybody on to there. With `password` it answers nobody without it, as user ``u``. `asked` are the paths of the requests that it served,
+    `given` the credentials that came with each of all.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -80,6 +81,8 @@ class PackageIndex:
         self.cut: set[str] = set()
         self.delay = 0.0
         self.password = ""
+        self.elsewhere = ""
+        self.given: list[str] = []
         self.asked: list[str] = []
         self.url = ""
         self.closed = threading.Event()
@@ -104,6 +107,10 @@ def package_index(folder: Path) -> Iterator[PackageIndex]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
+            index.given.append(self.headers.get("Authorization", ""))
+            if index.elsewhere:
+                self.answer(302, b"", "text/plain")
+                return
             if index.password and "Basic" not in self.headers.get("Authorization", ""):
                 self.answer(401, b"", "text/plain")
                 return
@@ -127,6 +134,8 @@ def package_index(folder: Path) -> Iterator[PackageIndex]:
             self.send_response(status)
             if status == 401:
                 self.send_header("WWW-Authenticate", "Basic")
+            if status == 302:
+                self.send_header("Location", index.elsewhere + self.path)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()

@@ -205,6 +205,29 @@ def test_credentials_of_an_index_are_the_users_and_kept_nowhere(
             assert b"hunter22" not in Path(place, name).read_bytes(), os.path.join(place, name)
 
 
+def test_no_password_goes_where_the_index_of_a_lock_leads(
+    project: LockedProject, index: PackageIndex, tmp_path: Path
+) -> None:
+    """uv looks for the password of each host that it is led to; the user's own index is another."""
+    (tmp_path / "netrc").write_text("machine localhost login u password hunter22\ndefault login u password hunter23\n")
+    project.environ["NETRC"] = str(tmp_path / "netrc")
+    lock = Path(project.repo.path, "uv.lock")
+    with package_index(tmp_path) as evil, package_index(tmp_path) as inner:
+        evil.elsewhere = inner.url.removesuffix("/simple/").replace("127.0.0.1", "localhost")
+        inner.password = "hunter22"
+        lock.write_text(lock.read_text().replace(index.url.rstrip("/"), evil.url.rstrip("/")))
+        project.keep("uv.lock")
+        project.run()
+        assert {*evil.given, *inner.given} == {""}
+        assert inner.given  # it was led there
+        shutil.rmtree(tmp_path / "cache")
+        project.repo.commit("x", {"say.py": f"{SCRIPT}# again\n"})
+        project.environ["UV_INDEX"] = inner.url.replace("127.0.0.1", "localhost")
+        project.run()
+        assert set(evil.given) == {""} < set(inner.given)  # which the user's settings name
+    assert not list(tmp_path.rglob("*.stage"))
+
+
 def test_a_run_whose_environment_is_gone_is_not_said_to_differ(project: LockedProject, index: PackageIndex) -> None:
     with project.workspace() as ws:
         done = run_pipeline(ws, load(ws, None, None), RunRequest(), lambda event: None, StopSignal())

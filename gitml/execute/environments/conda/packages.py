@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 from gitml.core.model.environment import package_name
 from gitml.errors import InputError
-from gitml.execute.environments.locks.addresses import is_wheel
+from gitml.execute.environments.locks.addresses import checked_repository, is_wheel
 
 NOARCH = "noarch"
 _SUBDIRS = {
@@ -170,6 +170,7 @@ def pypi_package(where: str, name: str, version: str, hash: str, url: str) -> Py
         if commit is None:
             raise InputError(f"{name} is in a repository of Git, without a commit", where=where, hint="lock it again")
         place = re.split(r"[?#]", checked, maxsplit=1)[0].removesuffix(f"@{commit[1]}")
+        place = checked_repository(place, name, where)
         return PypiPackage(package_name(name), version, f"git:{commit[1]}", f"git+{place}@{commit[1]}")
     return PypiPackage(package_name(name), version, _checked_hash(where, hash), checked.partition("#")[0])
 

@@ -14,6 +14,7 @@ from gitml import layout
 from gitml.errors import InputError
 from gitml.execute.environments.bytecode import compile_bytecode, site_folders
 from gitml.execute.environments.conda.packages import CondaLock, PypiPackage
+from gitml.execute.environments.index_passwords import write_passwords
 from gitml.execute.environments.single_build import build_once, read_marker, write_marker
 from gitml.execute.environments.uv_commands import UvCommands, refuse_source, wheels_alone
 from gitml.execute.environments.variables import FIXED
@@ -216,6 +217,9 @@ def _install_pypi(place: str, request: PrefixRequest, stop: StopRequests, report
     others = [package for package in request.lock.pypi if package.hash.startswith("git:")]
     given = ("pip", "install", "--python", python, "--break-system-packages", "--no-deps")
     wheels = wheels_alone(uv.env, from_source=request.from_source)
+    passwords = f"{place}/netrc"
+    write_passwords(passwords, uv.env, [package.url for package in request.lock.pypi])
+    uv.env["NETRC"] = passwords
     for packages, options in ((hashed, ("--require-hashes",)), (others, ())):
         if packages:
             path = f"{place}/requirements.txt"
@@ -223,6 +227,7 @@ def _install_pypi(place: str, request: PrefixRequest, stop: StopRequests, report
                 file.writelines(f"{_requirement(package)}\n" for package in packages)
             hint = "see whether the package index can be reached, and whether the lock is for this machine"
             uv.run(*given, *options, *wheels, "-r", path, purpose="install the packages of PyPI", hint=hint)
+    os.unlink(passwords)
 
 
 def _requirement(package: PypiPackage) -> str:

@@ -13,7 +13,7 @@ from gitml.core.model import paths
 from gitml.errors import InputError
 
 _FILES = ("https", "http")
-_REPOSITORIES = ("https", "http", "ssh")
+_REPOSITORIES = ("https", "ssh")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f-\xa0\u2028\u2029\"'<>\\^`{|}]")  # in no URL, and blank to one reader or another
 _HASH = re.compile(r"(sha256|sha384|sha512|blake2b|md5):[0-9A-Fa-f]{1,128}")
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -27,7 +27,13 @@ def checked_url(url: str, package: str, where: str) -> str:
 
 
 def checked_repository(url: str, package: str, where: str) -> str:
-    """The URL of a repository of Git, without ``git+``; InputError for one that is no address on the network."""
+    """The URL of a repository of Git, without ``git+``; InputError for one that is no address on the network, or a plain one.
+
+    Git would send there the password of the host.
+    """
+    if url.lower().startswith("http:"):
+        what = f"{package} is in a repository at {url[:80]!r}, to which passwords would go unencrypted"
+        raise InputError(what, where=where, hint="name it by https or ssh, and lock it again")
     return _checked(url, _REPOSITORIES, f"{package} is in a repository at", where, _AGAIN)
 
 

@@ -5,9 +5,7 @@ uv itself, its cache and the user's settings of it are shown in the sandbox for 
 
 from __future__ import annotations
 
-import netrc
 import os
-import re
 import struct
 from collections.abc import Callable
 from functools import partial
@@ -15,6 +13,7 @@ from functools import partial
 from gitml.errors import InputError
 from gitml.execute.environments.bytecode import compile_bytecode, site_folders
 from gitml.execute.environments.images.root import ImageRoot
+from gitml.execute.environments.index_passwords import write_passwords
 from gitml.execute.environments.locks.venvs import PackageList, install, write_list
 from gitml.execute.environments.single_build import build_once, read_marker, write_marker
 from gitml.execute.environments.software import MachineSoftware
@@ -40,7 +39,6 @@ _PASSED = frozenset(
         *("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy"),
     )
 )
-_LARGEST = 1 << 20  # bytes of a file of settings
 
 
 def build_in_image(
@@ -140,10 +138,8 @@ def _move_into(uv: UvCommands, image: ImageRoot, stage: str, environment: ShownF
     settings = os.path.join(home, _SETTINGS)
     if home and os.path.exists(settings):
         shown.append(ShownFolder(settings, f"home/{_SETTINGS}"))
-    asked = "\n".join([*env.values(), *packages.indexes, *packages.lines, *_texts_in(settings)])
-    given = env.pop("NETRC", "") or os.path.join(home, ".netrc")
-    with open(f"{stage}/home/.netrc", "x", opener=_private) as file:
-        file.write(passwords_for(given, asked))
+    write_passwords(f"{stage}/home/.netrc", uv.env, (*packages.indexes, *packages.lines))
+    env.pop("NETRC", None)
     for variable in ("UV_FIND_LINKS", "SSL_CERT_FILE"):
         places = []
         for number, place in enumerate(env.get(variable, "").split()):
@@ -166,32 +162,3 @@ def _move_into(uv: UvCommands, image: ImageRoot, stage: str, environment: ShownF
     uv.env = env
     uv.path = shown[1].seen
     uv.confine = Isolation(False, "full", seen=MOUNTED, folder=stage, root=image.folder, shown=tuple(shown)).enter
-
-
-def passwords_for(path: str, asked: str) -> str:
-    """The lines of the netrc at `path` for those hosts that the text `asked` names as addresses; empty where there are none."""
-    try:
-        found = netrc.netrc(path)
-    except (OSError, ValueError, netrc.NetrcParseError):
-        return ""
-    lines = []
-    for host, (login, _, password) in found.hosts.items():
-        if re.search(rf"//(?:[^/@\s]*@)?{re.escape(host)}(?=[:/\s]|$)", asked) and '"' not in f"{login}{password}":
-            lines.append(f'machine {host} login "{login}" password "{password}"\n')
-    return "".join(lines)
-
-
-def _texts_in(folder: str) -> list[str]:
-    """What the files of settings in a folder say."""
-    texts = []
-    for name in ("uv.toml",):
-        try:
-            with open(os.path.join(folder, name), encoding="utf-8", errors="replace") as file:
-                texts.append(file.read(_LARGEST))
-        except OSError:
-            continue
-    return texts
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)

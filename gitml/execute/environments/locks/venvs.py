@@ -9,6 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from gitml.errors import InputError
+from gitml.execute.environments.index_passwords import write_passwords
 from gitml.execute.environments.interpreters import PythonInterpreter
 from gitml.execute.environments.single_build import build_once, read_marker, write_marker
 from gitml.execute.environments.software import MachineSoftware
@@ -76,7 +77,7 @@ def _build(
 
     uv = UvCommands(here.machine, os.path.dirname(folder), stop, report)
     # without one uv asks the Python again what it is once the packages are there, and so starts what they have for its start
-    cache = f"{place}.downloads"
+    cache, stage = f"{place}.downloads", f"{place}.stage"
     if uv.env.pop("UV_NO_CACHE", None):
         uv.env["UV_CACHE_DIR"] = cache
     called_from = os.getcwd()
@@ -84,10 +85,15 @@ def _build(
     try:
         listed = f"{place}.{_LIST}"
         write_list(packages, listed)
+        remove_tree(stage)
+        os.mkdir(stage)
+        write_passwords(f"{stage}/netrc", uv.env, (*packages.indexes, *packages.lines))
+        uv.env["NETRC"] = f"{stage}/netrc"
         try:
             version = install(packages, uv, python.executable, place, listed)
         finally:
             remove_tree(listed)
+            remove_tree(stage)
         report("compiling the packages")
         sites = [f"{place}/{site}" for site in site_folders(place)]
         compile_bytecode(f"{place}/bin/python", sites, {"PATH": uv.env.get("PATH", "")}, stop)
