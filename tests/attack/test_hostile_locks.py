@@ -234,6 +234,22 @@ def test_a_lock_costs_no_more_time_than_its_size() -> None:
     _within(10, _refused(f'{PROJECT}[dependency-groups]\n{groups}g40 = ["b"]\nh40 = ["b"]\n', locked()))
 
 
+def test_a_requirements_file_costs_no_more_time_than_its_size() -> None:
+    def work() -> None:
+        for text in ("name: x\n" * 500_000, "a==1 \\\n" * 7_000_000):
+            with pytest.raises(InputError, match=r"more than|larger than"):
+                parse_requirements("requirements.txt", text.encode())
+
+    _within(10, work)
+
+
+@pytest.mark.parametrize("version", ["9" * 5000, "3." + "9" * 5000])
+def test_a_number_of_thousands_of_digits_in_a_marker_is_an_error(version: str) -> None:
+    locked = parse_requirements("requirements.txt", f"a==1 ; python_full_version > '{version}'\n".encode())
+    with pytest.raises(InputError, match="not an environment marker"):
+        locked.on(TARGET)
+
+
 def test_the_settings_of_a_project_cost_no_more_time_than_their_size() -> None:
     def work() -> None:
         with pytest.raises(InputError, match="more than 64 parts"):

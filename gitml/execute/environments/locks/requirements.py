@@ -23,6 +23,8 @@ _REQUIREMENT = re.compile(rf"^({_NAME})\s*(\[[^\]]*\])?\s*(.*)$", re.DOTALL)
 _PIN = re.compile(r"^={2,3}\s*([A-Za-z0-9][A-Za-z0-9.!+_-]*)$")
 _HASH = re.compile(r"--hash[= ](\S+)")
 _PINNED_AT = re.compile(r"@[0-9a-f]{40}(?=#|$)")
+_LARGEST = 32 << 20  # bytes
+_MOST = 20_000  # requirements
 _COMMENT = re.compile(r"(^|\s)#.*$")
 
 
@@ -61,6 +63,8 @@ class LockedRequirements(NamedTuple):
 
 def parse_requirements(path: str, text: bytes) -> LockedRequirements:
     """The requirements in `text`; InputError with the line of `path` for what is not pinned or not allowed."""
+    if len(text) > _LARGEST:
+        raise InputError(f"larger than {_LARGEST >> 20} MiB", where=path, hint="split the environment")
     decoded = decoded_text(path, text)
     other = unlocked_content(path, decoded)
     if other is not None:
@@ -68,7 +72,10 @@ def parse_requirements(path: str, text: bytes) -> LockedRequirements:
     lines = []
     hashed = True
     problems: list[InputError] = []
-    for number, line in _logical_lines(decoded):
+    found = _logical_lines(decoded)
+    if len(found) > _MOST:
+        raise InputError(f"more than {_MOST:,} requirements", where=path, hint="split the environment")
+    for number, line in found:
         where = f"{path}:{number}"
         if line.startswith("-"):
             problems.append(_option(line, where))

@@ -128,5 +128,6 @@ def holds(marker: str, values: dict[str, Any]) -> bool:
 
     try:
         return Marker(marker).evaluate(values)
-    except (InvalidMarker, UndefinedComparison, UndefinedEnvironmentName, RecursionError) as error:
+    # ValueError: of a version with a number of thousands of digits
+    except (InvalidMarker, UndefinedComparison, UndefinedEnvironmentName, RecursionError, ValueError) as error:
         raise InputError(f"not an environment marker: {marker[:80]!r}") from error
