@@ -6,6 +6,7 @@ import errno
 import gzip
 import json
 import os
+import resource
 import stat
 import subprocess
 import sys
@@ -17,14 +18,18 @@ from gitml.errors import IntegrityError, MachineError, machine_error
 from gitml.execute.environments.images.layers import BadLayerError, LayerUnpacker, PackedLayer
 from gitml.execute.environments.images.manifests import Layer
 from gitml.execute.process import NotConfinedError, StoppedError, StopRequests, run
+from gitml.execute.sandbox.removal import remove_tree
 from gitml.platform import kernel
 from gitml.platform.linux import MOUNTED
 
 _REPORTED = 2**26  # bytes from one report of progress to the next
 _TAIL = 2**16
+_MEMORY = 2**31  # bytes of memory that unpacking takes at most; an image of a million files takes a tenth of it
+_NAMES = 2**20  # bytes of a file of users or groups that can be added to
 _FOLDERS = ("/proc", "/sys", "/dev", "/run", MOUNTED)
 _OWN_FOLDERS = ("/tmp", "/var/tmp")  # noqa: S108  of the image
 _FILES = ("/etc/resolv.conf", "/etc/hosts")
+_CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _HOME = f"{MOUNTED}/home"
 
 
@@ -63,6 +68,7 @@ def unpack(
         def begin() -> None:
             # what is opened, started and imported after the root has changed would be the image's
             streams.extend([_opened(one, zstd, held) for one in layers])
+            _limit_memory()
             _take_for_root(folder)
 
         argv = ("unpack",)
@@ -110,15 +116,25 @@ class BrokenImageError(IntegrityError):
 
 def _opened(one: LayerFile, zstd: str | None, held: ExitStack) -> PackedLayer:
     file: IO[bytes] = held.enter_context(open(one.path, "rb"))  # noqa: SIM115  the stack closes it
+    size = os.fstat(file.fileno()).st_size
     if one.layer.compression == "gzip":
-        return PackedLayer(gzip.GzipFile(fileobj=file), one.diff_id)
+        return PackedLayer(gzip.GzipFile(fileobj=file), one.diff_id, size)
     if one.layer.compression == "zstd":
         if zstd is None:
             raise NotConfinedError(errno.ENOENT, "a layer is packed by zstd, which is not installed")
         process = subprocess.Popen([zstd, "-dcq"], stdin=file, stdout=subprocess.PIPE)
         assert process.stdout is not None
-        return PackedLayer(process.stdout, one.diff_id)
-    return PackedLayer(file, one.diff_id)
+        return PackedLayer(process.stdout, one.diff_id, size)
+    return PackedLayer(file, one.diff_id, size)
+
+
+def _limit_memory() -> None:
+    """Gives this process so much memory and no more, whatever a layer has it remember."""
+    with open("/proc/self/statm", "rb") as file:
+        taken = int(file.read().split()[0]) * resource.getpagesize()
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    asked = taken + _MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (asked if most == resource.RLIM_INFINITY else min(asked, most), most))
 
 
 def _take_for_root(folder: str) -> None:
@@ -150,7 +166,7 @@ def _unpack_all(layers: Sequence[PackedLayer]) -> int:
 
     done = 0
     try:
-        unpacker = LayerUnpacker(progress)
+        unpacker = LayerUnpacker(sum([layer.size for layer in layers]), progress)
         for layer in layers:
             unpacker.unpack(layer)
             done += 1
@@ -172,41 +188,56 @@ def _say(what: dict[str, object]) -> None:
 
 
 def _furnish() -> None:
-    """Adds what is mounted upon when a step enters the image, and a name for the user that it runs as."""
+    """Adds what is mounted upon when a step enters the image, and a name for the user that it runs as.
+
+    What of the image stands in the way goes: programs in it could use neither.
+    """
     for path in _FOLDERS:
-        if os.path.islink(path) or (os.path.lexists(path) and not os.path.isdir(path)):
+        if os.path.islink(path):
             os.unlink(path)
-        os.makedirs(path, 0o755, exist_ok=True)
+        _make_folder(path)
     for path in _OWN_FOLDERS:
         if not os.path.lexists(path):
-            os.makedirs(path)
+            _make_folder(path)
             os.chmod(path, 0o1777)  # noqa: S103  as in every system
-    os.makedirs("/etc", 0o755, exist_ok=True)
+    _make_folder("/etc")
     for path in _FILES:
         if not _is_file(path):
-            if os.path.lexists(path):
-                os.unlink(path)
-            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
+            remove_tree(path)
+            os.close(os.open(path, _CREATE, 0o644))
     uid, gid = os.geteuid(), os.getegid()
     _add_name("/etc/passwd", uid, f"gitml:x:{uid}:{gid}::{_HOME}:/bin/sh\n")
     _add_name("/etc/group", gid, f"gitml:x:{gid}:\n")
 
 
+def _make_folder(path: str) -> None:
+    """Makes a folder and those above it, in place of what is there and is none."""
+    parts = path.split("/")[1:]
+    for count in range(1, len(parts) + 1):
+        place = "/" + "/".join(parts[:count])
+        if not os.path.isdir(place):
+            remove_tree(place)
+            os.mkdir(place, 0o755)
+
+
 def _add_name(path: str, number: int, line: str) -> None:
-    """Adds a line to a file of names, unless one of it has the number already."""
+    """Adds a line to a file of names, unless one of it has the number already, or it is too large for one."""
     known = ""
     if _is_file(path):
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
-            known = file.read()
-    elif os.path.lexists(path):
-        os.unlink(path)
-    if any(one.split(":")[2:3] == [str(number)] for one in known.splitlines()):
+            known = file.read(_NAMES)
+    else:
+        remove_tree(path)
+    if len(known) == _NAMES or any(one.split(":")[2:3] == [str(number)] for one in known.splitlines()):
         return
     text = known if not known or known.endswith("\n") else known + "\n"
-    with open(path + ".gitml", "w", encoding="utf-8", errors="surrogateescape") as file:
+    part = path + ".gitml"
+    remove_tree(part)
+    fd = os.open(part, _CREATE, 0o644)
+    with open(fd, "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(text + line)
-    os.chmod(path + ".gitml", 0o644)
-    os.rename(path + ".gitml", path)
+        os.fchmod(fd, 0o644)
+    os.rename(part, path)
 
 
 def _is_file(path: str) -> bool:

@@ -8,6 +8,7 @@ configuration gives, so that it does not matter which tool fetched it, nor how i
 
 from __future__ import annotations
 
+import copy
 import errno
 import gzip
 import hashlib
@@ -27,6 +28,16 @@ _WHITEOUT, _OPAQUE, _RESERVED = ".wh.", ".wh..wh..opq", ".wh..wh."
 _PIECE = 2**20
 _LARGEST_HEADER = 2**20  # bytes of a name, or of attributes, before an entry: they are held in memory
 _LONGEST_PATH = 4095
+_LARGEST_FILE = 2**44  # bytes that a file with holes, which take no room in a layer, may have
+_SOME = 2**34  # bytes that any image may unpack to, and as many times what was fetched as the next
+_RATIO = 100
+# what the kernel says of paths and links that make no sense; all else is the disk's
+_OF_LAYER = frozenset(
+    (
+        *(errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
+        *(errno.ENOENT, errno.ENOTEMPTY, errno.EMLINK),
+    )
+)
 _EXTENDED = (
     tarfile.XHDTYPE,
     tarfile.XGLTYPE,
@@ -48,17 +59,23 @@ class _Readable(Protocol):
 
 
 class PackedLayer(NamedTuple):
-    """A layer that can be read, uncompressed, from `stream`; `diff_id` is the digest that it must have."""
+    """A layer that can be read, uncompressed, from `stream`; `diff_id` is the digest that it must have.
+
+    `size` is that of the file which it is read from.
+    """
 
     stream: _Readable
     diff_id: str
+    size: int
 
 
 class _Hashed:
-    """A stream that is hashed while it is read."""
+    """A stream that is hashed while it is read. BadLayerError when it has more than `most` bytes."""
 
-    def __init__(self, stream: _Readable) -> None:
+    def __init__(self, stream: _Readable, most: int) -> None:
         self._stream = stream
+        self._most = most
+        self.size = 0
         self.hasher = hashlib.sha256()
 
     def read(self, size: int = -1, /) -> bytes:
@@ -67,6 +84,9 @@ class _Hashed:
             part = self._stream.read(size)
         except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise BadLayerError(f"it can't be uncompressed: {error}") from error
+        self.size += len(part)
+        if self.size > self._most:
+            raise BadLayerError(f"the image unpacks to more than {_RATIO} times what is fetched of it")
         self.hasher.update(part)
         return part
 
@@ -81,39 +101,62 @@ class _Entry(tarfile.TarInfo):
 
 
 class LayerUnpacker:
-    """Unpacks layers into the root of this process, the lowest first. `report` is called with the bytes written, now and then."""
+    """Unpacks layers into the root of this process, the lowest first. `report` is called with the bytes written, now and then.
 
-    def __init__(self, report: Callable[[int], object] = lambda size: None) -> None:
+    `packed` is what all the layers take as they were fetched, in bytes.
+    """
+
+    def __init__(self, packed: int, report: Callable[[int], object] = lambda size: None) -> None:
         self._report = report
         self._written = 0
+        self._left = max(_SOME, _RATIO * packed)
         self._folders: dict[str, tuple[int, int]] = {}  # mode and time (ns) of each, set in the end
         self._own: set[str] = {"/"}  # what the layer has itself, and the folders above it
 
     def unpack(self, layer: PackedLayer) -> None:
         """Adds a layer. BadLayerError when it is broken, OSError when the disk refuses."""
         self._own = {"/"}
-        stream = _Hashed(layer.stream)
+        stream = _Hashed(layer.stream, self._left)
         try:
-            with tarfile.open(
-                fileobj=cast("IO[bytes]", stream),  # it is read, and nothing else
-                mode="r|",
-                bufsize=_PIECE,
-                tarinfo=_Entry,
-                encoding="utf-8",
-                errors="surrogateescape",
-            ) as archive:
-                for entry in archive:
-                    archive.members = []  # type: ignore[attr-defined]  # else all are held in memory
-                    self._add(archive, entry)
+            self._add_all(stream)
         except tarfile.ReadError as error:
             if str(error) != "empty file" or stream.read(1):
                 raise BadLayerError(f"it can't be read: {error}") from error
-        except tarfile.TarError as error:
+        except OSError as error:
+            if error.errno not in _OF_LAYER:
+                raise
+            where = str(error.filename2 or error.filename)[:80]  # of a link, its own name is the second
+            raise BadLayerError(f"{where!r} can't be made: {error.strerror}") from error
+        except RecursionError as error:
+            raise BadLayerError("something in it is nested too deeply") from error
+        except MemoryError as error:
+            raise BadLayerError("its entries take too much memory") from error
+        except (
+            tarfile.TarError,
+            ValueError,
+            LookupError,
+            ArithmeticError,
+        ) as error:  # of `tarfile`, for a damaged header
             raise BadLayerError(f"it can't be read: {error}") from error
         while stream.read(_PIECE):
             continue
         if "sha256:" + stream.hasher.hexdigest() != layer.diff_id:
             raise BadLayerError("its bytes are not those of its digest")
+        self._left -= stream.size
+
+    def _add_all(self, stream: _Hashed) -> None:
+        """Adds what an archive has."""
+        with tarfile.open(
+            fileobj=cast("IO[bytes]", stream),  # it is read, and nothing else
+            mode="r|",
+            bufsize=_PIECE,
+            tarinfo=_Entry,
+            encoding="utf-8",
+            errors="surrogateescape",
+        ) as archive:
+            for entry in archive:
+                archive.members = []  # type: ignore[attr-defined]  # else all are held in memory
+                self._add(archive, entry)
 
     def finish(self) -> None:
         """Gives the folders their modes and times, which what is put into them would change."""
@@ -162,21 +205,28 @@ class LayerUnpacker:
             raise BadLayerError(f"{path!r} is of an unknown kind")
 
     def _write(self, archive: tarfile.TarFile, entry: tarfile.TarInfo, path: str) -> None:
-        content = archive.extractfile(entry)
+        parts = _parts(entry)
+        stored = copy.copy(entry)
+        stored.size = sum([length for _, length in parts])
+        stored.sparse = None  # else what reads it would make up the holes, of any size
+        content = archive.extractfile(stored)
         if content is None:
             raise BadLayerError(f"{path!r} has no content")
         fd = os.open(path, _CREATE, 0o600)
         try:
-            size = _copy(content, fd)
-            if size != entry.size:
-                raise BadLayerError(f"{path!r} ends early")
+            for start, length in parts:
+                os.lseek(fd, start, os.SEEK_SET)
+                if _copy(content, fd, length) != length:
+                    raise BadLayerError(f"{path!r} ends early")
+            if entry.sparse is not None:
+                os.ftruncate(fd, entry.size)
             # the user who owns it must be able to read it, as root can in the image; its execute bits are kept
             mode = entry.mode & 0o777 | 0o400
             os.fchmod(fd, mode | 0o100 if mode & 0o111 else mode)
             os.utime(fd, ns=(_time(entry), _time(entry)))
         finally:
             os.close(fd)
-        self._written += size
+        self._written += stored.size
         self._report(self._written)
 
     def _link(self, target: str, path: str) -> None:
@@ -251,9 +301,20 @@ def _names(folder: str) -> Sequence[str]:
         return ()
 
 
-def _copy(content: IO[bytes], fd: int) -> int:
+def _parts(entry: tarfile.TarInfo) -> Sequence[tuple[int, int]]:
+    """(offset, bytes) of each part of a file that the archive has: all of it, but for what is a hole."""
+    if entry.sparse is None:
+        return [(0, entry.size)]
+    parts = cast("list[tuple[int, int]]", entry.sparse)  # typeshed has it as bytes
+    if entry.size > _LARGEST_FILE or any(not 0 <= number <= entry.size for part in parts for number in part):
+        raise BadLayerError(f"{entry.name[:80]!r} has holes that are none")
+    return parts
+
+
+def _copy(content: IO[bytes], fd: int, length: int) -> int:
+    """Copies so many bytes, or what there is; the bytes copied."""
     size = 0
-    while piece := content.read(_PIECE):
+    while piece := content.read(min(_PIECE, length - size)):
         write_all(fd, piece)
         size += len(piece)
     return size

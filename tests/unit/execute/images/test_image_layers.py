@@ -9,11 +9,13 @@ import stat
 import subprocess
 import tarfile
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from gitml.errors import MachineError
+from gitml.execute.environments.images import extraction, layers
 from gitml.execute.environments.images.extraction import BrokenImageError, LayerFile, unpack
 from gitml.execute.environments.images.manifests import Layer
 from gitml.execute.process import NOW, StoppedError, StopRequests
@@ -26,10 +28,10 @@ def _able() -> None:
     needs_images()
 
 
-def unpacked(place: Path, *layers: Sequence[Entry] | bytes, stop: StopRequests | None = None) -> Path:
+def unpacked(place: Path, *given: Sequence[Entry] | bytes, stop: StopRequests | None = None) -> Path:
     """The root of an image of these layers."""
     files = []
-    for number, layer in enumerate(layers):
+    for number, layer in enumerate(given):
         archive = layer if isinstance(layer, bytes) else packed(layer)
         path = place / f"layer{number}"
         path.write_bytes(archive)
@@ -203,6 +205,97 @@ def test_attributes_that_no_memory_would_hold_are_refused(tmp_path: Path) -> Non
     info.type, info.size = tarfile.XHDTYPE, 2**31
     with pytest.raises(BrokenImageError, match="attributes of more than"):
         unpacked(tmp_path, info.tobuf() + b"x" * 10_000)
+
+
+def test_holes_of_a_file_stay_holes_however_large(tmp_path: Path) -> None:
+    tar, large = program("tar"), 2**39
+    (tmp_path / "in").mkdir()
+    with (tmp_path / "in/f").open("wb") as file:
+        file.write(b"first")
+        file.seek(large - 4)
+        file.write(b"last")
+    for style in ("gnu", "posix"):
+        archive = tmp_path / f"{style}.tar"
+        subprocess.run([tar, "-C", tmp_path / "in", "-S", f"--format={style}", "-cf", archive, "f"], check=True)
+        place = tmp_path / style
+        place.mkdir()
+        with (unpacked(place, archive.read_bytes()) / "f").open("rb") as file:
+            assert file.read(8) == b"first\0\0\0"
+            assert file.seek(-5, os.SEEK_END) == large - 5
+            assert file.read() == b"\0last"
+            assert os.fstat(file.fileno()).st_blocks < 10_000
+
+
+def test_what_unpacks_to_far_more_than_was_fetched_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layers, "_SOME", 2**20)
+    for number, (size, refused) in enumerate([(900_000, False), (2**21, True)]):
+        archive = packed([Entry("x", bytes(size))])
+        (tmp_path / "layer").write_bytes(gzip.compress(archive))
+        place = tmp_path / f"root{number}"
+        place.mkdir()
+        layer = LayerFile(
+            str(tmp_path / "layer"), Layer("", 0, "gzip"), "sha256:" + hashlib.sha256(archive).hexdigest()
+        )
+        with pytest.raises(BrokenImageError, match="more than 100 times what is fetched") if refused else nullcontext():
+            unpack(str(place), [layer], None, "x", StopRequests(), lambda what: None)
+
+
+@pytest.mark.slow
+def test_entries_that_no_memory_would_hold_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extraction, "_MEMORY", 2**20)
+    keys = [pax_header(tarfile.XGLTYPE, f"k{number}", "v" * 900_000) + packed([Entry("x")]) for number in range(200)]
+    with pytest.raises(BrokenImageError, match="layer 1: its entries take too much memory"):
+        unpacked(tmp_path, b"".join([key[:-10240] + key[-10240:][:512] for key in keys]))
+
+
+def pax_header(kind: bytes, key: str, value: str) -> bytes:
+    """A header of attributes, for the next entry or for all that follow."""
+    return tarfile.TarInfo._create_pax_generic_header({key: value}, kind, "utf-8")  # type: ignore[attr-defined, no-any-return]
+
+
+NESTED = "/".join("a" * 2000)
+
+
+@pytest.mark.parametrize(
+    ("layer", "said"),
+    [
+        (pax_header(tarfile.XHDTYPE, "a", "b") * 3000 + packed([Entry("x")]), "nested too deeply"),
+        ([Entry(f"{NESTED}/x")], "nested too deeply"),
+        ([Entry("x" * 256)], "File name too long"),
+        ([link("x", "y" * 5000)], "File name too long"),
+        ([link("x", "")], "No such file"),
+        ([link("x", "x"), hard_link("y", "x/z")], "Too many levels of symbolic links"),
+        ([Entry("x"), Entry("x/.wh.y")], "Not a directory"),
+    ],
+    ids=["headers", "folders", "name", "target", "nothing", "round", "below"],
+)
+def test_what_no_file_system_takes_is_the_layers_fault_and_not_the_disks(
+    tmp_path: Path, layer: Sequence[Entry] | bytes, said: str
+) -> None:
+    with pytest.raises(BrokenImageError, match=rf"layer 1: .*{said}"):
+        unpacked(tmp_path, layer)
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_nothing_of_an_image_is_in_the_way_of_what_a_step_needs(tmp_path: Path, number: int) -> None:
+    ways: list[list[Entry]] = [
+        [folder("etc"), Entry("etc/passwd.gitml", kind=tarfile.FIFOTYPE), Entry("etc/group.gitml", b"x")],
+        [folder("etc"), link("etc/passwd.gitml", "kept"), Entry("etc/kept", b"kept")],
+        [folder("etc/passwd"), Entry("etc/passwd/x"), folder("etc/hosts"), Entry("etc/hosts/x")],
+        [link("etc", "/nowhere"), link("var", "var")],
+        [Entry("etc"), Entry("var")],
+        [link("proc", "etc"), link("sys", "/etc"), link("gitml-sandbox", "etc"), folder("etc")],
+        [folder("etc"), link("etc/passwd", "passwd"), Entry("etc/group", kind=tarfile.FIFOTYPE)],
+        [folder("etc"), Entry("etc/passwd", b"x" * (2**20 + 1))],
+    ]
+    root = unpacked(tmp_path, ways[number])
+    for name in ("proc", "sys", "dev", "run", "gitml-sandbox", "etc", "var/tmp"):
+        assert stat.S_ISDIR((root / name).lstat().st_mode), name
+    for name in ("etc/passwd", "etc/group", "etc/hosts", "etc/resolv.conf"):
+        assert stat.S_ISREG((root / name).lstat().st_mode), name
+    names = (root / "etc/passwd").read_text()
+    assert names.startswith("x" if number == 7 else f"gitml:x:{os.geteuid()}:")
+    assert not (root / "etc/kept").exists() or (root / "etc/kept").read_bytes() == b"kept"
 
 
 def test_bytes_that_are_not_those_of_the_digest_are_refused_and_the_layer_is_named(tmp_path: Path) -> None:
