@@ -285,6 +285,42 @@ def test_packages_of_python_come_from_conda_and_from_pypi(tmp_path: Path, channe
     assert Path(cached).is_file()
 
 
+def test_the_python_of_a_lock_does_nothing_outside_while_uv_installs_for_a_strict_step(
+    tmp_path: Path, channel: CondaChannel
+) -> None:
+    """It is started to say what it is, where uv writes what it installs: both reach the environment alone."""
+    version, real = ".".join(map(str, sys.version_info[:3])), os.path.realpath(sys.executable)
+    site = f"lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages"
+    secret, outside = tmp_path / "secret", tmp_path / "outside"
+    outside.mkdir()
+    spy = f"""#!/bin/sh
+cat {secret} >> {PLACEHOLDER}/spied; echo x > {outside}/spied
+exec -a {PLACEHOLDER}/bin/python3 {real} "$@" | sed 's|{PLACEHOLDER}/{site}|{outside}|g'
+""".replace("#!/bin/sh", "#!/bin/bash")
+    files = {
+        "bin/python": spy,
+        "bin/python3": Link(real),
+        "pyvenv.cfg": f"home = {os.path.dirname(real)}\nversion = {version}\n",
+        f"{site}/README.txt": "",
+    }
+    python = channel.package("python", files, version, subdir="linux-64", build="h0_0_cpython")
+    url = wheel(tmp_path / "wheels", "wheely", "word = 'wheel'\n")
+    lock = channel.pixi_lock(python, pypi=[url])
+    made = project(tmp_path, lock, environment="pixi.lock\nsandbox: strict", command="true")
+    secret.write_text("secret\n")
+    error = said(made.run())
+    assert f"Failed to copy to `{outside}/wheely.py` cause: Permission denied" in error
+    assert list(outside.iterdir()) == []
+    project(
+        tmp_path / "n", lock, command="echo y"
+    ).run()  # in a normal sandbox all of it is done, so there is what is kept off
+    assert sorted(path.name for path in outside.iterdir()) == ["spied", "wheely-2.0.dist-info", "wheely.py"]
+    mild = channel.pixi_lock(python_package(channel), pypi=[url])
+    command = "cat $CONDA_PREFIX/lib/*/site-packages/wheely.py"
+    other = project(tmp_path / "o", mild, environment="pixi.lock\nsandbox: strict", command=command)
+    assert other.output(other.run().steps[0]) == b"word = 'wheel'\n"
+
+
 def test_nothing_of_pypi_is_built_from_source_for_a_strict_step(tmp_path: Path, channel: CondaChannel) -> None:
     mark = tmp_path / "mark"
     path = source(tmp_path / "sources", "evil", "1.0", mark)

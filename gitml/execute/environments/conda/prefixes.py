@@ -19,10 +19,11 @@ from gitml.execute.environments.single_build import build_once, read_marker, wri
 from gitml.execute.environments.uv_commands import UvCommands, refuse_source, wheels_alone
 from gitml.execute.environments.variables import FIXED
 from gitml.execute.process import StoppedError, StopRequests, run
+from gitml.execute.sandbox.confined_program import write_starter
 from gitml.execute.sandbox.isolation import Isolation
 from gitml.execute.sandbox.removal import remove_tree
 
-_PREFIX, _ARCHIVES, _STAGE = "prefix", "archives", "compile"
+_PREFIX, _ARCHIVES, _STAGE, _OF_UV = "prefix", "archives", "compile", "uv"
 _PROGRAM = "gitml.execute.environments.conda.rattler_process"
 _MISSING = "py-rattler is not installed; it installs conda packages"
 _INSTALL = "pip install 'gitml[conda]' (of the Python that gitml runs in)"
@@ -215,6 +216,8 @@ def _install_pypi(place: str, request: PrefixRequest, stop: StopRequests, report
     uv = UvCommands(request.machine, request.cache_dir, stop)
     hashed = [package for package in request.lock.pypi if not package.hash.startswith("git:")]
     others = [package for package in request.lock.pypi if package.hash.startswith("git:")]
+    if not request.from_source:
+        python = _confine(uv, place, python)
     given = ("pip", "install", "--python", python, "--break-system-packages", "--no-deps")
     wheels = wheels_alone(uv.env, from_source=request.from_source)
     passwords = f"{place}/netrc"
@@ -228,6 +231,31 @@ def _install_pypi(place: str, request: PrefixRequest, stop: StopRequests, report
             hint = "see whether the package index can be reached, and whether the lock is for this machine"
             uv.run(*given, *options, *wheels, "-r", path, purpose="install the packages of PyPI", hint=hint)
     os.unlink(passwords)
+    remove_tree(f"{place}/{_OF_UV}")
+
+
+def _confine(uv: UvCommands, place: str, python: str) -> str:
+    """Has `uv` write below `place` alone, and start `python`, which may not be trusted, confined; gives the program for that.
+
+    What a Python says of itself is where uv writes, and what it removes there. The user's cache is for other environments too.
+    """
+    folder = f"{place}/{_OF_UV}"
+    os.mkdir(folder)
+    uv.env |= {"TMPDIR": folder, "UV_CACHE_DIR": f"{folder}/cache"}
+
+    def confine() -> None:
+        from gitml.platform.landlock import Confinement
+
+        # who makes namespaces, as the Python's confinement does, says in /proc which users are in them
+        confinement = Confinement(readable=["/"], writable=[place, "/proc"])
+        confinement.enter()
+        confinement.close()
+
+    uv.confine = confine
+    starter = f"{folder}/python"
+    # a prefix may lead to a Python of this machine
+    write_starter(starter, python, (prefix_of(place), sys.base_prefix, folder), folder)
+    return starter
 
 
 def _requirement(package: PypiPackage) -> str:
