@@ -65,12 +65,19 @@ class CondaChannel:
         timestamp: int = 1_600_000_000_000,
         old: bool = False,
         named: Sequence[str] = (),
+        site: str = "",
+        hidden: Sequence[Mapping[str, Any]] = (),
     ) -> CondaArchive:
-        """Writes a package, `old` as .tar.bz2. Programs are the files in bin; `named` paths are listed as its files, too."""
+        """Writes a package, `old` as .tar.bz2. Programs are the files in bin; `named` paths are listed as its files, too.
+
+        A Python has packages in `site`. Entries that are `hidden` are listed by a second list, which the first one hides.
+        """
         index: dict[str, Any] = {"name": name, "version": version, "build": build, "build_number": 0, "subdir": subdir}
         index |= {"depends": list(depends), "timestamp": timestamp}
         if subdir == "noarch":
             index["noarch"] = noarch
+        if site:
+            index["python_site_packages_path"] = site
         listed = [path_entry(path, content) for path, content in files.items()]
         listed += [path_entry(path, b"") for path in named]
         info = {
@@ -89,7 +96,10 @@ class CondaChannel:
             with zipfile.ZipFile(path, "w") as archive:
                 archive.writestr("metadata.json", '{"conda_pkg_format_version": 2}')
                 archive.writestr(f"pkg-{stem}.tar.zst", zstd(tar(files, "w")))
-                archive.writestr(f"info-{stem}.tar.zst", zstd(tar(info, "w")))
+                again = (
+                    {"info/paths.json": json.dumps({"paths": [*listed, *hidden], "paths_version": 1})} if hidden else {}
+                )
+                archive.writestr(f"info-{stem}.tar.zst", zstd(tar(info, "w", again)))
         data = path.read_bytes()
         hashes = {kind: hashlib.new(kind, data).hexdigest() for kind in ("md5", "sha256")}
         self._records[path] = {**index, **hashes, "size": len(data)}
@@ -216,11 +226,11 @@ def path_entry(path: str, content: str | bytes | Link) -> dict[str, Any]:
     return entry
 
 
-def tar(files: Files, mode: Any) -> bytes:
-    """An archive of these files."""
+def tar(files: Files, mode: Any, again: Files | None = None) -> bytes:
+    """An archive of these files, with those that are in it `again` last."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode=mode) as archive:
-        for path, content in files.items():
+        for path, content in (*files.items(), *(again or {}).items()):
             entry = tarfile.TarInfo(path)
             if isinstance(content, Link):
                 entry.type, entry.linkname = tarfile.SYMTYPE, content.target

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import sys
 import threading
 import time
@@ -243,6 +244,34 @@ def test_a_file_where_another_package_has_a_link_is_refused(tmp_path: Path, chan
     through = channel.package("through", {"share//there/x": "x"})
     assert "link to elsewhere" in said(project(tmp_path, channel.pixi_lock(link, through)).run())
     assert list(outside.iterdir()) == []
+
+
+def test_no_package_of_python_goes_outside_of_its_prefix(tmp_path: Path, channel: CondaChannel) -> None:
+    """A Python says where packages for any Python go, and may have a link there."""
+    outside = tmp_path / "outside"
+    above = "../" * 20 + str(outside)[1:]
+    (outside / "python3.12/site-packages").mkdir(parents=True)
+    pure = channel.package("pure", {"site-packages/pure.py": "word = 'pure'\n"}, noarch="python")
+    for site, files, refusal in (
+        (above, {"bin/python": "#!/bin/sh\n"}, "has its packages outside the environment"),
+        ("d/site-packages", {"d": Link(str(outside))}, "has its packages outside the environment"),
+        ("", {"lib": Link(str(outside))}, "link to elsewhere"),
+    ):
+        python = channel.package("python", files, "3.12.1", subdir="linux-64", build="h0_0_cpython", site=site)
+        shutil.rmtree(tmp_path / "r", ignore_errors=True)
+        assert refusal in said(project(tmp_path, channel.pixi_lock(python, pure)).run())
+    assert [path for path in outside.rglob("*") if path.is_file()] == []
+
+
+def test_a_list_of_files_that_another_one_hides_changes_nothing_outside(tmp_path: Path, channel: CondaChannel) -> None:
+    """rattler takes the last list in an archive, and would write the prefix into a file of the user."""
+    mine = tmp_path / "mine"
+    mine.write_text(f"{PLACEHOLDER}\n")
+    entry = {"_path": "../" * 30 + str(mine)[1:], "path_type": "hardlink"}
+    entry |= {"prefix_placeholder": PLACEHOLDER, "file_mode": "text"}
+    package = channel.package("greet", {"share/word": "hello\n"}, subdir="linux-64", hidden=[entry])
+    assert "rattler could not install" in said(project(tmp_path, channel.pixi_lock(package)).run())
+    assert mine.read_text() == f"{PLACEHOLDER}\n"
 
 
 def python_package(channel: CondaChannel) -> CondaArchive:

@@ -6,8 +6,9 @@ import json
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple
 
 from gitml import layout
@@ -22,6 +23,7 @@ from gitml.execute.process import StoppedError, StopRequests, run
 from gitml.execute.sandbox.confined_program import write_starter
 from gitml.execute.sandbox.isolation import Isolation
 from gitml.execute.sandbox.removal import remove_tree
+from gitml.platform.current import platform
 
 _PREFIX, _ARCHIVES, _STAGE, _OF_UV = "prefix", "archives", "compile", "uv"
 _PROGRAM = "gitml.execute.environments.conda.rattler_process"
@@ -112,7 +114,12 @@ def _build(place: str, request: PrefixRequest, stop: StopRequests, report: Calla
             "packages": [package._asdict() for package in request.lock.conda],
         }
         try:
-            facts = run_rattler("install", asked, f"{place}/request.json", request.machine, stop, report)
+            confine = None
+            if not platform.confinement_refusal():  # else what packages say of their files is looked at alone
+                os.makedirs(asked["cache"], exist_ok=True)
+                os.close(os.open(asked["lock"], os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
+                confine = partial(_write_alone, (place, asked["cache"], asked["lock"]))
+            facts = run_rattler("install", asked, f"{place}/request.json", request.machine, stop, report, confine)
         finally:
             with suppress(FileNotFoundError):  # the process has ended; only a killed parent leaves it
                 os.unlink(asked["lock"])
@@ -135,8 +142,12 @@ def run_rattler(
     machine: Mapping[str, str],
     stop: StopRequests,
     report: Callable[[str], None],
+    confine: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
-    """What `rattler_process` gives for a request, which is kept at `path`; InputError in its words when it fails."""
+    """What `rattler_process` gives for a request, which is kept at `path`; InputError in its words when it fails.
+
+    `confine` is called in its process first; what it keeps for a while lies beside the request.
+    """
     _check_rattler()
     with open(path, "w") as file:
         json.dump({"work": work, "parent": os.getpid(), **asked}, file)
@@ -144,8 +155,9 @@ def run_rattler(
     env = {name: value for name, value in machine.items() if not name.startswith(("GIT_", "CONDA_"))}
     # found where this process finds it
     env["PYTHONPATH"] = os.pathsep.join([folder for folder in sys.path if folder.startswith("/")])
+    env["TMPDIR"] = os.path.dirname(path)
     argv = (sys.executable, "-P", "-m", _PROGRAM, path)
-    ended = run(sys.executable, argv, env, reader.write, stop)
+    ended = run(sys.executable, argv, env, reader.write, stop, confine=confine)
     if ended.stopped:
         raise StoppedError
     if reader.result is not None:
@@ -242,20 +254,21 @@ def _confine(uv: UvCommands, place: str, python: str) -> str:
     folder = f"{place}/{_OF_UV}"
     os.mkdir(folder)
     uv.env |= {"TMPDIR": folder, "UV_CACHE_DIR": f"{folder}/cache"}
-
-    def confine() -> None:
-        from gitml.platform.landlock import Confinement
-
-        # who makes namespaces, as the Python's confinement does, says in /proc which users are in them
-        confinement = Confinement(readable=["/"], writable=[place, "/proc"])
-        confinement.enter()
-        confinement.close()
-
-    uv.confine = confine
+    # who makes namespaces, as the Python's confinement does, says in /proc which users are in them
+    uv.confine = partial(_write_alone, (place, "/proc"))
     starter = f"{folder}/python"
     # a prefix may lead to a Python of this machine
     write_starter(starter, python, (prefix_of(place), sys.base_prefix, folder), folder)
     return starter
+
+
+def _write_alone(writable: Sequence[str]) -> None:
+    """Confines this process to write below these places alone."""
+    from gitml.platform.landlock import Confinement
+
+    confinement = Confinement(readable=["/"], writable=writable)
+    confinement.enter()
+    confinement.close()
 
 
 def _requirement(package: PypiPackage) -> str:

@@ -40,12 +40,12 @@ async def install_packages(request: dict[str, Any]) -> dict[str, Any]:
             if info.index_json is not None:
                 found = record_of(package, info, sha256, package["url"], archives)
                 if known.has(found):
-                    files.add(package["name"], info.paths, info.files)
+                    files.add(package["name"], *info)
                     return found
         async with gate:
             path, sha256 = await fetch(package, archives, fetcher, progress)
             info = await info_of_archive(path)
-        files.add(package["name"], info.paths, info.files)
+        files.add(package["name"], *info)
         return record_of(package, info, sha256, Path(path).as_uri(), archives)
 
     records = await asyncio.gather(*[record(package) for package in request["packages"]])
