@@ -67,10 +67,12 @@ class CondaChannel:
         named: Sequence[str] = (),
         site: str = "",
         hidden: Sequence[Mapping[str, Any]] = (),
+        among: str = "info",
     ) -> CondaArchive:
         """Writes a package, `old` as .tar.bz2. Programs are the files in bin; `named` paths are listed as its files, too.
 
-        A Python has packages in `site`. Entries that are `hidden` are listed by a second list, which the first one hides.
+        A Python has packages in `site`. Entries that are `hidden` are listed by a second list, which the first one hides, in
+        the part of the archive that it is `among`.
         """
         index: dict[str, Any] = {"name": name, "version": version, "build": build, "build_number": 0, "subdir": subdir}
         index |= {"depends": list(depends), "timestamp": timestamp}
@@ -90,16 +92,18 @@ class CondaChannel:
         folder.mkdir(parents=True, exist_ok=True)
         stem = f"{name}-{version}-{build}"
         path = folder / f"{stem}.{'tar.bz2' if old else 'conda'}"
+        second = {"info/paths.json": json.dumps({"paths": [*listed, *hidden], "paths_version": 1})} if hidden else {}
         if old:
-            path.write_bytes(tar({**files, **info}, "w:bz2"))
+            path.write_bytes(tar({**files, **info}, "w:bz2", second))
         else:
+            parts = {
+                "info": tar(info, "w", second if among == "info" else {}),
+                "pkg": tar(files, "w", second if among == "pkg" else {}),
+            }
             with zipfile.ZipFile(path, "w") as archive:
                 archive.writestr("metadata.json", '{"conda_pkg_format_version": 2}')
-                archive.writestr(f"pkg-{stem}.tar.zst", zstd(tar(files, "w")))
-                again = (
-                    {"info/paths.json": json.dumps({"paths": [*listed, *hidden], "paths_version": 1})} if hidden else {}
-                )
-                archive.writestr(f"info-{stem}.tar.zst", zstd(tar(info, "w", again)))
+                for part in ("info", "pkg") if among == "pkg" else ("pkg", "info"):
+                    archive.writestr(f"{part}-{stem}.tar.zst", zstd(parts[part]))
         data = path.read_bytes()
         hashes = {kind: hashlib.new(kind, data).hexdigest() for kind in ("md5", "sha256")}
         self._records[path] = {**index, **hashes, "size": len(data)}

@@ -10,6 +10,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ import pytest
 from gitml.core.model.stop_signal import StopSignal
 from gitml.errors import InputError
 from gitml.execute.environments.conda.locks import read_lock
-from gitml.execute.environments.conda.prefixes import PrefixRequest, build, prefix_of, run_rattler
+from gitml.execute.environments.conda.prefixes import PrefixRequest, build, prefix_of, run_rattler, write_alone
 from gitml.execute.process import StopRequests
 from gitml.platform.current import platform
 from tests.kit.processes import forked, kill_forked, wait_until
@@ -263,15 +264,32 @@ def test_no_package_of_python_goes_outside_of_its_prefix(tmp_path: Path, channel
     assert [path for path in outside.rglob("*") if path.is_file()] == []
 
 
-def test_a_list_of_files_that_another_one_hides_changes_nothing_outside(tmp_path: Path, channel: CondaChannel) -> None:
+@pytest.mark.parametrize(("old", "among"), [(False, "info"), (False, "pkg"), (True, "info")])
+def test_a_list_of_files_that_another_one_hides_changes_nothing_outside(
+    tmp_path: Path, channel: CondaChannel, old: bool, among: str
+) -> None:
     """rattler takes the last list in an archive, and would write the prefix into a file of the user."""
     mine = tmp_path / "mine"
     mine.write_text(f"{PLACEHOLDER}\n")
     entry = {"_path": "../" * 30 + str(mine)[1:], "path_type": "hardlink"}
     entry |= {"prefix_placeholder": PLACEHOLDER, "file_mode": "text"}
-    package = channel.package("greet", {"share/word": "hello\n"}, subdir="linux-64", hidden=[entry])
-    assert "rattler could not install" in said(project(tmp_path, channel.pixi_lock(package)).run())
+    files = {"share/word": "hello\n"}
+    package = channel.package("greet", files, subdir="linux-64", hidden=[entry], old=old, among=among)
+    assert "has two files info/paths.json" in said(project(tmp_path, channel.pixi_lock(package)).run())
     assert mine.read_text() == f"{PLACEHOLDER}\n"
+
+
+def test_rattler_writes_nothing_outside_of_what_it_installs(tmp_path: Path) -> None:
+    """Whatever a package does that nobody thought of."""
+    inside, outside = tmp_path / "place", tmp_path / "outside"
+    asked = {"prefix": f"{outside}/prefix", "archives": f"{inside}/a", "lock": f"{inside}/lock", "cache": f"{inside}/c"}
+    inside.mkdir()
+    asked |= {"subdir": "linux-64", "packages": []}
+    confine = partial(write_alone, (str(inside),))
+    request = str(tmp_path / "request.json")
+    with pytest.raises(InputError, match="Permission denied"):
+        run_rattler("install", asked, request, os.environ, StopRequests(), print, confine)
+    assert not outside.exists()
 
 
 def python_package(channel: CondaChannel) -> CondaArchive:

@@ -118,7 +118,7 @@ def _build(place: str, request: PrefixRequest, stop: StopRequests, report: Calla
             if not platform.confinement_refusal():  # else what packages say of their files is looked at alone
                 os.makedirs(asked["cache"], exist_ok=True)
                 os.close(os.open(asked["lock"], os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
-                confine = partial(_write_alone, (place, asked["cache"], asked["lock"]))
+                confine = partial(write_alone, (place, asked["cache"], asked["lock"]))
             facts = run_rattler("install", asked, f"{place}/request.json", request.machine, stop, report, confine)
         finally:
             with suppress(FileNotFoundError):  # the process has ended; only a killed parent leaves it
@@ -255,14 +255,14 @@ def _confine(uv: UvCommands, place: str, python: str) -> str:
     os.mkdir(folder)
     uv.env |= {"TMPDIR": folder, "UV_CACHE_DIR": f"{folder}/cache"}
     # who makes namespaces, as the Python's confinement does, says in /proc which users are in them
-    uv.confine = partial(_write_alone, (place, "/proc"))
+    uv.confine = partial(write_alone, (place, "/proc"))
     starter = f"{folder}/python"
     # a prefix may lead to a Python of this machine
     write_starter(starter, python, (prefix_of(place), sys.base_prefix, folder), folder)
     return starter
 
 
-def _write_alone(writable: Sequence[str]) -> None:
+def write_alone(writable: Sequence[str]) -> None:
     """Confines this process to write below these places alone."""
     from gitml.platform.landlock import Confinement
 

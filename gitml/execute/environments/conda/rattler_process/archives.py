@@ -7,9 +7,10 @@ import asyncio
 import hashlib
 import json
 import os
+import posixpath
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from rattler import Client, PackageRecord, RepoDataRecord
@@ -21,6 +22,7 @@ _TRIES = 2
 _STALL = 60.0  # seconds without a byte
 _LARGEST = 64 << 30
 _CHUNK = 1 << 20
+_SECTIONS: tuple[Literal["info", "pkg"], ...] = ("info", "pkg")
 _INFO = ("info/index.json", "info/paths.json", "info/files")
 
 
@@ -108,8 +110,13 @@ class PackageInfo(NamedTuple):
 
 
 async def info_of_archive(path: str) -> PackageInfo:
-    """That of the package at `path`."""
-    found = await (await PackageArchive.from_path(path)).read_files(_INFO)
+    """That of the package at `path`; RefusedError for one that says it twice: what is extracted could be the other."""
+    archive = await PackageArchive.from_path(path)
+    names = [posixpath.normpath(name) for section in _SECTIONS for name in await archive.list_files(section)]
+    twice = next((name for name in _INFO if names.count(name) > 1), None)
+    if twice is not None:
+        raise RefusedError(f"{posixpath.basename(path)} has two files {twice}")
+    found = await archive.read_files(_INFO)
     return PackageInfo(*[found[name] for name in _INFO])
 
 
