@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from gitml.execute.process import NotConfinedError
+from gitml.files import closing_fd
 from gitml.platform import kernel
 from gitml.platform.linux import MOUNTED
 
@@ -25,6 +26,7 @@ _MEMORY = "/dev/shm"  # noqa: S108
 _TERMINALS = "/dev/pts"
 # by these files root would steer the machine's kernel
 _OF_KERNEL = tuple([f"/proc/{name}" for name in ("sys", "sysrq-trigger", "irq", "bus", "fs", "acpi", "mtrr", "scsi")])
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _ESCAPED = re.compile(r"\\([0-7]{3})")
 _RESOLVING = ("/etc/resolv.conf", "/etc/hosts")
 _DEVICES = ("null", "zero", "full", "random", "urandom", "tty", "dri", "kfd", "infiniband")
@@ -70,9 +72,10 @@ def enter_image(root: str, sandbox: str, shown: Sequence[ShownFolder] = ()) -> N
         # links of the machine would lead nowhere from within the image
         root, sandbox = os.path.realpath(root), os.path.realpath(sandbox)
         shown = [item._replace(path=os.path.realpath(item.path)) for item in shown]
+        step = "its own folders"
         own = _own_folders(sandbox)
-        for item in shown:
-            _make_place(item.path, f"{sandbox}/{item.name}")
+        folders = {item.path for item in shown if os.path.isdir(item.path)}
+        step = "its mounts"
         resolving = {path: os.path.realpath(path) for path in _RESOLVING}
         kernel.mount(None, "/", None, kernel.REC | kernel.SLAVE)
         step = root
@@ -94,13 +97,18 @@ def enter_image(root: str, sandbox: str, shown: Sequence[ShownFolder] = ()) -> N
         _show_devices()
         step = "its sandbox"
         kernel.mount(_RUNNING + sandbox, MOUNTED, None, kernel.BIND | kernel.REC)
-        for item in shown:
-            kernel.mount(_RUNNING + item.path, item.seen, None, kernel.BIND | kernel.REC)
+        # read-only where nothing of the image can lead elsewhere; those that are not come first, as they may lie below others
+        for item in sorted(shown, key=lambda item: not item.writable):
+            source = _RUNNING + item.path
             if not item.writable:
-                _make_read_only(item.seen)
-        for path, folder in own.items():
-            if os.path.realpath(path) == path and os.path.isdir(path):
-                kernel.mount(_RUNNING + folder, path, None, kernel.BIND)
+                kernel.mount(source, source, None, kernel.BIND | kernel.REC)
+                _make_read_only(source)
+            with closing_fd(_place_in_sandbox(item.name, is_folder=item.path in folders)) as fd:
+                kernel.mount(source, f"/proc/self/fd/{fd}", None, kernel.BIND | kernel.REC)
+        for path, fd in own.items():
+            with closing_fd(fd):
+                if os.path.realpath(path) == path and os.path.isdir(path):
+                    kernel.mount(f"/proc/self/fd/{fd}", path, None, kernel.BIND)
         step = "/etc"
         for path, place in resolving.items():
             with suppress(FileNotFoundError, NotADirectoryError):
@@ -117,22 +125,39 @@ def enter_image(root: str, sandbox: str, shown: Sequence[ShownFolder] = ()) -> N
         raise NotConfinedError(error.errno or errno.EIO, f"the image can't be entered here: {step}: {why}") from None
 
 
-def _own_folders(sandbox: str) -> dict[str, str]:
-    """Makes the step's own temporary folders, by the path at which it sees them."""
-    own = {path: f"{sandbox}/private{path.replace('/', '-')}" for path in WRITABLE}
-    for folder in own.values():
-        os.makedirs(folder, exist_ok=True)
-        os.chmod(folder, 0o1777)  # noqa: S103  as those that it stands for; who may enter is settled by the sandbox's
+def _own_folders(sandbox: str) -> dict[str, int]:
+    """Makes the step's own temporary folders; a descriptor of each by the path at which it sees it.
+
+    Programs of the image may have run in the sandbox before: of a gang, or while an environment is built. So no link is followed.
+    """
+    own: dict[str, int] = {}
+    with closing_fd(os.open(sandbox, _FOLDER)) as parent:
+        for path in WRITABLE:
+            own[path] = _folder_in(parent, f"private{path.replace('/', '-')}")
+            os.fchmod(own[path], 0o1777)  # as those that it stands for; who may enter is settled by the sandbox's
     return own
 
 
-def _make_place(path: str, place: str) -> None:
-    """Makes at `place` what something can be mounted on of the kind of what is at `path`."""
-    if os.path.isdir(path):
-        os.makedirs(place, exist_ok=True)
-        return
-    os.makedirs(os.path.dirname(place), exist_ok=True)
-    os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+def _place_in_sandbox(name: str, *, is_folder: bool) -> int:
+    """A descriptor of the folder, or file, by that name in the sandbox, made where it is missing. No link is followed."""
+    *above, last = name.split("/")
+    parent = os.open(MOUNTED, _FOLDER)
+    for part in above:
+        with closing_fd(parent):
+            parent = _folder_in(parent, part)
+    with closing_fd(parent):
+        if is_folder:
+            return _folder_in(parent, last)
+        with suppress(FileExistsError):
+            os.close(os.open(last, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=parent))
+        return os.open(last, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent)
+
+
+def _folder_in(parent: int, name: str) -> int:
+    """A descriptor of the folder by that name, made where it is missing. OSError for a link, or anything else."""
+    with suppress(FileExistsError):
+        os.mkdir(name, 0o755, dir_fd=parent)
+    return os.open(name, _FOLDER, dir_fd=parent)
 
 
 def _show_devices() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,10 +18,13 @@ from gitml.core.model.environment import Environment, EnvironmentSource, Environ
 from gitml.core.model.protocols import TaskFinished, TaskStarted
 from gitml.core.model.step_settings import GANG
 from gitml.execute.environments.images.image_store import ImageStore
-from gitml.execute.process import StopRequests, run
+from gitml.execute.environments.images.root import ImageRoot
+from gitml.execute.process import NotConfinedError, StopRequests, run
 from gitml.execute.sandbox.gpu_libraries import GpuLibrary
+from gitml.execute.sandbox.image_view import ShownFolder
 from gitml.execute.sandbox.isolation import Isolation, refusal
 from gitml.platform.current import platform
+from gitml.platform.linux import MOUNTED
 from tests.kit.execution import ExecutionBench, finish, gone, until, until_finished, until_true
 from tests.kit.servers.image_registry import Entry, busybox, image, link, needs_images, registry
 from tests.kit.user_settings import with_settings
@@ -242,21 +246,60 @@ def test_files_of_the_machine_that_are_shown_are_seen_read_only(bench: ImageBenc
     (tmp_path / "libraries").mkdir()
     (tmp_path / "libraries/libx.so.1.2").write_text("library")
     os.symlink(tmp_path / "libraries/libx.so.1.2", tmp_path / "libx.so.1")
-    name, digest = bench.environment.source.spec.name, bench.environment.description["image"]
-    parsed, _ = parse_image_name(name)
-    assert parsed is not None
-    store = ImageStore(str(bench.root / "cache/images"), bench.machine)
-    root = store.build(parsed, digest, StopRequests(), lambda what: None)
+    root = root_of(bench)
     shown = root.with_gpu_libraries([GpuLibrary("libx.so.1", str(tmp_path / "libx.so.1"))])
-    for name in ("work", "home", "tmp"):
-        (tmp_path / "sandbox" / name).mkdir(parents=True)
+    sandbox = sandbox_at(tmp_path)
     said = bytearray()
     script = "cat gpu-libraries/libx.so.1; echo x > gpu-libraries/libx.so.1 || echo denied"
     enter = Isolation(
-        False, "full", seen="/gitml-sandbox", folder=str(tmp_path / "sandbox"), root=root.folder, shown=shown.shown
+        False, "full", seen="/gitml-sandbox", folder=str(sandbox), root=root.folder, shown=shown.shown
     ).enter
     words = ("sh", "-c", f"cd /gitml-sandbox; {script}")
     ended = run("/bin/sh", words, {"PATH": "/bin"}, said.extend, StopRequests(), confine=enter)
     assert ended.code == 0
     assert said.startswith(b"library")
     assert said.endswith(b"denied\n")
+
+
+def root_of(bench: ImageBench) -> ImageRoot:
+    """The image of a bench, unpacked."""
+    parsed, _ = parse_image_name(bench.environment.source.spec.name)
+    assert parsed is not None
+    store = ImageStore(str(bench.root / "cache/images"), bench.machine)
+    return store.build(parsed, bench.environment.description["image"], StopRequests(), lambda what: None)
+
+
+def sandbox_at(place: Path) -> Path:
+    """An empty sandbox."""
+    for name in ("work", "home", "tmp"):
+        (place / "sandbox" / name).mkdir(parents=True)
+    return place / "sandbox"
+
+
+@pytest.mark.parametrize("left", ["private-tmp", "private-var-tmp", "shown", "home/shown", "home"])
+@pytest.mark.parametrize("target", ["../secret", "../none"])
+def test_what_ran_in_a_sandbox_before_leads_the_next_to_nothing_of_the_machine(
+    bench: ImageBench, tmp_path: Path, left: str, target: str
+) -> None:
+    """As of a gang, or of the programs that make an environment of the image's Python, which is anybody's."""
+    (tmp_path / "secret").mkdir(mode=0o700)
+    (tmp_path / "secret/key").write_text("secret")
+    (tmp_path / "show").mkdir()
+    sandbox = sandbox_at(tmp_path)
+    shown = tuple([ShownFolder(str(tmp_path / "show"), name, writable=True) for name in ("shown", "home/shown/deep")])
+    isolation = Isolation(False, "full", seen=MOUNTED, folder=str(sandbox), root=root_of(bench).folder)
+
+    def tried(script: str) -> bytes:
+        said = bytearray()
+        enter = isolation.enter
+        run("/bin/sh", ("sh", "-c", script), {"PATH": "/bin"}, said.extend, StopRequests(), confine=enter)
+        return bytes(said)
+
+    up = "../" * left.count("/") + target
+    assert tried(f"cd {MOUNTED}; busybox rm -rf {left}; busybox ln -s {up} {left} && echo made") == b"made\n"
+    isolation = isolation._replace(shown=shown)
+    with pytest.raises(NotConfinedError, match=r"the image can't be entered here: its (own folders|sandbox)"):
+        tried(f"cat /tmp/key /var/tmp/key; echo x > /tmp/x; cat {MOUNTED}/{left}/key")
+    assert sorted(path.name for path in tmp_path.glob("secret/**/*")) == ["key"]
+    assert stat.S_IMODE((tmp_path / "secret").stat().st_mode) == 0o700
+    assert not (tmp_path / "none").exists()
