@@ -203,6 +203,7 @@ class Registry:
         self.posted: list[bytes] = []
         self.redirects: dict[str, str] = {}  # where blobs are, by digest
         self.pause = 0.0
+        self.endless = False  # sends zeros in place of a large blob, and never stops
         self.search_path = ""  # the PATH of who asks it
         self._server = _QuietServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
@@ -288,6 +289,9 @@ class Registry:
                     registry.ranges.append(asked)
                     begin = int(asked.removeprefix("bytes=").removesuffix("-"))
                     status = 206
+                if registry.endless and "/blobs/" in self.path and len(content) > 10_000:
+                    self._send_zeros()
+                    return
                 self.send_response(status)
                 if begin:
                     self.send_header("Content-Range", f"bytes {begin}-{len(content) - 1}/{len(content)}")
@@ -311,6 +315,13 @@ class Registry:
                 if registry.pause and "/blobs/" in self.path and len(content) > 10_000:
                     threading.Event().wait(registry.pause)
                 self.wfile.write(content)
+
+            def _send_zeros(self) -> None:
+                self.close_connection = True
+                self.send_response(200)
+                self.end_headers()  # without a length
+                while True:
+                    self.wfile.write(bytes(2**16))
 
             def log_message(self, format: str, *arguments: object) -> None:
                 """Nothing is logged."""

@@ -7,15 +7,16 @@ old. Roots are made by `single_build`; a blob is written aside and renamed.
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from gitml import layout
 from gitml.core.kinds.image_names import ImageName
-from gitml.errors import Guard, InputError, IntegrityError, MachineError
+from gitml.errors import Guard, InputError, IntegrityError, MachineError, machine_error
 from gitml.execute.environments.images.manifests import (
     LARGEST,
     ImageConfig,
@@ -145,12 +146,25 @@ class ImageStore:
         if missing:
             size = sum(layer.size for layer in {layer.digest: layer for layer in missing}.values())
             report(f"fetching image {name.short()}: {size / 2**20:,.0f} MiB")
+            self._need_room(name, [layer.digest for layer in missing], size)
             blobs = f"{self.folder}/{_BLOBS}"
             image_registry(self._machine).fetch(name, digest, missing, blobs, stage, stop, report)
         for layer in manifest.layers:
             with suppress(OSError):
                 os.utime(self._path(layer.digest))  # it was used now
         return manifest, config
+
+    def _need_room(self, name: ImageName, layers: Sequence[str], size: int) -> None:
+        """MachineError where the disk has no room for so many bytes of `layers`: a registry may say any size."""
+        here = 0
+        for digest in dict.fromkeys(layers):
+            with suppress(FileNotFoundError):
+                here += os.stat(self._path(digest) + PART).st_size
+        found = os.statvfs(self.folder)
+        free = found.f_bavail * found.f_frsize
+        if size - here > free:
+            what = f"image {name.short()} can't be kept: it takes {size / 2**20:,.0f} MiB, {free / 2**20:,.0f} are free"
+            raise machine_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), self.folder, what)
 
     @property
     def blobs(self) -> str:

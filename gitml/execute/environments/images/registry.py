@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ from functools import partial
 
 from gitml.core.kinds.image_names import ImageName
 from gitml.core.secrets.mask import Mask
-from gitml.errors import FREE_SPACE, GitmlError, InputError, MachineError
+from gitml.errors import FREE_SPACE, GitmlError, InputError, IntegrityError, MachineError
 from gitml.execute.environments.images.manifests import LARGEST, ImageManifest, Layer
 from gitml.execute.log_text import neutral
 from gitml.execute.process import StoppedError, StopRequests, run, spawn
@@ -22,8 +23,14 @@ from gitml.platform.current import platform
 
 PATIENCE = 60.0
 """Seconds in which a registry must have answered what an image is made of."""
+_SLOWEST = 1024  # bytes a second, over `_SILENT` seconds: long enough to write to the disk what has come
+_SILENT = 300.0
 _TAIL = 2**16
 _EACH = 2.0  # seconds from one report of progress to the next
+_LOOK = 0.25
+_BESIDE = 2**24  # bytes that skopeo writes beside the layers, at most
+_TOO_LARGE, _TOO_SLOW = 121, 122  # exit statuses for a fetch that was ended; skopeo has 1 and 2
+_UNREACHED = "see whether the registry can be reached: HTTPS_PROXY, registries.conf"
 _PROGRESS = b"\x1e"
 _MESSAGE = re.compile(r'level=(?:fatal|error) msg="((?:[^"\\]|\\.)*)"')
 _NAMED = re.compile(r'^(?:error )?(?:parsing image name|initializing source) "?docker://[^\s"]+"?: ', re.IGNORECASE)
@@ -68,7 +75,7 @@ class Skopeo:
     ) -> None:
         """Fetches `layers` of a manifest, those that are not in the folder `blobs`, to there, through the empty folder `stage`.
 
-        InputError in skopeo's words, StoppedError when `stop` asks.
+        InputError in skopeo's words, IntegrityError when more comes than the layers have, StoppedError when `stop` asks.
         """
         options = ("--quiet", "--dest-oci-accept-uncompressed-layers", f"--dest-shared-blob-dir={blobs}")
         argv = (self._program, "copy", *options, f"docker://{name.at(digest)}", f"oci:{stage}:image")
@@ -84,10 +91,15 @@ class Skopeo:
                     done, rate = (int(word) for word in line[len(_PROGRESS) :].split())
                     report(fetch_progress(name, done, rate, total))
 
-        watch = partial(_spawn_and_watch, self._program, argv, self._env, stage)
+        watch = partial(_spawn_and_watch, self._program, argv, self._env, stage, total + _BESIDE)
         ended = run(self._program, argv, self._env, keep, stop, launch=watch)
         if ended.stopped:
             raise StoppedError
+        if ended.code == _TOO_LARGE:
+            what = f"image {name.short()} can't be used: more bytes arrived than its manifest says"
+            raise IntegrityError(what, hint="have it pushed again")
+        if ended.code == _TOO_SLOW:
+            raise InputError(f"{name.host} sent next to nothing for {_SILENT:g} s", hint=_UNREACHED)
         if ended.code != 0:
             raise refusal(name, bytes(said), f"exit status {ended.code}")
 
@@ -102,8 +114,7 @@ class Skopeo:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            hint = "see whether the registry can be reached: HTTPS_PROXY, registries.conf"
-            raise InputError(f"{name.host} did not answer for {PATIENCE:g} s", hint=hint) from None
+            raise InputError(f"{name.host} did not answer for {PATIENCE:g} s", hint=_UNREACHED) from None
         except OSError as error:
             raise InputError(f"skopeo can't be run: {error.strerror}", hint="install it again") from error
         if ran.returncode != 0:
@@ -127,17 +138,20 @@ def refusal(name: ImageName, said: bytes, otherwise: str) -> GitmlError:
     if any(sign in low for sign in _GONE):
         hint = "it was removed, or never pushed: push it again, or name another one"
         return ImageGoneError(f"image {name.short()} is gone: {shown}", hint=hint)
-    hint = "see whether the registry can be reached: HTTPS_PROXY, registries.conf"
-    return InputError(f"image {name.short()} can't be fetched: {shown}", hint=hint)
+    return InputError(f"image {name.short()} can't be fetched: {shown}", hint=_UNREACHED)
 
 
-def _spawn_and_watch(program: str, argv: Sequence[str], env: Mapping[str, str], stage: str) -> int:
-    """Runs the program to its end; says now and then how many bytes there are in `stage`."""
-    begun = time.monotonic()
+def _spawn_and_watch(program: str, argv: Sequence[str], env: Mapping[str, str], stage: str, most: int) -> int:
+    """Runs the program to its end; says now and then how many bytes there are in `stage`.
+
+    skopeo takes whatever comes, however long that is or lasts. So it is ended when there are more than `most`, or hardly more.
+    """
+    begun = reported = time.monotonic()
     pid = spawn(program, tuple(argv), env, 1)
     done, largest = 0, 0
+    heard, heard_at = 0, begun
     while True:
-        platform.wait_for_other(pid, _EACH)
+        platform.wait_for_other(pid, _LOOK)
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
             code = os.waitstatus_to_exitcode(status)
@@ -146,8 +160,16 @@ def _spawn_and_watch(program: str, argv: Sequence[str], env: Mapping[str, str], 
         # a layer that is complete leaves the folder
         done += max(0, largest - now)
         largest = now
-        rate = (done + now) / (time.monotonic() - begun)
-        os.write(1, b"%s%d %d\n" % (_PROGRESS, done + now, rate))
+        clock = time.monotonic()
+        if done + now - heard >= _SLOWEST * _SILENT:
+            heard, heard_at = done + now, clock
+        if now > most or clock - heard_at > _SILENT:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            return _TOO_LARGE if now > most else _TOO_SLOW
+        if clock - reported >= _EACH:
+            reported = clock
+            os.write(1, b"%s%d %d\n" % (_PROGRESS, done + now, (done + now) / (clock - begun)))
 
 
 def fetch_progress(name: ImageName, done: int, rate: int, total: int) -> str:

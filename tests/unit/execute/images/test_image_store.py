@@ -14,6 +14,7 @@ import pytest
 from gitml.childprocess import ChildProcess
 from gitml.core.kinds.image_names import ImageName, parse_image_name
 from gitml.errors import InputError, IntegrityError, MachineError
+from gitml.execute.environments.images import registry as skopeo
 from gitml.execute.environments.images.image_store import ImageStore
 from gitml.execute.environments.images.manifests import platform_of
 from gitml.execute.environments.images.registry import ImageGoneError
@@ -21,7 +22,18 @@ from gitml.execute.environments.images.root import ImageRoot
 from gitml.execute.process import StopRequests
 from tests.kit.disks.small_disk import small_disk_at
 from tests.kit.processes import ended_well, forked, kill_forked, wait_until
-from tests.kit.servers.image_registry import Entry, Registry, folder, image, index, needs_images, registry
+from tests.kit.servers.image_registry import (
+    MANIFEST,
+    BuiltImage,
+    Entry,
+    Registry,
+    digest_of,
+    folder,
+    image,
+    index,
+    needs_images,
+    registry,
+)
 
 BIG = os.urandom(300_000)
 LAYERS = [[folder("etc"), Entry("etc/x", BIG)], [Entry("y", b"second")]]
@@ -134,6 +146,39 @@ def test_a_registry_that_cuts_off_leaves_nothing_half(tmp_path: Path, served: Re
     assert sorted(os.listdir(tmp_path / "images/roots")) == [f"{place}.lock", f"{place}.used"]
     served.cut = False
     assert Path(build(store, name).folder, "y").read_bytes() == b"second"
+
+
+def test_a_registry_that_never_ends_is_left_when_there_is_more_than_it_said(tmp_path: Path, served: Registry) -> None:
+    store = store_of(tmp_path, served)
+    name = served.push(image(LAYERS))
+    served.endless = True
+    with pytest.raises(IntegrityError, match="more bytes arrived than"):
+        build(store, name)
+    assert not list(tmp_path.glob("images/roots/*/"))
+    assert sum(path.stat().st_size for path in tmp_path.glob("images/**/*") if path.is_file()) < 10_000
+
+
+@pytest.mark.parametrize("served", ["skopeo"], indirect=True)  # gitml's own requests end by themselves
+def test_skopeo_does_not_wait_for_ever(tmp_path: Path, served: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(skopeo, "_SILENT", 0.5)
+    store = store_of(tmp_path, served)
+    name = served.push(image(LAYERS))
+    served.pause = 100.0
+    with pytest.raises(InputError, match=r"sent next to nothing for 0\.5 s"):
+        build(store, name)
+    assert not list(tmp_path.glob("images/roots/*/"))
+
+
+def test_what_the_disk_has_no_room_for_is_not_begun(tmp_path: Path, served: Registry) -> None:
+    built = image(LAYERS)
+    raw = json.loads(built.blobs[built.digest])
+    raw["layers"][1]["size"] = 2**49
+    content = json.dumps(raw).encode()
+    huge = BuiltImage(digest_of(content), {**built.blobs, digest_of(content): content}, {digest_of(content): MANIFEST})
+    store = store_of(tmp_path, served)
+    with pytest.raises(MachineError, match=r"it takes 536,870,912 MiB, .* are free: No space left on device"):
+        build(store, served.push(huge))
+    assert not any(layer["digest"] in path for path in served.requests for layer in raw["layers"])
 
 
 def test_a_registry_that_is_not_there_is_said_with_its_host(tmp_path: Path, served: Registry) -> None:
