@@ -99,7 +99,8 @@ def fetch_image(ws: Workspace, digest: Digest, emit: Emit, stopped: Callable[[],
 
     with closing(Remotes(ws)) as remotes:
         sources = [source for _, source in remotes.usable(_usable(remotes))]
-        done = download_image(image_store(ws).blobs, sources, digest, emit, stopped)
+        store = image_store(ws)
+        done = download_image(store.blobs, sources, digest, store.parts, emit, stopped)
     return done.here
 
 

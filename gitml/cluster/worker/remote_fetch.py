@@ -121,7 +121,7 @@ class RemoteImageFetch(RemoteFetch):
     def run(self) -> None:
         """What the thread does."""
         try:
-            folder = image_store(self._place.open(os.environ)).blobs
+            images = image_store(self._place.open(os.environ))
         except (GitmlError, OSError) as error:
             self.problems = [FetchProblem(None, str(error))]
             return
@@ -134,7 +134,7 @@ class RemoteImageFetch(RemoteFetch):
 
         with _sources(self._stores, self.problems) as sources:
             try:
-                download_image(folder, sources, self._image, progress, watch.stopped)
+                download_image(images.blobs, sources, self._image, images.parts, progress, watch.stopped)
             except (GitmlError, OSError) as error:
                 self.problems.append(FetchProblem(None, str(error)))
 

@@ -13,6 +13,8 @@ import pytest
 
 from gitml.analysis.environment_build import build_environments
 from gitml.analysis.environment_push import images_of, push_environments
+from gitml.core.config.remotes import StoredObject, decode_image_entry, encode_image_entry
+from gitml.core.model.digest import Digest
 from gitml.core.model.events import Event, StepPrepares
 from gitml.core.model.stop_signal import StopSignal
 from gitml.engine.planning.load import load
@@ -25,7 +27,17 @@ from gitml.store.remote.transfer import progress
 from gitml.store.remote.transfer.progress import TransferStoppedError
 from gitml.transfer.images import PushedImage
 from tests.kit.projects.project import Project, outcomes
-from tests.kit.servers.image_registry import BuiltImage, Entry, Registry, busybox, image, index, needs_images, registry
+from tests.kit.servers.image_registry import (
+    BuiltImage,
+    Entry,
+    Registry,
+    busybox,
+    digest_of,
+    image,
+    index,
+    needs_images,
+    registry,
+)
 
 PIPELINE = """\
 environment: {{image: "{}"}}
@@ -157,6 +169,49 @@ def test_a_broken_entry_is_passed_over(tmp_path: Path, served: Registry, content
         path.write_bytes(content)
     forget_images(tmp_path, project)
     assert outcomes(project.run()) == {"one": "executed"}
+
+
+def test_what_a_store_names_beside_the_parts_of_an_image_is_not_fetched(tmp_path: Path, served: Registry) -> None:
+    built, other = release("1\n"), os.urandom(100_000)
+    project = project_with(tmp_path, served, served.push(built))
+    push(project)
+    stray = Digest(digest_of(other))
+    (entry,) = (tmp_path / "store/trees").glob("*/*")
+    parts = decode_image_entry(entry.read_bytes(), Digest(built.digest))
+    assert parts is not None
+    place = tmp_path / f"store/objects/{stray[7:9]}/{stray[9:]}"
+    place.parent.mkdir(exist_ok=True)
+    place.write_bytes(other)
+    entry.chmod(0o644)
+    entry.write_bytes(encode_image_entry(Digest(built.digest), (*parts, StoredObject(stray, len(other)))))
+    forget_images(tmp_path, project)
+    served.close()
+    served.blobs.clear()
+    assert outcomes(project.run()) == {"one": "executed"}
+    there = {f"sha256:{path.name}" for path in (tmp_path / "home/.cache/gitml/images/blobs/sha256").iterdir()}
+    assert there == built.blobs.keys()
+
+
+@pytest.mark.slow
+def test_a_part_of_another_size_than_the_manifest_says_leaves_it_to_the_registry(
+    tmp_path: Path, served: Registry
+) -> None:
+    built = release("1\n")
+    project = project_with(tmp_path, served, served.push(built))
+    push(project)
+    (entry,) = (tmp_path / "store/trees").glob("*/*")
+    parts = decode_image_entry(entry.read_bytes(), Digest(built.digest))
+    assert parts is not None
+    for number in (0, len(parts) - 1):
+        changed = [part if at != number else part._replace(size=2**40) for at, part in enumerate(parts)]
+        entry.chmod(0o644)
+        entry.write_bytes(encode_image_entry(Digest(built.digest), changed))
+        forget_images(tmp_path, project)
+        served.requests.clear()
+        with project.workspace() as ws:
+            ws.index.execute("DELETE FROM results", ())
+        assert list(outcomes(project.run())) == ["one"]
+        assert any("/blobs/" in path for path in served.requests)
 
 
 def test_a_store_that_lacks_a_layer_leaves_it_to_the_registry(tmp_path: Path, served: Registry) -> None:

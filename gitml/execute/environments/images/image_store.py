@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from gitml import layout
 from gitml.core.kinds.image_names import ImageName
-from gitml.errors import Guard, InputError, IntegrityError, MachineError, machine_error
+from gitml.errors import GitmlError, Guard, InputError, IntegrityError, MachineError, machine_error
 from gitml.execute.environments.images.manifests import (
     LARGEST,
     ImageConfig,
@@ -253,12 +253,13 @@ class ImageStore:
         needed: set[str] = set()
         with suppress(FileNotFoundError), os.scandir(f"{self.folder}/{_ROOTS}") as entries:
             for entry in entries:
-                facts = read_marker(entry.path) or {}
-                content = self._blob(facts["image"]) if "image" in facts else None
-                if content is None:
+                image = (read_marker(entry.path) or {}).get("image")
+                content = self._blob(image) if isinstance(image, str) else None
+                if not isinstance(image, str) or content is None:
                     continue
-                manifest = decode_manifest(content, facts["image"], entry.name)
-                needed.update([digest.partition(":")[2] for digest in (facts["image"], manifest.config)])
+                with suppress(GitmlError):  # a damaged marker may name anything
+                    config = decode_manifest(content, image, entry.name).config
+                    needed.update([digest.partition(":")[2] for digest in (image, config)])
         return needed
 
     def _manifest(self, name: ImageName, digest: str) -> ImageManifest:
@@ -309,10 +310,10 @@ def _only_waits(report: Callable[[str], None]) -> Callable[[str], None]:
 
 
 def _removed(path: str) -> bool:
-    """Removes a blob, or a part of one that no process works on; whether it did."""
-    if path.endswith(PART):
+    """Removes a blob, or a part of one that no process works on, or whatever lies there; whether it did."""
+    if path.endswith(PART) and os.path.isfile(path) and not os.path.islink(path):
         return remove_part(path)
-    os.unlink(path)
+    remove_tree(path)
     return True
 
 

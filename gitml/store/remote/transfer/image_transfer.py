@@ -14,7 +14,7 @@ from gitml.core.config.remotes import StoredObject, decode_image_entry, encode_i
 from gitml.core.model.digest import Digest, hex_of
 from gitml.core.model.events import Transferring
 from gitml.core.model.protocols import RemoteStore
-from gitml.errors import GitmlError, IntegrityError, RemoteError
+from gitml.errors import GitmlError, IntegrityError, MachineError, RemoteError
 from gitml.store.remote.cache import RemoteSource, gc_note, name_store
 from gitml.store.remote.transfer.object_download import WrongBytesError, download_file
 from gitml.store.remote.transfer.progress import TransferMeter, TransferStoppedError, with_retries
@@ -76,39 +76,50 @@ def download_image(
     folder: str,
     sources: Sequence[RemoteSource],
     digest: Digest,
+    parts_of: Callable[[str], Sequence[tuple[str, int]]],
     emit: Callable[[Transferring], None] = lambda _: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> ImageDownload:
     """Downloads the image whose manifest has that digest into `folder`, each part under its hex digits, from a store that has it.
 
-    MachineError when this machine can't take it, TransferStoppedError when stopped; what has arrived stays.
+    `parts_of` reads the manifest once it is there: what else the store's entry names is not downloaded. MachineError when this
+    machine can't take it, TransferStoppedError when stopped; what has arrived stays.
     """
     problems: list[str] = []
     moved = 0
     for remote, _ in sources:
-        meter = TransferMeter("download", remote.name, emit, stopped)
+        # one for the manifest, one for what it names: a meter is of one transfer
+        first, rest = (TransferMeter("download", remote.name, emit, stopped) for _ in range(2))
         try:
-            parts = image_entry(remote, digest)
-            if parts is None:
+            entry = image_entry(remote, digest)
+            if entry is None:
                 continue
-            meter.total, meter.of = total(parts), len(parts)
-            jobs = [
-                (item, partial(download_file, f"{folder}/{hex_of(item.digest)}", remote, item, meter))
-                for item in sorted(parts, key=lambda item: -item.size)
-            ]
-            _all(remote, meter, jobs)
-            meter.report(now=True)
-            return ImageDownload(True, moved + meter.done, tuple(problems))
+            _download(folder, remote, entry[:1], first)
+            parts = [StoredObject(Digest(part), size) for part, size in parts_of(digest)]
+            if not set(entry) >= set(parts):
+                raise RemoteError(f"the entry of image {digest[:19]}… lacks a part", where=remote.place)
+            _download(folder, remote, parts[1:], rest)
+            return ImageDownload(True, moved + first.done + rest.done, tuple(problems))
         except TransferStoppedError:
             raise
         except GitmlError as error:
-            if isinstance(error, (RemoteError, IntegrityError)) or error.code == "trust":
-                problems.append(f"remote {remote.name}: {error.message}")
-            else:
+            if isinstance(error, MachineError):
                 raise
+            problems.append(f"remote {remote.name}: {error.message}")
         finally:
-            moved += meter.done
+            moved += first.done + rest.done
     return ImageDownload(False, moved, tuple(problems))
+
+
+def _download(folder: str, remote: RemoteStore, parts: Sequence[StoredObject], meter: TransferMeter) -> None:
+    """Downloads parts of an image, the largest first."""
+    meter.total, meter.of = total(parts), len(parts)
+    jobs = [
+        (item, partial(download_file, f"{folder}/{hex_of(item.digest)}", remote, item, meter))
+        for item in sorted(parts, key=lambda item: -item.size)
+    ]
+    _all(remote, meter, jobs)
+    meter.report(now=True)
 
 
 def image_entry(remote: RemoteStore, digest: Digest) -> tuple[StoredObject, ...] | None:
@@ -117,9 +128,12 @@ def image_entry(remote: RemoteStore, digest: Digest) -> tuple[StoredObject, ...]
     if content is None:
         return None
     try:
-        return decode_image_entry(content, digest)
+        parts = decode_image_entry(content, digest)
+        if parts and parts[0].size > SMALL:
+            raise ValueError(f"a manifest of more than {SMALL >> 20} MiB")
     except ValueError as error:
         raise RemoteError(f"the entry of image {digest[:19]}… can't be read: {error}", where=remote.place) from error
+    return parts
 
 
 def small_object(remote: RemoteStore, digest: Digest) -> bytes | None:
@@ -131,11 +145,10 @@ def small_object(remote: RemoteStore, digest: Digest) -> bytes | None:
         return None
     item = parts[0]
     content = bytearray()
-    if item.size <= SMALL:
-        for chunk in remote.get(item).chunks:
-            content += chunk
-            if len(content) > item.size:
-                break
+    for chunk in remote.get(item).chunks:
+        content += chunk
+        if len(content) > item.size:
+            break
     if sha256(content).hexdigest() != hex_of(digest):
         raise WrongBytesError(item, remote, "it is no manifest of an image")
     return bytes(content)

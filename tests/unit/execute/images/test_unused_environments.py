@@ -167,6 +167,35 @@ def test_layers_go_when_nothing_was_unpacked_from_them_for_long_and_images_stay(
     assert store.built(gone.digest) is None
 
 
+def test_whatever_lies_among_blobs_and_images_goes_and_what_links_lead_to_stays(
+    tmp_path: Path, served: Registry
+) -> None:
+    folder, other = tmp_path / "images", tmp_path / "other"
+    kept = image([BASE])
+    fetched(folder, served, kept)
+    (other / "in").mkdir(parents=True)
+    (other / "in/x").write_text("x")
+    blobs_, roots = folder / "blobs/sha256", folder / "roots"
+    for name in ("link", "link.part", "f" * 64):
+        (blobs_ / name).symlink_to(other)
+    for name in ("folder", "folder.part"):
+        (blobs_ / name / "deep").mkdir(parents=True)
+        (blobs_ / name / "out").symlink_to(other)
+    (roots / "linked").symlink_to(other)
+    for number, marker in enumerate([{"image": 5}, {"image": "sha256:../../x"}, {"image": kept.digest, "env": 5}, {}]):
+        (roots / f"marked{number}").mkdir()
+        write_marker(str(roots / f"marked{number}"), marker)
+    for path in blobs_.iterdir():
+        os.utime(path, (1, 1), follow_symlinks=False)
+    ImageStore(str(folder), {}).remove_unused(5 * DAY, time.time())
+    config = json.loads(kept.blobs[kept.digest])["config"]["digest"]
+    assert blobs(folder) == {kept.digest[7:], config[7:]}
+    assert (other / "in/x").exists()
+    ImageStore(str(folder), {}).remove_unused(0, time.time() + DAY)
+    assert sorted(os.listdir(roots)) == ["linked"]
+    assert (other / "in/x").exists()
+
+
 def test_gc_and_du_know_them(tmp_path: Path, served: Registry) -> None:
     project = Project(tmp_path / "r", {"pipelines/p.yaml": "steps: {a: {run: 'true'}}\n"})
     project.environ.update(served.environ())
