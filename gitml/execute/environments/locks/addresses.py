@@ -34,7 +34,12 @@ def checked_repository(url: str, package: str, where: str) -> str:
     if url.lower().startswith("http:"):
         what = f"{package} is in a repository at {url[:80]!r}, to which passwords would go unencrypted"
         raise InputError(what, where=where, hint="name it by https or ssh, and lock it again")
-    return _checked(url, _REPOSITORIES, f"{package} is in a repository at", where, _AGAIN)
+    checked = _checked(url, _REPOSITORIES, f"{package} is in a repository at", where, _AGAIN)
+    if "?" in url or "#" in url:  # behind which uv would take no commit
+        raise InputError(
+            f"{package} is in a repository at {url[:80]!r}, which is more than a path", where=where, hint=_AGAIN
+        )
+    return checked
 
 
 def checked_index(url: str, where: str) -> str:
@@ -76,7 +81,8 @@ def checked_subdirectory(path: str, package: str, where: str) -> str:
 def _checked(url: str, schemes: tuple[str, ...], what: str, where: str, hint: str) -> str:
     try:
         parts: SplitResult | None = urlsplit(url)
-        has_host = parts is not None and bool(parts.hostname)
+        # ssh would take a name that begins with a dash for an option
+        has_host = parts is not None and re.match(r"[^-]", parts.hostname or "") is not None and parts.netloc[0] != "-"
     except ValueError:
         parts, has_host = None, False
     if parts is None or not has_host or _UNSAFE.search(url) or len(url) > _LONGEST or parts.scheme not in schemes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 from gitml.core.kinds.unlocked_files import lock_command, unlocked_content
 from gitml.core.model.environment import package_name
@@ -22,7 +23,7 @@ _NAME = r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?"
 _REQUIREMENT = re.compile(rf"^({_NAME})\s*(\[[^\]]*\])?\s*(.*)$", re.DOTALL)
 _PIN = re.compile(r"^={2,3}\s*([A-Za-z0-9][A-Za-z0-9.!+_-]*)$")
 _HASH = re.compile(r"--hash[= ](\S+)")
-_PINNED_AT = re.compile(r"@[0-9a-f]{40}(?=#|$)")
+_PINNED_AT = re.compile(r"@[0-9a-f]{40}\Z")  # the path of a repository
 _LARGEST = 32 << 20  # bytes
 _MOST = 20_000  # requirements
 _COMMENT = re.compile(r"(^|\s)#.*$")
@@ -166,8 +167,8 @@ def _checked_address(url: str, name: str, where: str, *, hashed: bool) -> str:
     if "subdirectory" in parts:
         checked_subdirectory(parts["subdirectory"], name, where)
     if bare.startswith("git+"):
-        checked_repository(bare.removeprefix("git+"), name, where)
-        fixed = _PINNED_AT.search(url) is not None
+        place = urlsplit(checked_repository(bare.removeprefix("git+"), name, where))
+        fixed = _PINNED_AT.search(place.path) is not None
     else:
         checked_url(bare, name, where)
         if "sha256" in parts:
