@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _LARGEST = 64 << 20  # bytes of a lock
 _HEAD = 4000  # characters of a lock in which it says what it was made by
+_HAS_ALL = "groups and extras are chosen of a pyproject.toml that is locked into another file than uv.lock"
+_CHOOSE = "uv.lock has all of them: name them in the pipeline, {uv: uv.lock, groups: [train]}; or -o pylock.toml"
 _MADE_BY = re.compile(r"^#\s+((?:gitml env lock|uv pip compile|pip-compile)\b.*)$", re.MULTILINE)
 
 
@@ -54,6 +56,8 @@ def lock_environment(
     output: str | None,
     as_of: str | None,
     *,
+    groups: tuple[str, ...] = (),
+    extras: tuple[str, ...] = (),
     upgrade: bool,
     force: bool,
     stop: StopRequests,
@@ -63,18 +67,22 @@ def lock_environment(
     """Locks `file` into `output` (paths as the caller's folder has them), or into the lock that is usual beside it.
 
     A lock of it that is there is updated as little as is needed; of `upgrade` everything. Packages that came after `as_of`, a
-    date, a time (UTC) or a revision, don't count. InputError for a file that nothing locks, for one in the way that is no lock of
-    this file, unless `force`, for what can't be locked, and for a lock that would hold a credential: then nothing changes.
+    date, a time (UTC) or a revision, don't count. `groups` and `extras` of a project are locked too, where `output` is no
+    uv.lock, which has all of them. InputError for a file that nothing locks, for one in the way that is no lock of this file,
+    unless `force`, for what can't be locked, and for a lock that would hold a credential: then nothing changes.
     TrustError unless the repository's steps may run, as a project's own code may run while it is locked.
     """
     source = _source(ws, file)
     locker = locker_for(source, output)
+    if (groups or extras) and not locker.chooses:
+        raise InputError(_HAS_ALL, where="--group" if groups else "--extra", hint=_CHOOSE)
     beside = posixpath.join(posixpath.dirname(source), locker.output(posixpath.basename(source)))
     lock = beside if output is None else _in_work_tree(ws, output)
     moment = _moment(ws, as_of) if as_of is not None else None
     ws.consent.need_run([("env lock", f"locks {source}, and may run code of it")])
     ws.forget_environments()
-    header = f"gitml env lock {source}" + (f" --as-of {as_of}" if as_of else "")
+    named = [*(f" --group {name}" for name in groups), *(f" --extra {name}" for name in extras)]
+    header = f"gitml env lock {source}{''.join(named)}" + (f" --as-of {as_of}" if as_of else "")
     _refuse_source(ws, source)
     if os.path.islink(os.path.join(_top(ws), lock)):
         raise InputError("it is a symbolic link, which is not written through", where=lock, hint="remove it")
@@ -84,7 +92,7 @@ def lock_environment(
     python = ws.environments.python_to_build_with().executable
     request = FileLockRequest(
         *(os.path.join(_top(ws), source), os.path.join(_top(ws), lock), moment, upgrade, python, header),
-        *(ws.environ, os.path.dirname(ws.environments_folder()), stop, report, warn),
+        *(ws.environ, os.path.dirname(ws.environments_folder()), stop, report, warn, groups, extras),
     )
     after = _made(locker, request, before)
     project = project_here(ws, ws.worktree())

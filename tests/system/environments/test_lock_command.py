@@ -76,6 +76,31 @@ def test_a_project_and_a_script_get_the_lock_of_uv_beside_them(locked: Project) 
     assert 'name = "leaf"' in (locked.root / "lib/pylock.toml").read_text()
 
 
+def test_groups_and_extras_of_a_project_are_in_a_lock_that_names_them_or_said_to_be_left_out(locked: Project) -> None:
+    more = '[project.optional-dependencies]\nmore = ["absent"]\n[dependency-groups]\ntrain = ["leaf<1.1"]\ndev = []\n'
+    locked.write("pyproject.toml", PROJECT.replace('"leaf"', "") + more)
+    answer = locked.gitml("env", "lock", "pyproject.toml", "-o", "pylock.toml", "--group", "Train")
+    assert 'version = "1.0"' in (locked.root / "pylock.toml").read_text()
+    assert "pylock.toml leaves out group dev (--group dev), extra more (--extra more)" in answer.err
+    assert "env lock pyproject.toml --group Train" in (locked.root / "pylock.toml").read_text()
+    for words, message in (
+        (
+            ["-o", "pylock.toml", "--group", "trian"],
+            "pyproject.toml has no group 'trian' (--group): its groups: train, dev",
+        ),
+        (["-o", "pylock.toml", "--extra", "no"], "pyproject.toml has no extra 'no' (--extra): its extras: more"),
+        (["--group", "train"], "uv.lock has all of them: name them in the pipeline"),
+    ):
+        assert message in locked.gitml("env", "lock", "pyproject.toml", *words, code=2).err
+
+
+def test_the_date_of_a_lock_of_pixi_stands_in_its_file_and_the_error_gives_the_line(locked: Project) -> None:
+    locked.write("pixi.toml", "")
+    answer = locked.gitml("env", "lock", "pixi.toml", "--as-of", "2025-03-01", code=2)
+    assert 'write exclude-newer = "2025-03-02T00:00:00Z" below [workspace] of pixi.toml' in answer.err
+    assert "--upgrade" in locked.gitml("env", "lock", "pixi.toml", "--upgrade", code=2).err
+
+
 @pytest.mark.parametrize(
     ("path", "text", "words"),
     [

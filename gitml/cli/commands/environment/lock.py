@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from gitml.cli.commands.environment.progress import BuildLine, stop_requests
@@ -22,14 +24,28 @@ _NAMED = 20  # changes that are listed
     help="Only packages that were there at the end of a date, at a time (UTC) or at a commit.",
 )
 @click.option("-o", "output", metavar="OUT", help="Where the lock goes; default: what is usual beside FILE.")
+@click.option(
+    "--group",
+    "groups",
+    metavar="NAME",
+    multiple=True,
+    help="With pyproject.toml and -o: also this dependency group; may be repeated.",
+)
+@click.option(
+    "--extra",
+    "extras",
+    metavar="NAME",
+    multiple=True,
+    help="With pyproject.toml and -o: also this extra; may be repeated.",
+)
 @click.option("--upgrade", is_flag=True, help="Take the newest packages, not those of the lock that is there.")
 @click.option("-f", "--force", is_flag=True, help="Replace a file that is no lock of FILE.")
-def lock(session: Session, file: str, as_of: str | None, output: str | None, upgrade: bool, force: bool) -> int:
+def lock(session: Session, file: str, as_of: str | None, output: str | None, **wanted: Any) -> int:
     """Lock what FILE lists: make the file that names each package with its version and hashes.
 
     FILE is requirements.txt or .in, setup.py, setup.cfg, pyproject.toml, a script with its dependencies (PEP 723),
     environment.yml or pixi.toml. Prints the line for the pipeline. What the lock already has stays where it fits, without
-    --upgrade.
+    --upgrade. A uv.lock has all groups and extras of a project, another lock (-o pylock.toml) those that are named.
     """
     from gitml.analysis.environment_lock import lock_environment
     from gitml.execute.process import StoppedError
@@ -40,8 +56,7 @@ def lock(session: Session, file: str, as_of: str | None, output: str | None, upg
         try:
             done = lock_environment(
                 *(session.ws, file, output, as_of),
-                upgrade=upgrade,
-                force=force,
+                **wanted,
                 stop=stop,
                 report=lambda words: progress.report(file, words),
                 warn=warnings.append,

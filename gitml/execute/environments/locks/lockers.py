@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from gitml.core.model.environment import package_name
 from gitml.core.text.toml import parse_toml
 from gitml.errors import InputError
 from gitml.execute.environments.software import platform_name
@@ -26,7 +27,8 @@ class FileLockRequest(NamedTuple):
 
     `as_of` is a time, as RFC 3339 has it: packages that came later don't count. `python` is the oldest Python that the lock must
     serve, `header` what the lock says it was made by. `machine` and `cache_dir` are those of `software.MachineSoftware`.
-    `report` is called with what goes on, `warn` with what the tool warns of.
+    `report` is called with what goes on, `warn` with what the tool warns of. `groups` and `extras` are those of a project whose
+    packages are locked too, where a lock doesn't have all of them in any case.
     """
 
     source: str
@@ -40,6 +42,8 @@ class FileLockRequest(NamedTuple):
     stop: StopRequests
     report: Callable[[str], None]
     warn: Callable[[str], None]
+    groups: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ()
 
 
 def python_packages(path: str, content: bytes) -> tuple[str, ...]:
@@ -77,6 +81,7 @@ class Locker(NamedTuple):
     writes `FileLockRequest.output`, and raises InputError in the words of its tool. `written` gives what stands at
     ``environment:`` for the paths of the file and of the lock. With `in_place` the tool chooses where the lock lies: always at
     `output`. `packages` gives ``name version`` of each package of a lock, by its path and content; empty for what can't be read.
+    `chooses` is whether groups and extras of a project can be named, as the lock has only those.
     """
 
     matches: str
@@ -85,6 +90,7 @@ class Locker(NamedTuple):
     written: Callable[[str, str], str] = lambda source, lock: lock
     in_place: bool = False
     packages: Callable[[str, bytes], tuple[str, ...]] = python_packages
+    chooses: bool = False
 
 
 def _compile(request: FileLockRequest) -> None:
@@ -93,7 +99,35 @@ def _compile(request: FileLockRequest) -> None:
         request,
         *("pip", "compile", os.path.basename(request.source), "--universal", "--generate-hashes"),
         *("--python", request.python, "--no-emit-index-url", "--no-emit-find-links", "-o", request.output, *format),
+        *(word for name in request.groups for word in ("--group", name)),
+        *(word for name in request.extras for word in ("--extra", name)),
     )
+
+
+def _compile_project(request: FileLockRequest) -> None:
+    """Locks the packages of a project, and those of the groups and extras that are named; says which it leaves out."""
+    project = _toml(request.source)
+    there = {
+        "group": _names(project.get("dependency-groups")),
+        "extra": _names(project.get("project", {}).get("optional-dependencies")),
+    }
+    left = []
+    for what, asked in (("group", request.groups), ("extra", request.extras)):
+        wanted = {package_name(name) for name in asked}
+        known = {package_name(name): name for name in there[what]}
+        for name in sorted(wanted - known.keys()):
+            hint = f"its {what}s: {', '.join(there[what][:10]) or 'none'}"
+            raise InputError(f"pyproject.toml has no {what} {name[:80]!r}", where=f"--{what}", hint=hint)
+        missing = [name for key, name in known.items() if key not in wanted]
+        left += [f"{what} {name} (--{what} {name})" for name in missing]
+    _compile(request)
+    if left:
+        more = f" and {len(left) - 5} more" if len(left) > 5 else ""
+        request.warn(f"{os.path.basename(request.output)} leaves out {', '.join(left[:5])}{more}")
+
+
+def _names(table: Any) -> list[str]:
+    return [*table] if isinstance(table, dict) else []
 
 
 def _lock_project(request: FileLockRequest) -> None:
@@ -151,7 +185,11 @@ def _lock_pixi(request: FileLockRequest) -> None:
     from gitml.execute.process import StoppedError, run
 
     if request.as_of is not None:
-        raise InputError("pixi takes a date from its file", where="--as-of", hint="exclude-newer in pixi.toml")
+        line = f'exclude-newer = "{request.as_of}"'
+        hint = f"write {line} below [workspace] of pixi.toml (pixi 0.47 or newer), and leave --as-of out"
+        raise InputError("`pixi lock` takes no date; its file does", where="--as-of", hint=hint)
+    if request.upgrade:
+        raise InputError("`pixi lock` keeps what a lock has", where="--upgrade", hint="pixi update")
     pixi = find_program("pixi", request.machine.get("PATH", ""))
     if pixi is None:
         raise InputError("pixi is not installed, which locks its projects", where=request.source, hint="install pixi")
@@ -211,8 +249,8 @@ LOCKERS: dict[str, Locker] = {
 }
 """By the kind of file. Of those that match a name the first counts."""
 
-COMPILED = LOCKERS["requirements"]
-"""What locks a file into an output of another kind than its own: a requirements file, or ``pylock.toml``."""
+COMPILED = Locker(r"pyproject\.toml", _lock_name, _compile_project, chooses=True)
+"""What locks a project into an output of another kind than its own: a requirements file, or ``pylock.toml``."""
 
 
 def locker_for(path: str, output: str | None) -> Locker:
