@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from gitml.core.config.project import LOCAL
 from gitml.core.kinds.environment_kinds import ENVIRONMENT_KINDS
 from gitml.core.model.digest import Digest
-from gitml.core.model.environment import Environment, description_or_none, kind_in_words
+from gitml.core.model.environment import Environment, description_or_none, encode_description, kind_in_words
 from gitml.core.model.graph import GraphStep
 from gitml.core.planner.explain import Change, environment_changes
 from gitml.core.planner.plan import Policy
@@ -139,19 +139,19 @@ def _counted(described: Mapping[str, Any]) -> Iterable[str]:
 
 def _earlier(ws: Workspace, loaded: Loaded, steps: Sequence[str]) -> tuple[str | None, _Side | None]:
     """The newest run that performed one of the steps, in words, and its environment as far as it is known."""
-    newest: tuple[float, str, Digest] | None = None
+    newest: tuple[float, str, str, Digest] | None = None
     for name in steps:
         for key, run, at in performed_actions(ws.index, loaded.graph.pipeline, name, 1):
             if newest is None or at > newest[0]:
-                newest = at, f"run {run[:8]}", key
+                newest = at, run, f"run {run[:8]}", key
     if newest is None:
         failures = [failure for name in steps if (failure := ws.index.failure(loaded.graph.pipeline, name)) is not None]
         if failures:
-            newest = 0.0, f"run {failures[0].run[:8]}, where it failed", failures[0].key
-    action = ws.index.action(newest[2]) if newest is not None else None
+            newest = 0.0, failures[0].run, f"run {failures[0].run[:8]}, where it failed", failures[0].key
+    action = ws.index.action(newest[3]) if newest is not None else None
     if newest is None or action is None:
         return None, None
-    return newest[1], _Side(None, action.environment, description_or_none(ws.index.environment(action.environment)))
+    return newest[2], _Side(None, action.environment, recorded_description(ws, action.environment, newest[1]))
 
 
 class _Side(NamedTuple):
@@ -267,6 +267,24 @@ def _recorded(ws: Workspace, run: Run) -> dict[str, _Side]:
     if any(described is not None and "distributions" not in described for described in known.values()):
         known.update(_named_at(ws, run))
     return {name: _Side(None, digest, known[digest]) for name, digest in digests.items()}
+
+
+def recorded_description(ws: Workspace, digest: Digest, run: str) -> Mapping[str, Any] | None:
+    """The description of an environment that a step had in the run of this id; None where none is known.
+
+    A record names the packages of a requirements file by a digest alone: they are looked up in the run's commit, once.
+    """
+    described = description_or_none(ws.index.environment(digest))
+    if described is None or "requirements" not in described or "distributions" in described:
+        return described
+    try:
+        found = _named_at(ws, find_run(ws, run).run).get(digest)
+    except GitmlError:  # a run that is not here whole
+        return described
+    if found is None:  # which another machine would have
+        return described
+    ws.index.put_environment(digest, encode_description(found))
+    return found
 
 
 def _named_at(ws: Workspace, run: Run) -> dict[Digest, Mapping[str, Any]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from gitml.analysis.environments import recorded_description
 from gitml.core.model.action import Action
 from gitml.core.model.digest import Digest
 from gitml.core.model.environment import ON_HOST, Environment, description_or_none
@@ -103,21 +104,25 @@ def _from_nearest(ws: Workspace, name: str, side: _Side) -> Explanation:
         return Explanation(name, decision, None, [])
     action, waits = side.action(name)
     known = [
-        (key, f"run {run[:8]}") for key, run, _ in performed_actions(ws.index, side.graph.pipeline, name, NEAREST_OF)
+        (key, run, f"run {run[:8]}")
+        for key, run, _ in performed_actions(ws.index, side.graph.pipeline, name, NEAREST_OF)
     ]
     failure = ws.index.failure(side.graph.pipeline, name)
     if failure is not None and not known:
-        known = [(failure.key, f"run {failure.run[:8]}, where it failed")]
+        known = [(failure.key, failure.run, f"run {failure.run[:8]}, where it failed")]
+    for key, run, _ in known:
+        if (recorded := ws.index.action(key)) is not None and recorded.environment != action.environment:
+            recorded_description(ws, recorded.environment, run)  # which is known from then on
     found = [
-        (known_changes(recorded, action, _descriptions(ws, side, recorded, action)), run, recorded)
-        for key, run in known
+        (known_changes(recorded, action, _descriptions(ws, side, recorded, action)), words, recorded)
+        for key, _, words in known
         if (recorded := ws.index.action(key)) is not None
     ]
     if not found:
         return Explanation(name, decision, None, [], waits)
-    changes, run, recorded = min(found, key=lambda one: len(one[0]))
+    changes, words, recorded = min(found, key=lambda one: len(one[0]))
     return Explanation(
-        name, decision, run, changes, waits, changed_code(recorded, action), _cost_of_host(side, name, changes)
+        name, decision, words, changes, waits, changed_code(recorded, action), _cost_of_host(side, name, changes)
     )
 
 

@@ -52,6 +52,8 @@ def test_a_run_of_another_clone_is_compared_package_by_package(locked: Project, 
     assert [(change["kind"], change["name"], change["after"]) for change in found["changes"]] == [
         ("package", "leaf", "1.1")
     ]
+    assert "    package leaf: 1.0 -> 1.1\n" in locked.gitml("env", "explain", "a").out
+    assert "    package leaf: 1.0 -> 1.1\n" in locked.gitml("explain", "a").out
 
 
 def test_a_run_that_failed_at_once_is_compared_package_by_package_too(locked: Project) -> None:
