@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
+from gitml.analysis.difference_causes import cause_of_difference
 from gitml.core.model.digest import Digest
 from gitml.core.model.environment import description_or_none
 from gitml.core.model.events import Emit, Note
@@ -25,6 +26,7 @@ from gitml.workspace import Workspace
 
 _OTHERWISE = "is not known to have the value of the run: its digest differs, as with another value or in another clone"
 _CHUNK = 1 << 20
+_HEAD = 32  # bytes by which the format of a file is known
 TAG = "reproduction"  # of runs that reproduce another
 
 
@@ -199,14 +201,15 @@ def _trees(store: LocalStore, one: Digest, two: Digest, prefix: str) -> Iterator
 
 
 def _files(store: LocalStore, one: Digest, two: Digest) -> str:
-    """Where two different files first differ, by byte and, in text, by line."""
+    """Where two different files first differ, by byte and, in text, by line; and what differs there, as far as it shows."""
     if one == two:
         return "only the executable bit differs"
-    offset, line, text = 0, 1, True
+    offset, line, text, head = 0, 1, True, b""
     try:
         with store.open(one) as first, store.open(two) as second:
             while True:
                 a, b = first.read(_CHUNK), second.read(_CHUNK)
+                head = head or a[:_HEAD]
                 text = text and b"\0" not in a
                 if a != b:
                     shared = next(
@@ -214,7 +217,8 @@ def _files(store: LocalStore, one: Digest, two: Digest) -> str:
                     )
                     line += a[:shared].count(b"\n")
                     place = f"byte {offset + shared:,}" + (f", line {line:,}" if text else "")
-                    return f"differs first at {place}"
+                    cause = cause_of_difference(head, a, b, shared, offset)
+                    return f"differs first at {place}" + (f": {cause}" if cause is not None else "")
                 if not a:
                     raise IntegrityError(
                         "two stored objects of different names hold the same bytes", where=f"{one} {two}"

@@ -81,6 +81,10 @@ def test_reproduce_names_the_output_that_differs_and_exits_with_1(project: Proje
     answer = project.gitml("reproduce", code=1)
     assert re.search(r"^differs  train\.model  differs first at byte \d+, line 1$", answer.out, re.M)
     assert "not identical: run" in answer.out
+    assert "usual causes: random numbers without a seed" in answer.err
+    for command in re.findall(r"gitml (checkout \S+ [ab])", answer.err):
+        project.gitml(*command.split())
+    assert (project.root / "a").read_text() != (project.root / "b").read_text()
     data = project.gitml("reproduce", "--json", code=1).data
     assert data["identical"] is False
     assert data["differences"][0]["port"] == "model"

@@ -63,6 +63,11 @@ def test_a_run_of_uncommitted_work_is_repeated_from_its_snapshot(tmp_path: Path)
     ("command", "outputs", "places"),
     [
         ("{ echo same; echo TIME; } > ${{ outputs.o }}", "file", [("", "differs first at byte 5, line 2")]),
+        (
+            "echo 2026-01-02 03:04:0$(head -c 1 CLOCK) > ${{ outputs.o }}",
+            "file",
+            [("", "differs first at byte 18, line 1: a time")],
+        ),
         ("{ printf 'a\\000b\\n'; cat CLOCK; } > ${{ outputs.o }}", "file", [("", "differs first at byte 4")]),
         (
             "mkdir -p ${{ outputs.o }}/d; echo TIME > ${{ outputs.o }}/d/f; echo s > ${{ outputs.o }}/s",

@@ -21,6 +21,7 @@ def command(session: Session, run: str, allow_disabled: bool, secrets: tuple[str
     Exits with 0 when all is identical and with 1 where something differs, or where an environment can't be made any more, which
     is said apart; the verdict is recorded beside the run.
     """
+    from gitml.analysis.difference_causes import USUAL_CAUSES
     from gitml.analysis.reproduce import find_original, reproduce
     from gitml.cli.interrupts import InterruptHandler
     from gitml.cli.reporters.reporter import reporter_for
@@ -54,6 +55,11 @@ def command(session: Session, run: str, allow_disabled: bool, secrets: tuple[str
         place = f" {item.path}" if item.path else ""
         session.show(f"{paint('differs', 'red')}  {safe(name)}{safe(place)}  {safe(item.what)}")
     session.remark(*map(safe, verdict.notes))
+    compared = next((item for item in verdict.differences if item.port), None)
+    if compared is not None:
+        port = f"{compared.step}.{compared.port}"
+        both = [f"gitml checkout {run.id[:8]}:{port} {to}" for run, to in ((verdict.original, "a"), (verdict.run, "b"))]
+        session.remark(USUAL_CAUSES, f"to compare: {safe('; '.join(both))}")
     for step, why in verdict.unmade:
         session.show(
             f"{paint('not known', 'yellow')}  {safe(step)}  its environment can't be made any more: {safe(why)}"
