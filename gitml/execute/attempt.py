@@ -20,7 +20,7 @@ from gitml.execute.process import NONE, NOW, ProcessExit, StoppedError, StopRequ
 from gitml.execute.sandbox.outputs import keep_partial, take_outputs
 from gitml.execute.sandbox.sandbox import BadInputError, Sandbox
 from gitml.execute.step_failure import failure_of
-from gitml.execute.step_process import StepProcess
+from gitml.execute.step_process import CommandMissingError, StepProcess
 from gitml.layout import GANG_VARIABLE
 from gitml.platform.current import platform
 from gitml.platform.linux import MOUNTED
@@ -92,7 +92,8 @@ class WorkerAttempt:
             how = MACHINE if is_of_disk(error.__cause__) else "failed"
             finished = self._unfinished(how, neutral(error.message) + where, error.hint)
             # what a step asks for that is not here is not here the next time; what builds an environment may have been offline
-            return finished._replace(retry=self.realized is None or not isinstance(error, InputError))
+            missing = (error.command,) if isinstance(error, CommandMissingError) else ()
+            return finished._replace(retry=self.realized is None or not isinstance(error, InputError), missing=missing)
         except OSError as error:
             where = f" ({neutral(str(error.filename))})" if error.filename else ""
             hint = how_to_mend(error, str(error.filename or self.sandbox.root))

@@ -30,6 +30,14 @@ if TYPE_CHECKING:
 _COMMANDS = "commands"  # the folder of a sandbox with those of the project's own package
 
 
+class CommandMissingError(InputError):
+    """The `command` of a step is not in its environment."""
+
+    def __init__(self, command: str, hint: str) -> None:
+        super().__init__(f"command not found: {neutral(command)}", hint=hint)
+        self.command = command
+
+
 class StepProcess:
     """The process of `task` in `sandbox`, which is built, and in an environment of the machine with the variables `machine`.
 
@@ -137,7 +145,7 @@ class StepProcess:
         program = find_program(name, path) if root is None else root.find_program(name, path)
         if program is None:
             hint = missing_program_hint(name, path) if root is None else NOT_IN_IMAGE
-            raise InputError(f"command not found: {neutral(name)}", hint=hint)
+            raise CommandMissingError(name, hint)
         self._refuse_uncounted(name, program)
         return program
 

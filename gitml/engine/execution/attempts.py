@@ -25,7 +25,7 @@ from gitml.core.model.stop_signal import StopSignal
 from gitml.core.planner.plan import Decision, Plan
 from gitml.core.records.record import MACHINE, Attempt, Run, StepRun
 from gitml.engine.execution.executor_kinds import Executors
-from gitml.engine.execution.failure_hints import Failed, hint_for
+from gitml.engine.execution.failure_hints import Failed, command_hint, hint_for
 from gitml.engine.journal.journal import Journal
 from gitml.engine.planning.load import Loaded
 from gitml.engine.planning.planner import Planner
@@ -251,7 +251,7 @@ class Attempts:
             event = event._replace(outcome="lost", error="it was cancelled from elsewhere")
         error = event.error
         if error is not None:
-            hint = event.hint or self._hint(active, event)
+            hint = self._command_hint(active, event) or event.hint or self._hint(active, event)
             error = f"{error} ({hint})" if hint else error
         target = "" if active.target == LOCAL else active.target
         ended = Attempt(
@@ -276,6 +276,13 @@ class Attempts:
             self.again[step.name] = active._replace(number=active.number + 1, attempts=attempts)
             return RetryDue(step)
         return self._made(active, event, attempts, error)
+
+    def _command_hint(self, active: ActiveAttempt, event: TaskFinished) -> str | None:
+        """The hint for a step whose program is missing, where that is a command of the project's own package."""
+        action, program = active.decision.action, active.step.argv[0]
+        if event.missing != (program,) or action is None:
+            return None
+        return command_hint(self.source, Failed(active.step, action, event.missing), program)
 
     def _hint(self, active: ActiveAttempt, event: TaskFinished) -> str | None:
         action = active.decision.action

@@ -60,7 +60,7 @@ def _hint(source: Source, failed: Failed, name: str) -> str | None:
                 f"the folder {folder}/ of the commit is not in the sandbox: add {folder}/ to code: of step {step.base},"
                 " or let the program make it"
             )
-    return _command_hint(source, failed, name) or _ignored_hint(source, wanted)
+    return command_hint(source, failed, name) or _ignored_hint(source, wanted)
 
 
 def _ignored_hint(source: Source, candidates: Sequence[str]) -> str | None:
@@ -187,7 +187,7 @@ def _as_module(argv: Sequence[str]) -> str | None:
     return ".".join(parts) if len(parts) > 1 and all(part.isidentifier() for part in parts) else None
 
 
-def _command_hint(source: Source, failed: Failed, name: str) -> str | None:
+def command_hint(source: Source, failed: Failed, name: str) -> str | None:
     """The hint for a command of the project's own package, which the step's environment does not install."""
     if "/" in name or failed.step.settings.environment.option("install") is not None:
         return None

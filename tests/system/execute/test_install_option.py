@@ -254,6 +254,17 @@ def test_a_cached_run_reads_no_settings(project: PackageProject, monkeypatch: py
     assert "tomllib" not in sys.modules
 
 
+@pytest.mark.parametrize("command", ["model-run ${{ outputs.m }}", "'model-run ${{ outputs.m }}'\n    shell: sh"])
+def test_a_command_of_the_project_that_is_missed_in_an_environment_built_just_now_is_said_to_be_one(
+    project: PackageProject, tmp_path: Path, command: str
+) -> None:
+    project.environ["XDG_CACHE_HOME"] = str(tmp_path / "cache")
+    text = (PIPELINE % command).replace("{install: .}", "{requirements: locked.txt}")
+    project.repo.commit("locked", {"locked.txt": "# nothing\n", "pipelines/p.yaml": text})
+    error = project.run().steps[0].error or ""
+    assert "model-run is a command of the project's own package: install: . in its environment" in error
+
+
 @pytest.mark.parametrize("strict", [False, True])
 def test_an_environment_that_is_built_and_a_venv_have_it_beside_what_they_name(
     project: PackageProject, tmp_path: Path, strict: bool
