@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from gitml.core.config.project import LOCAL
 from gitml.core.kinds.environment_kinds import ENVIRONMENT_KINDS
+from gitml.core.language.diagnostics import SpecError
 from gitml.core.model.digest import Digest
 from gitml.core.model.environment import Environment, description_or_none, encode_description, kind_in_words
 from gitml.core.model.graph import GraphStep
@@ -254,7 +255,12 @@ def _side(ws: Workspace, text: str | None, pipeline: str | None) -> tuple[dict[s
         if pipeline is not None and run.pipeline != pipeline:
             raise InputError(f"run {run.id[:8]} is of pipeline {run.pipeline!r}, not of {pipeline!r}")
         return _recorded(ws, run), run.pipeline
-    loaded = load(ws, pipeline, text)
+    try:
+        loaded = load(ws, pipeline, text)
+    except SpecError as error:
+        if text is None:
+            raise
+        raise SpecError([one._replace(path=f"{text}:{one.path}") for one in error.diagnostics]) from error
     found = pipeline_environments(ws, loaded)
     return {step: _Side(one) for one in found for step in one.steps}, loaded.graph.pipeline
 

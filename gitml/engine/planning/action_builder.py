@@ -110,6 +110,9 @@ class ActionBuilder:
             return project
 
         def identify() -> Environment:
+            from gitml.execute.environments.locks.target import check_platform
+
+            check_platform(platform)
             installed = "" if project is None else project.encoded()
             source = self._environment_query(step.module, spec, (), "", installed).source
             return self.ws.environments.identify(source, platform=platform)

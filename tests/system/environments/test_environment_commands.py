@@ -149,8 +149,22 @@ def test_the_packages_of_another_platform_are_known_by_locks_alone(locked: Proje
         "what host is on linux-aarch64 is known there alone"
     )
     assert "  here  " not in locked.gitml("env", "show", "a", "--platform", "linux-aarch64").out
-    refused = locked.gitml("env", "show", "--platform", "windows-x86", "--json").data[0]["problem"]
-    assert refused == "'windows-x86' is not a platform that packages are chosen for"
+    for misspelt, meant in (
+        ("windows-x86", "linux-x86_64, linux-aarch64, darwin-arm64"),
+        ("linux-amd64", "linux-x86_64"),
+        ("macos-arm64", "darwin-arm64"),
+    ):
+        refused = locked.gitml("env", "show", "--platform", misspelt, "--json").data[0]
+        assert refused["problem"] == f"'{misspelt}' is not a platform that packages are chosen for"
+        assert refused["hint"] == f"such as {meant}"
+
+
+def test_a_mistake_in_the_file_of_a_revision_names_the_revision(locked: Project) -> None:
+    right = (locked.root / "pipelines/p.yaml").read_text()
+    locked.write("pipelines/p.yaml", "stepz: {}\n")
+    locked.git("commit", "-qam", "wrong")
+    locked.write("pipelines/p.yaml", right)
+    assert "gitml: HEAD:pipelines/p.yaml:1:1: " in locked.gitml("env", "diff", code=2).err
 
 
 @pytest.mark.parametrize("words", [("a", "b", "c"), ("HEAD...HEAD",), ("nowhere",)])

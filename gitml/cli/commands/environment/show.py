@@ -21,7 +21,12 @@ _NAMED = 4  # steps that are named in one line
 @verb("show", json=True)
 @pipeline_arguments
 @click.option("-a", "--all", "everything", is_flag=True, help="List the packages too.")
-@click.option("--platform", default="", help="As on another machine, such as linux-aarch64, as far as locks say.")
+@click.option(
+    "--platform",
+    metavar="PLATFORM",
+    default="",
+    help="As on another machine, such as linux-aarch64, as far as locks say.",
+)
 def show(session: Session, wanted: PipelineArguments, everything: bool, platform: str) -> None:
     """Show each environment of a pipeline's steps: its kind, identity, Python and packages, and whether it is built here.
 

@@ -21,6 +21,10 @@ _LEGACY = {17: "manylinux2014", 12: "manylinux2010", 5: "manylinux1"}  # PEP 600
 _OLDEST_GLIBC = {"x86_64": 5, "i686": 5}
 _OS_NAMES = {"linux": ("posix", "linux", "Linux"), "darwin": ("posix", "darwin", "Darwin")}
 _LIBC = re.compile(r"(glibc|musl) ?([0-9]+)\.([0-9]+)")
+_LINUX_MACHINES = ("x86_64", "aarch64", "i686", "armv7l", "ppc64le", "s390x", "riscv64")
+_PLATFORMS = (*(f"linux-{machine}" for machine in _LINUX_MACHINES), "darwin-arm64", "darwin-x86_64")
+_SYSTEMS = {"macos": "darwin", "osx": "darwin", "manylinux": "linux"}  # as others call them
+_MACHINES = {"amd64": "x86_64", "x64": "x86_64", "64": "x86_64", "arm64": "aarch64"}
 _COMMON_LIBC = "glibc 2.28"
 _COMMON_MACOS = (14, 0)
 
@@ -106,6 +110,17 @@ def target_of(platform: str, python: str, implementation: str = "CPython", libc:
     return InstallTarget(
         platform, libc or (_libc_here() if platform == platform_name() else _COMMON_LIBC), python, implementation
     )
+
+
+def check_platform(platform: str) -> None:
+    """InputError for the name of a platform that no machine has: a misspelt one would get the packages for every platform."""
+    if platform == platform_name() or platform in _PLATFORMS:
+        return
+    system, _, machine = platform.partition("-")
+    meant = f"{_SYSTEMS.get(system, system)}-{_MACHINES.get(machine, machine)}"
+    meant = meant.replace("darwin-aarch64", "darwin-arm64")
+    hint = meant if meant in _PLATFORMS else "linux-x86_64, linux-aarch64, darwin-arm64"
+    raise InputError(f"{platform[:60]!r} is not a platform that packages are chosen for", hint=f"such as {hint}")
 
 
 def _libc_here() -> str:
