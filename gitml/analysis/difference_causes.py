@@ -31,7 +31,7 @@ _FORMATS = (
 
 USUAL_CAUSES = (
     "usual causes: random numbers without a seed; a time or a duration that is written, as in models, databases and archives;"
-    " names drawn anew; threads that add numbers in another order"
+    " generated names; threads that add numbers in another order"
 )
 """What to look for where a step gives other bytes each time."""
 
@@ -60,7 +60,7 @@ def _metadata(head: bytes, one: bytes, at: int, offset: int) -> str | None:
 def _in_text(one: bytes, two: bytes, at: int) -> str | None:
     """What stands on both sides at a place, by its form."""
     kinds: tuple[tuple[re.Pattern[bytes], Callable[[bytes, bytes], str | None]], ...] = (
-        (_UUID, lambda before, after: "an id that is drawn anew"),
+        (_UUID, lambda before, after: "an id that is generated"),
         (_TIME, lambda before, after: "a time"),
         (_ADDRESS, lambda before, after: "the address of an object in memory"),
         (_NUMBER, _rounded),

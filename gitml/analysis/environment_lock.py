@@ -92,7 +92,9 @@ def lock_environment(
     python = ws.environments.python_to_build_with().executable
     request = FileLockRequest(
         *(os.path.join(_top(ws), source), os.path.join(_top(ws), lock), moment, upgrade, python, header),
-        *(ws.environ, os.path.dirname(ws.environments_folder()), stop, report, warn, groups, extras),
+        *(ws.environ, os.path.dirname(ws.environments_folder()), stop, report, warn),
+        groups=groups,
+        extras=extras,
     )
     after = _made(locker, request, before)
     project = project_here(ws, ws.worktree())
