@@ -314,7 +314,11 @@ def test_two_tasks_that_need_one_environment_build_it_once(tmp_path: Path, venv:
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [(b"absent==1.0\n", "absent"), (b"tree==2.0\n", "not fully locked"), (b"leaf==7.7\n", "leaf")],
+    [
+        (b"absent==1.0\n", "absent"),
+        (b"tree==2.0\n", "r.txt is not fully locked: what it lists needs leaf, which it does not list"),
+        (b"leaf==7.7\n", "leaf"),
+    ],
 )
 def test_what_cannot_be_built_is_told_and_leaves_nothing(
     tmp_path: Path, venv: Path, offline: dict[str, str], text: bytes, words: str

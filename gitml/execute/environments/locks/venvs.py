@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -20,6 +21,7 @@ if TYPE_CHECKING:  # what only building needs is imported by what builds
     from gitml.execute.process import StopRequests
 
 _LIST = "requirements.txt"
+_MISSING = re.compile(r"requires `([A-Za-z0-9._-]+)[^`]*`, but it's not installed")
 _PYPI = "https://pypi.org/simple"
 
 
@@ -121,8 +123,21 @@ def install(packages: PackageList, uv: UvCommands, python: str, place: str, list
     inside = ("--python", f"{place}/bin/python")
     sync = ("pip", "sync", "--no-compile-bytecode", *inside, *_options(packages, uv.env), listed)
     _sync(uv, sync, packages.indexes, mend)
-    uv.run("pip", "check", *inside, purpose="use the requirements: the file is not fully locked", hint=mend)
+    try:
+        uv.run("pip", "check", *inside, purpose="use the requirements", hint=mend)
+    except InputError as error:
+        error.message = _incomplete(error.message, packages.source)
+        raise
     return uv.run("--version", purpose="print its version", hint=mend).strip()
+
+
+def _incomplete(said: str, source: str) -> str:
+    """What `uv pip check` found, in one sentence that names what is missing; its own words where that is something else."""
+    missing = [*dict.fromkeys(_MISSING.findall(said))]
+    if not missing:
+        return f"{said}: {source} is not fully locked"
+    named = ", ".join(missing[:5]) + (" and others" if len(missing) > 5 or "…" in said else "")
+    return f"{source} is not fully locked: what it lists needs {named}, which it does not list"
 
 
 def _sync(uv: UvCommands, sync: Sequence[str], indexes: Sequence[str], mend: str) -> None:
