@@ -14,7 +14,11 @@ _HUB_NAMES = (_DOCKER_HUB, "index.docker.io", "registry-1.docker.io", "registry.
 _LONGEST = 255
 _SHOWN = 120
 _DIGITS = len("sha256:") + 12
-_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?(:[0-9]{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:[0-9]{1,5})?")
+_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[([0-9A-Fa-f:]{{2,39}})\])(?::([0-9]{{1,5}}))?")
+_GROUP = re.compile("[0-9A-Fa-f]{1,4}")
+_GROUPS = 8
+_PORTS = range(1, 2**16)
 _PATH = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
@@ -70,7 +74,7 @@ def parse_image_name(text: str) -> tuple[ImageName | None, str | None]:
 
 
 def _problem_with(host: str, path: str, tag: str, *, has_tag: bool) -> str | None:
-    if _HOST.fullmatch(host) is None:
+    if not _is_host(host):
         return f"has a host that is none: {host[:_SHOWN]!r}"
     if path != path.lower():
         return "has a capital letter: names of images are in lower case"
@@ -79,3 +83,19 @@ def _problem_with(host: str, path: str, tag: str, *, has_tag: bool) -> str | Non
     if has_tag and _TAG.fullmatch(tag) is None:
         return f"has a tag that is none: {tag[:_SHOWN]!r}"
     return None
+
+
+def _is_host(host: str) -> bool:
+    """Whether `host` can be one, with or without a port: programs that connect there read more into what is none."""
+    found = _HOST.fullmatch(host)
+    if found is None or (found[2] is not None and int(found[2]) not in _PORTS):
+        return False
+    return found[1] is None or _is_ipv6(found[1])
+
+
+def _is_ipv6(text: str) -> bool:
+    """Whether `text` is an address of eight groups, of which ``::`` stands for those that are zero."""
+    halves = text.split("::")
+    groups = [group for half in halves if half for group in half.split(":")]
+    whole = len(groups) == _GROUPS if len(halves) == 1 else len(halves) == 2 and len(groups) < _GROUPS
+    return whole and all(_GROUP.fullmatch(group) for group in groups)

@@ -7,6 +7,19 @@ import pytest
 from gitml.core.kinds.image_names import parse_image_name
 
 DIGEST = "sha256:" + "0123456789abcdef" * 4
+HOSTS = (
+    "x..y",
+    "x.-.y",
+    "x.y:0",
+    "x.y:65536",
+    "x.y:99999",
+    "[::::]",
+    "[:::]:5000",
+    "[1.2.3.4]",
+    "[1:2]",
+    "[1::12345]",
+    "a" * 64 + ".y",
+)
 
 
 @pytest.mark.parametrize(
@@ -20,6 +33,8 @@ DIGEST = "sha256:" + "0123456789abcdef" * 4
         ("localhost/tiny:1", "localhost/tiny:1"),
         ("localhost:5000/a/b/c_d__e-f.g", "localhost:5000/a/b/c_d__e-f.g"),
         (f"[::1]:5000/x@{DIGEST}", f"[::1]:5000/x@{DIGEST}"),
+        (f"[fd00:1::a:B]/x@{DIGEST}", f"[fd00:1::a:B]/x@{DIGEST}"),
+        ("[1:2:3:4:5:6:7:8]:65535/x", "[1:2:3:4:5:6:7:8]:65535/x"),
     ],
 )
 def test_a_name_means_one_image_however_it_is_written(text: str, meant: str) -> None:
@@ -43,6 +58,7 @@ def test_a_name_means_one_image_however_it_is_written(text: str, meant: str) -> 
         ("user:password@ghcr.io/a/b", "no user and no password"),
         ("oci:./images/x", "is not in a registry"),
         ("-x.y/a", "has a host that is none"),
+        *((f"{host}/a", "has a host that is none") for host in HOSTS),
         ("a b/c", "is no name of an image"),
         ("ghcr.io/a/b\n@" + DIGEST, "is no name of an image"),
         ("x" * 2000, "is no name of an image"),
