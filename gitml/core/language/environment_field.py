@@ -71,7 +71,7 @@ def _report_kinds(fields: Fields, node: Node, what: str, kinds: list[str]) -> No
         fields.report(node, f"{what} is of one kind, not {' and '.join(kinds)}")
         return
     names = sorted(ENVIRONMENT_KINDS)
-    mend = next((hint for key in node.value if (hint := _FOREIGN.get(key) or nearest(key, names))), "")
+    mend = next((hint for key in node.value if (hint := _FOREIGN.get(key) or nearest(key.lower(), names))), "")
     fields.report(node, f"{what} names no kind of environment: one of {', '.join(names)}{mend}")
 
 

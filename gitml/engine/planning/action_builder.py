@@ -168,19 +168,22 @@ class ActionBuilder:
             if entry is not None and not entry.is_tree and not entry.is_submodule:
                 files.append((path, self.source.read(entry.oid)))
             elif required:
-                raise self._no_environment_file(path, is_folder=entry is not None and entry.is_tree)
+                is_folder = entry is not None and entry.is_tree
+                raise self._no_environment_file(self._files(module), path, is_folder=is_folder)
         if files:
             spec = told_by_content(spec, files[0][1])
         if spec.kind == VENV and self.project:
             spec = spec._replace(name=posixpath.join(self.project, spec.name))
         return EnvironmentQuery(EnvironmentSource(spec, tuple(files), project), programs, python_path)
 
-    def _no_environment_file(self, path: str, *, is_folder: bool) -> InputError:
+    def _no_environment_file(self, files: Source, path: str, *, is_folder: bool) -> InputError:
         if is_folder:
             hint = f"name a file in it, or, if it is a virtual environment, {{venv: {path}}}"
             return InputError(f"environment {path!r} is a folder of the commit", hint=hint)
         meant = meant_instead(path)
+        beside = _spelt_like(files, path) if meant is None else None
         hint = self._why_missing(path) if meant is None else f"write environment: {meant}"
+        hint = hint if beside is None else f"did you mean {beside}?"
         return InputError(f"environment file {path!r} is not in the commit", hint=hint)
 
     def _project(self, step: GraphStep) -> ProjectPackage | PartProblem | None:
@@ -337,6 +340,17 @@ class ActionBuilder:
         except InputError as error:
             where = f" ({error.where})" if error.where else ""
             return PartProblem(error.message + where, error.hint)
+
+
+def _spelt_like(files: Source, path: str) -> str | None:
+    """The file beside `path` whose name is spelt nearly so; None where there is none."""
+    import difflib  # which only mistakes need
+
+    folder, name = posixpath.split(path)
+    above = files.lookup(folder) if folder else None
+    names = files.top() if not folder else files.children(above.oid) if above is not None and above.is_tree else ()
+    close = difflib.get_close_matches(name, [*names], n=1, cutoff=0.8)
+    return posixpath.join(folder, close[0]) if close else None
 
 
 def _is_among(files: Source, program: str) -> bool:

@@ -34,6 +34,21 @@ def test_show_has_each_environment_with_its_steps_and_whether_it_is_built(locked
     assert os.path.isdir(built["place"])
 
 
+def test_a_misspelt_environment_file_is_answered_with_the_one_beside_it(locked: Project) -> None:
+    right = (locked.root / "pipelines/p.yaml").read_text()
+    locked.write("env/requirements.txt", "leaf==1.0\n")
+    locked.write("uv.lock", "")
+    for written, meant in (
+        ("env/requirement.txt", "did you mean env/requirements.txt?"),
+        ("uv.lcok", "did you mean uv.lock?"),
+    ):
+        locked.write("pipelines/p.yaml", right.replace("r.txt", written))
+        shown = locked.gitml("env", "show", "a", "--json").data[0]
+        assert (shown["problem"], shown["hint"]) == (f"environment file {written!r} is not in the commit", meant)
+    locked.write("pipelines/p.yaml", right.replace("r.txt", "other.txt"))
+    assert locked.gitml("env", "show", "a", "--json").data[0]["hint"] == "commit it, or fix the path"
+
+
 def test_show_names_what_keeps_an_environment_from_being_known(locked: Project) -> None:
     locked.write("r.txt", "leaf\n")
     shown = locked.gitml("env", "show", "a").out

@@ -412,6 +412,10 @@ def test_an_environment_file_that_is_not_taken_is_told_with_the_way_to_one_that_
     ("written", "message"),
     [
         ("{docker: a}", "environment names no kind of environment: one of "),
+        (
+            "{Uv: uv.lock}",
+            "environment names no kind of environment: one of conda, host, image, pixi, pylock, requirements, script, uv, venv (did you mean 'uv'?)",
+        ),
         ("{host: [], python: '3.12'}", "environment names no distributions: host: [torch, numpy]"),
         ("{requirements: r.txt, host: [a]}", "environment is of one kind, not requirements and host"),
         (
