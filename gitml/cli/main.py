@@ -12,13 +12,14 @@ import click
 
 from gitml import __version__, layout
 from gitml.cli import errors
+from gitml.cli.command_group import CommandGroup
 from gitml.cli.table import COMMANDS, SECTIONS
 from gitml.cli.text.terminal import forgive_encoding
 
 _SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 
 
-class LazyGroup(click.Group):
+class LazyGroup(CommandGroup):
     """A group whose commands are imported when they are invoked: `table` has the module of each, after a colon its name there."""
 
     def __init__(self, *args: Any, table: Mapping[str, str], **attributes: Any) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from gitml.cli.command_group import CommandGroup
 from gitml.cli.table import LOOKING
 from gitml.cli.text.terminal import paint, safe
 from gitml.consent.kinds import PLACES, RUN
@@ -237,7 +238,7 @@ def verb(
     return made
 
 
-class DefaultGroup(click.Group):
+class DefaultGroup(CommandGroup):
     """A group one of whose commands is meant when none is named."""
 
     def __init__(self, *args: Any, default: str, **attributes: Any) -> None:

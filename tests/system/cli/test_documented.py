@@ -55,6 +55,14 @@ def test_every_command_and_option_has_a_help(name: str, command: click.Command) 
     assert all(option.help for option in command.params if isinstance(option, click.Option) and not option.hidden)
 
 
+def test_the_help_of_a_group_names_its_commands_with_whole_sentences() -> None:
+    groups = {name: command for name, command in commands() if isinstance(command, click.Group)}
+    assert {"env", "module", "trust"} <= groups.keys()
+    for name, group in groups.items():
+        text = group.get_help(click.Context(group, info_name=name))
+        assert "..." not in text.partition("\nCommands:\n")[2], text
+
+
 def test_commands_that_list_or_show_have_json() -> None:
     without = {name for name, command in commands() if not any("--json" in option.opts for option in command.params)}
     groups = {"env", "hooks", "lineage", "metrics", "module", "params", "trust"}
