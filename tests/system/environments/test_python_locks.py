@@ -314,7 +314,7 @@ def test_a_python_that_is_not_here_is_told_with_the_way_to_get_it(project: Locke
     assert outcomes(project.run()) == {"a": "executed"}
 
 
-@pytest.mark.parametrize("no_cache", ["", "1"])
+@pytest.mark.parametrize("no_cache", ["", "1", "uv.toml"])
 def test_nothing_of_a_package_is_run_while_it_is_installed(tmp_path: Path, index: PackageIndex, no_cache: str) -> None:
     """What a wheel has for the start of Python would act outside of the sandbox of the strict step that needs it."""
     mark = tmp_path / "mark"
@@ -326,7 +326,11 @@ def test_nothing_of_a_package_is_run_while_it_is_installed(tmp_path: Path, index
         "say.py": "import evil, sys\nopen(sys.argv[1], 'w').write('y')\n",
     }
     project = LockedProject(tmp_path, index, "r.txt\nsandbox: strict", files)
-    project.environ["UV_NO_CACHE"] = no_cache
+    project.environ["UV_NO_CACHE"] = no_cache.removesuffix("uv.toml")
+    if no_cache == "uv.toml":
+        (tmp_path / "settings/uv").mkdir(parents=True)
+        (tmp_path / "settings/uv/uv.toml").write_text("no-cache = true\n")
+        project.environ["XDG_CONFIG_HOME"] = str(tmp_path / "settings")
     project.repo.commit("x", project.files)
     run = project.run()
     assert outcomes(run) == {"a": "executed"}, run.steps[0].error

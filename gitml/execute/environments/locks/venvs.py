@@ -92,7 +92,13 @@ def _build(
         write_passwords(f"{stage}/netrc", uv.env, (*packages.indexes, *packages.lines))
         uv.env["NETRC"] = f"{stage}/netrc"
         try:
-            version = install(packages, uv, python.executable, place, listed)
+            confined = "" if packages.from_source else f"{stage}/check"
+            if confined:
+                from gitml.execute.sandbox.confined_program import write_starter
+
+                os.mkdir(confined)
+                write_starter(f"{confined}/python", f"{place}/bin/python", (place, *python.roots, confined), confined)
+            version = install(packages, uv, python.executable, place, listed, confined)
         finally:
             remove_tree(listed)
             remove_tree(stage)
@@ -113,18 +119,23 @@ def write_list(packages: PackageList, path: str) -> None:
         file.writelines(f"{line}\n" for line in packages.lines)
 
 
-def install(packages: PackageList, uv: UvCommands, python: str, place: str, listed: str) -> str:
+def install(packages: PackageList, uv: UvCommands, python: str, place: str, listed: str, stage: str = "") -> str:
     """Has `uv` make a virtual environment of `python` at `place`, with these packages; gives the version of uv.
 
-    They are in the file `listed` as uv sees it, which `write_list` wrote. InputError in uv's words when it fails.
+    They are in the file `listed` as uv sees it, which `write_list` wrote. With `stage`, a folder, the environment's Python is
+    started confined where packages are in it. InputError in uv's words when it fails.
     """
     mend = f"lock it again: gitml env lock {shlex.quote(packages.source)}"
     uv.run("venv", "--no-project", "--python", python, place, purpose="make the environment", hint=mend)
     inside = ("--python", f"{place}/bin/python")
     sync = ("pip", "sync", "--no-compile-bytecode", *inside, *_options(packages, uv.env), listed)
     _sync(uv, sync, packages.indexes, mend)
+    options: tuple[str, ...] = inside
+    if stage:
+        options = ("--no-cache", "--python", f"{stage}/python")
+        uv.env["TMPDIR"] = stage  # where uv has the program by which it asks
     try:
-        uv.run("pip", "check", *inside, purpose="use the requirements", hint=mend)
+        uv.run("pip", "check", *options, purpose="use the requirements", hint=mend)
     except InputError as error:
         error.message = _incomplete(error.message, packages.source)
         raise
