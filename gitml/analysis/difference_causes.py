@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 _AROUND = 48  # bytes before and behind a difference that are looked at
 _TIME = re.compile(rb"\d{4}-\d\d-\d\d(?:[ T_]\d\d[:-]?\d\d(?:[:-]?\d\d(?:[.,]\d+)?)?)?|\d\d:\d\d:\d\d(?:[.,]\d+)?")
+_DURATION = re.compile(rb"\d+(?:\.\d+)? ?(?:[mnu]?s|sec|seconds)\b")
 _UUID = re.compile(rb"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
 _NUMBER = re.compile(rb"[-+]?\d+(?:\.\d*)?(?:[eE][-+]?\d+)?")
 _ADDRESS = re.compile(rb"0x[0-9a-f]{6,16}")
@@ -62,6 +63,7 @@ def _in_text(one: bytes, two: bytes, at: int) -> str | None:
     kinds: tuple[tuple[re.Pattern[bytes], Callable[[bytes, bytes], str | None]], ...] = (
         (_UUID, lambda before, after: "an id that is generated"),
         (_TIME, lambda before, after: "a time"),
+        (_DURATION, lambda before, after: "a duration"),
         (_ADDRESS, lambda before, after: "the address of an object in memory"),
         (_NUMBER, _rounded),
     )

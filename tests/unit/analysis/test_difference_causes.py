@@ -30,6 +30,7 @@ def zipped(year: int) -> bytes:
     ("one", "two", "said"),
     [
         (b"at 2026-01-02 03:04:05\n", b"at 2026-01-02 03:04:07\n", "a time"),
+        (b"1 passed in 1.12s\n", b"1 passed in 1.37s\n", "a duration"),
         (b"took 00:00:09.5", b"took 00:00:10", "a time"),
         (b'{"id": "123e4567-e89b-12d3-a456-426614174000"}', b'{"id": "123e4567-e89b-12d3-a456-426614174abc"}', "an id that is generated"),
         (b"<f at 0x7f001122>", b"<f at 0x7f001133>", "the address of an object in memory"),
