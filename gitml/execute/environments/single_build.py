@@ -1,7 +1,8 @@
 """Folders that are built once on a machine, by whichever process comes first, and that are complete or not there at all.
 
 Beside each lies ``<folder>.lock``, which the process that builds it has locked, and ``<folder>.used``: a process that uses the
-folder holds a shared lock on that until it ends, and its time is that of the last use. So what is not used can be removed.
+folder holds a shared lock on that until it ends, and its time is that of the last use. So what is not used can be removed. While
+``<folder>.building`` is there the folder is not complete, whatever is in it: what is built may run programs that are not trusted.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import stat
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -17,11 +19,12 @@ from typing import Any, NamedTuple, TypeVar
 from gitml.core.text.format import duration
 from gitml.execute.process import NONE, StoppedError, StopRequests
 from gitml.execute.sandbox.removal import remove_tree
-from gitml.files import bytes_below, closing_fd
+from gitml.files import bytes_below, closing_fd, opened
 
 T = TypeVar("T")
 MARKER = "built.json"  # in a folder that is complete
-_REMOVED = ".removed"
+_BUILDING, _REMOVED = ".building", ".removed"
+_LARGEST = 1 << 20  # bytes of a marker
 _held: dict[str, int] = {}
 _LOOK = 0.05  # seconds
 
@@ -52,14 +55,19 @@ def build_once(
         if found is not None:
             return found
         report(f"building {what}")
+        building = f"{place}{_BUILDING}"
+        remove_tree(building)
+        os.close(os.open(building, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
         remove_tree(place)
         begun = time.monotonic()
         try:
             made = build()
+            os.unlink(building)
             report(f"built {what} in {duration(time.monotonic() - begun)}")
             return made
         except BaseException:
             remove_tree(place)
+            remove_tree(building)
             raise
     finally:
         os.close(lock)
@@ -83,10 +91,15 @@ def write_marker(place: str, facts: Mapping[str, Any]) -> None:
 
 def read_marker(place: str) -> dict[str, Any] | None:
     """The facts that `write_marker` kept at `place`; None when the folder is not complete."""
+    if os.path.lexists(f"{place}{_BUILDING}"):
+        return None
     try:
-        with open(f"{place}/{MARKER}", "rb") as file:
-            facts = json.load(file)
-    except (OSError, ValueError):
+        # a pipe there is not waited for, and nothing is read elsewhere
+        with opened(f"{place}/{MARKER}", os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW) as fd:
+            if not stat.S_ISREG(os.fstat(fd).st_mode):
+                return None
+            facts = json.loads(os.read(fd, _LARGEST))
+    except (OSError, ValueError, RecursionError):
         return None
     return facts if isinstance(facts, dict) else None
 
@@ -132,7 +145,7 @@ def remove_unused(folder: str, older: float, now: float, *, dry_run: bool = Fals
                 if not dry_run:
                     _remove_beside(place)
                 continue
-            if os.path.exists(f"{place}/{MARKER}") and now - _last_use(place) < older:
+            if read_marker(place) is not None and now - _last_use(place) < older:
                 continue
             size = _removed(place, dry_run=dry_run)
             removed = removed if size is None else removed.plus(1, size)
@@ -163,7 +176,7 @@ def _removed(place: str, *, dry_run: bool) -> int | None:
             size = bytes_below(place)
             if not dry_run:
                 os.rename(place, place + _REMOVED)
-                for path in (used, built):
+                for path in (used, built, f"{place}{_BUILDING}"):
                     with suppress(FileNotFoundError):
                         os.unlink(path)
     if not dry_run:

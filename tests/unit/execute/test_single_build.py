@@ -12,7 +12,7 @@ import pytest
 
 from gitml.execute.environments.single_build import build_once, read_marker, write_marker
 from gitml.execute.process import NOW, StoppedError, StopRequests
-from tests.kit.processes import forked, wait_until
+from tests.kit.processes import forked, kill_forked, wait_until
 
 
 def built(place: Path) -> Callable[[], str | None]:
@@ -92,6 +92,36 @@ def test_who_waits_can_be_stopped(tmp_path: Path) -> None:
 def test_a_marker_that_is_none_is_no_marker(tmp_path: Path, content: str) -> None:
     (tmp_path / "built.json").write_text(content)
     assert read_marker(str(tmp_path)) is None
+
+
+def test_a_marker_that_is_a_pipe_or_leads_elsewhere_is_none_and_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").write_text("{}")
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/built.json").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "b").mkdir()
+    os.mkfifo(tmp_path / "b/built.json")
+    assert read_marker(str(tmp_path / "a")) is None
+    assert read_marker(str(tmp_path / "b")) is None
+
+
+def test_what_a_build_runs_does_not_declare_it_complete(tmp_path: Path) -> None:
+    place = tmp_path / "envs/a"
+
+    def hostile() -> str:
+        builder(place, "first")()
+        (place / "forged").touch()
+        time.sleep(60)
+        return "first"
+
+    pid = forked(lambda: build_once(str(place), built(place), hostile, StopRequests(), lambda what: None))
+    wait_until((place / "forged").exists)
+    assert read_marker(str(place)) is None
+    kill_forked(pid)
+    assert read_marker(str(place)) is None
+    again = build_once(str(place), built(place), builder(place, "second"), StopRequests(), lambda what: None)
+    assert again == "second"
+    assert read_marker(str(place)) == {"by": "second"}
+    assert sorted(os.listdir(tmp_path / "envs")) == ["a", "a.lock", "a.used"]
 
 
 def test_what_filled_a_folder_can_lead_nothing_elsewhere_that_declares_it_complete(tmp_path: Path) -> None:
