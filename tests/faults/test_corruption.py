@@ -24,7 +24,7 @@ from tests.kit.projects.command_line import Done, Project
 from tests.kit.projects.forked_commands import ForkedProject
 from tests.kit.projects.repository import Repository
 
-COUNT = int(os.environ.get("CORRUPTIONS", "60"))
+COUNT = int(os.environ.get("CORRUPTIONS", "40"))
 FROM = int(os.environ.get("CORRUPTIONS_FROM", "0"))
 EACH = 10
 AREAS = ("store", "store", "index", "index", "refs", "git", "git")
