@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import tempfile
@@ -22,6 +23,9 @@ from gitml.errors import InputError
 from gitml.execute.environments.environments import Environments
 from gitml.store.local.store import LocalStore
 from tests.kit.execution import ON_HOST, ExecutionBench, MemoryFacts
+
+# Ray remembers the first one in a process, and else looks for it in whatever HOME the next Ray of it is given
+_TOKEN = secrets.token_hex(32)
 
 
 class LocalRay:
@@ -62,24 +66,25 @@ def local_ray(cpus: int = 2, gpus: int = 0, environ: Mapping[str, str] | None = 
     place = tempfile.mkdtemp(prefix="gr", dir="/tmp")
     repository = str(Path(__file__).resolve().parents[3])
     settings = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "PYTHONPATH": repository}
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {**settings, **(environ or {})}.items():
-            patch.setenv(name, value)
-        import ray
+    settings["RAY_AUTH_TOKEN"] = _TOKEN
+    import ray
 
-        terminated = signal.getsignal(signal.SIGTERM)
-        ray.init(
-            address="local",
-            num_cpus=cpus,
-            num_gpus=gpus,
-            include_dashboard=False,
-            log_to_driver=False,
-            logging_level="error",
-            object_store_memory=200 * 2**20,
-            _temp_dir=place,
-        )
-    signal.signal(signal.SIGTERM, terminated)
     try:
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in {**settings, **(environ or {})}.items():
+                patch.setenv(name, value)
+            terminated = signal.getsignal(signal.SIGTERM)
+            ray.init(
+                address="local",
+                num_cpus=cpus,
+                num_gpus=gpus,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="error",
+                object_store_memory=200 * 2**20,
+                _temp_dir=place,
+            )
+        signal.signal(signal.SIGTERM, terminated)
         yield LocalRay()
     finally:
         ray.shutdown()
