@@ -279,10 +279,10 @@ class Attempts:
 
     def _command_hint(self, active: ActiveAttempt, event: TaskFinished) -> str | None:
         """The hint for a step whose program is missing, where that is a command of the project's own package."""
-        action, program = active.decision.action, active.step.argv[0]
-        if event.missing != (program,) or action is None:
+        action = active.decision.action
+        if not event.missing or action is None or event.missing != active.step.argv[:1]:
             return None
-        return command_hint(self.source, Failed(active.step, action, event.missing), program)
+        return command_hint(self.source, Failed(active.step, action, event.missing), event.missing[0])
 
     def _hint(self, active: ActiveAttempt, event: TaskFinished) -> str | None:
         action = active.decision.action

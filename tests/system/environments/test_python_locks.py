@@ -314,6 +314,7 @@ def test_a_python_that_is_not_here_is_told_with_the_way_to_get_it(project: Locke
     assert outcomes(project.run()) == {"a": "executed"}
 
 
+@pytest.mark.needs_linux("a strict sandbox")
 @pytest.mark.parametrize("no_cache", ["", "1", "uv.toml"])
 def test_nothing_of_a_package_is_run_while_it_is_installed(tmp_path: Path, index: PackageIndex, no_cache: str) -> None:
     """What a wheel has for the start of Python would act outside of the sandbox of the strict step that needs it."""
@@ -337,6 +338,7 @@ def test_nothing_of_a_package_is_run_while_it_is_installed(tmp_path: Path, index
     assert not mark.exists()
 
 
+@pytest.mark.needs_linux("a strict sandbox")
 def test_nothing_is_built_from_source_for_a_strict_step_but_what_its_user_builds(
     tmp_path: Path, index: PackageIndex
 ) -> None:
