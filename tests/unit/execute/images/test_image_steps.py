@@ -86,7 +86,9 @@ def test_where_sandboxes_are_not_mounted_a_step_in_an_image_has_its_own_at_the_f
 
 
 def test_processes_of_a_gang_run_in_the_image(bench: ImageBench) -> None:
-    task = bench.task("echo $RANK of $WORLD_SIZE; exit $RANK", shell="sh", environment=bench.environment)
+    # the first that fails ends the others: it waits until the other has said its line
+    work = "echo $RANK of $WORLD_SIZE; [ $RANK = 1 ] || { : > said; exit 0; }; until [ -e said ]; do :; done; exit 1"
+    task = bench.task(work, shell="sh", environment=bench.environment)
     finished = finish(bench.executor(), task._replace(action=task.action._replace(settings=((GANG.name, (1, 2)),))))
     assert sorted(bench.log(finished).splitlines()[:2]) == [b"[0] 0 of 2", b"[1] 1 of 2"]
     assert finished.exit_code == 1
