@@ -261,7 +261,7 @@ def test_a_file_open_for_writing_elsewhere_is_found_out_when_it_is_written_to(
 
 def test_a_file_that_changes_while_it_is_taken_is_refused(store: LocalStore, tmp_path: Path) -> None:
     path = tmp_path / "out"
-    path.write_bytes(os.urandom(64 << 20))
+    path.write_bytes(bytes(64 << 20))
     # It is open when the file is made read-only, as what a step left running has it.
     code = "import sys\nf = open(sys.argv[1], 'r+b', 0)\nprint('on', flush=True)\nwhile True: f.seek(0); f.write(b'x')"
     writer = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from gitml.store.local.fsck import StoreFault, check_objects, check_tree, repair
 from gitml.store.local.gc import SweepResult, sweep
 from gitml.store.local.store import LocalStore
 
-LARGE = os.urandom(disk.SMALL + 1)
+LARGE = random.Random(1).randbytes(disk.SMALL + 1)
 
 
 @pytest.fixture
@@ -57,7 +58,7 @@ def test_a_good_store_has_no_faults(store: LocalStore, tmp_path: Path) -> None:
 def test_every_kind_of_fault_is_named_and_checking_changes_nothing(store: LocalStore) -> None:
     flipped, touched, large, hidden = (store.put(c) for c in (b"flipped", b"touched", LARGE, LARGE + b"2"))
     overwrite(store, flipped, b"flopped")
-    overwrite(store, large, LARGE[:-1] + b"?", keep_time=False)
+    overwrite(store, large, LARGE[:-1] + bytes([LARGE[-1] ^ 1]), keep_time=False)
     overwrite(store, hidden, LARGE + b"3")
     os.utime(store.path_of(touched))
     stray = Path(store.path_of(touched)).parent / "stray"
