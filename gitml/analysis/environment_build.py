@@ -12,6 +12,7 @@ from gitml.core.model.events import Event
 from gitml.engine.planning.load import Loaded
 from gitml.engine.run import command_text
 from gitml.errors import GitmlError, machine_error
+from gitml.execute.environments.build_control import BuildControl
 from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def _built(
     begun = time.monotonic()
     try:
         _fetch_image(ws, one.environment, stop, lambda words: report(one, words))
-        ws.environments.realize(one.environment, stop, lambda words: report(one, words))
+        ws.environments.realize(one.environment, BuildControl(stop, lambda words: report(one, words)))
     except GitmlError as error:
         where = f" ({error.where})" if error.where else ""
         return BuildOutcome(one, FAILED, time.monotonic() - begun, error.message + where, error.hint)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,7 +18,7 @@ from gitml.transfer.remotes import Remotes
 from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
-    from gitml.execute.process import StopRequests
+    from gitml.execute.environments.build_control import BuildControl
 
 
 class StepsImage(NamedTuple):
@@ -52,8 +52,7 @@ def push_environments(
     stores: Sequence[str],
     emit: Emit,
     stop: StopSignal,
-    builder_stop: StopRequests,
-    report: Callable[[str], None],
+    fetching: BuildControl,
 ) -> Iterator[PushedImage]:
     """Uploads images to these remote stores, or to all that keep some; what of an image is not here is fetched first.
 
@@ -66,7 +65,7 @@ def push_environments(
         name, digest, manifest = one.image
         if store.known_size(digest) is None:
             store.fetch_manifest(name, digest)
-        store.fetch(name, manifest, builder_stop, report)
+        store.fetch(name, manifest, fetching)
     yield from push_images(ws, [one.image for one in images], stores, emit, stop)
 
 

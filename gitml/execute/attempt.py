@@ -12,6 +12,7 @@ from gitml.core.model.step_settings import ALONE
 from gitml.core.records.record import MACHINE
 from gitml.core.secrets.mask import Mask
 from gitml.errors import GitmlError, Guard, InputError, how_to_mend
+from gitml.execute.environments.build_control import BuildControl
 from gitml.execute.environments.software import RealizedEnvironment
 from gitml.execute.interfaces import WorkerServices
 from gitml.execute.log import Log
@@ -75,9 +76,7 @@ class WorkerAttempt:
             try:
                 self.realized = self.services.environments.realize(
                     self.task.environment,
-                    self.stop,
-                    partial(self.report, "prepares"),
-                    from_source=not self.task.strict,
+                    BuildControl(self.stop, partial(self.report, "prepares"), from_source=not self.task.strict),
                 )
             except GitmlError:
                 self.unprepared = True

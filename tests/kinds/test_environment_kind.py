@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,13 +14,13 @@ from gitml.core.language.diagnostics import SpecError
 from gitml.core.model.environment import Environment, environment_of
 from gitml.errors import InputError
 from gitml.execute.environments import environments
+from gitml.execute.environments.build_control import BuildControl
 from gitml.execute.environments.software import (
     EnvironmentProvider,
     EnvironmentQuery,
     MachineSoftware,
     RealizedEnvironment,
 )
-from gitml.execute.process import StopRequests
 from tests.kit.projects.project import Project, outcomes, reasons
 
 PREFIX = "toy:"
@@ -59,15 +58,7 @@ class ToyProvider(EnvironmentProvider):
         place = self._place(environment)
         return (str(place),) if place.exists() else None
 
-    def realize(
-        self,
-        here: MachineSoftware,
-        environment: Environment,
-        stop: StopRequests,
-        report: Callable[[str], None],
-        *,
-        from_source: bool = True,
-    ) -> RealizedEnvironment:
+    def realize(self, here: MachineSoftware, environment: Environment, control: BuildControl) -> RealizedEnvironment:
         place = self._place(environment)
         os.makedirs(place, exist_ok=True)
         (place / "greet").write_bytes(environment.source.files[0][1])

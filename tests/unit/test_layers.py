@@ -43,7 +43,7 @@ OWNERS = {
 # What core may import besides itself, gitml.errors and yaml: computing and notation; no files, processes, clocks or chance.
 PURE = frozenset(
     """__future__ abc ast base64 binascii bisect collections configparser contextlib copy csv dataclasses decimal difflib enum fnmatch fractions functools
-    graphlib hashlib heapq hmac itertools json keyword math numbers operator posixpath re shlex stat statistics string struct
+    graphlib hashlib heapq hmac ipaddress itertools json keyword math numbers operator posixpath re shlex stat statistics string struct
     textwrap tokenize tomllib types typing unicodedata zlib""".split()
 )
 # Of os, core may use what computes on strings.

@@ -16,8 +16,6 @@ _SHOWN = 120
 _DIGITS = len("sha256:") + 12
 _LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[([0-9A-Fa-f:]{{2,39}})\])(?::([0-9]{{1,5}}))?")
-_GROUP = re.compile("[0-9A-Fa-f]{1,4}")
-_GROUPS = 8
 _PORTS = range(1, 2**16)
 _PATH = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
@@ -94,8 +92,10 @@ def _is_host(host: str) -> bool:
 
 
 def _is_ipv6(text: str) -> bool:
-    """Whether `text` is an address of eight groups, of which ``::`` stands for those that are zero."""
-    halves = text.split("::")
-    groups = [group for half in halves if half for group in half.split(":")]
-    whole = len(groups) == _GROUPS if len(halves) == 1 else len(halves) == 2 and len(groups) < _GROUPS
-    return whole and all(_GROUP.fullmatch(group) for group in groups)
+    import ipaddress
+
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True

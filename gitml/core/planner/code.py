@@ -121,7 +121,7 @@ def why_code(step: GraphStep, code: Iterable[CodeFile]) -> list[tuple[str, str]]
 
 def _words(step: GraphStep) -> Sequence[str]:
     if step.shell:
-        return [*words_of_script(step.argv[0], *step.argv[1:])]
+        return words_of_script(step.argv[0], *step.argv[1:])
     script = script_word(step.argv)
     return step.argv if script is None else [*step.argv, *words_of_script(script)]
 
@@ -186,7 +186,8 @@ class CodeFinder:
                 self._add(path, found)
         # Python looks where the script lies first, and with -m where it was started, whichever file imports.
         folders = [posixpath.dirname(path) for path, entry in found.items() if _is_source(path, entry)]
-        started = [module for path, entry in found.items() for module in self._started_by(path, entry, query)]
+        commands = dict(query.commands)
+        started = [module for path, entry in found.items() for module in self._started_by(path, entry, commands)]
         for module in dict.fromkeys([*query.modules, *started]):
             folders.append("")
             for root in dict.fromkeys(["", *query.roots, *query.late]):
@@ -263,14 +264,14 @@ class CodeFinder:
                         todo.append(module)
                         todo.extend(list(found)[before + 1 :])  # where a link leads
 
-    def _started_by(self, path: str, entry: Entry, query: CodeQuery) -> tuple[str, ...]:
+    def _started_by(self, path: str, entry: Entry, commands: Mapping[str, str]) -> tuple[str, ...]:
         """The modules that a file starts, if it is a script of a shell."""
         if entry.is_tree or entry.is_link:
             return ()
         if not may_be_script(path, executable=entry.mode == "100755"):
             return ()
         words = self.script_words(path, entry.oid)
-        return _modules_started(words, dict(query.commands)) if words else ()
+        return _modules_started(words, commands) if words else ()
 
     def script_words(self, path: str, oid: str) -> tuple[str, ...]:
         """The words of a script of a shell; none of what is no such script."""

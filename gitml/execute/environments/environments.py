@@ -5,7 +5,6 @@ What differs between kinds of environments is in ENVIRONMENT_PROVIDERS, one for 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -28,8 +27,8 @@ from gitml.execute.environments.software import (
 from gitml.execute.environments.variables import search_path
 
 if TYPE_CHECKING:
+    from gitml.execute.environments.build_control import BuildControl
     from gitml.execute.environments.images.root import ImageRoot
-    from gitml.execute.process import StopRequests
 
 
 class Environments(MachineSoftware):
@@ -95,28 +94,22 @@ class Environments(MachineSoftware):
     def realize(
         self,
         environment: Environment,
-        stop: StopRequests | None = None,
-        report: Callable[[str], None] = lambda what: None,
-        *,
-        from_source: bool = True,
+        control: BuildControl | None = None,
     ) -> RealizedEnvironment:
-        """Makes `environment` real, building it when no one has; to be called in a worker, which may be stopped by `stop`.
+        """Makes `environment` real, building it when no one has; to be called in a worker.
 
-        `report` is called when there is something to wait for. Packages are built `from_source` or refused, as such a build runs
-        what their authors wrote, outside of every sandbox; what was built so before is used in either case. InputError with the
-        builder's words when it can't be built.
+        InputError with the builder's words when it can't be built, StoppedError where `control` stops it.
         """
         known = self._realized.get(environment.digest)
         if known is None:
+            from gitml.execute.environments.build_control import BuildControl
             from gitml.execute.environments.single_build import hold
             from gitml.execute.process import StopRequests
 
             place = self.place_of(environment)
             if place is not None:
                 hold(place)  # before it is looked for, and also where it is built already
-            known = _provider_of(environment.source).realize(
-                self, environment, stop or StopRequests(), report, from_source=from_source
-            )
+            known = _provider_of(environment.source).realize(self, environment, control or BuildControl(StopRequests()))
             self._realized[environment.digest] = known
         return known
 

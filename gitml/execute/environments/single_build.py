@@ -17,7 +17,8 @@ from contextlib import suppress
 from typing import Any, NamedTuple, TypeVar
 
 from gitml.core.text.format import duration
-from gitml.execute.process import NONE, StoppedError, StopRequests
+from gitml.execute.environments.build_control import BuildControl
+from gitml.execute.process import NONE, StoppedError
 from gitml.execute.sandbox.removal import remove_tree
 from gitml.files import bytes_below, closing_fd, opened
 
@@ -33,15 +34,14 @@ def build_once(
     place: str,
     built: Callable[[], T | None],
     build: Callable[[], T],
-    stop: StopRequests,
-    report: Callable[[str], None],
+    control: BuildControl,
     what: str = "the environment",
 ) -> T:
     """What `built` finds at `place`, or what `build` gives, which fills the folder and ends with `write_marker`.
 
     `built` returns None when nothing complete is at `place`. Of processes that need the folder at once one builds it and the
     others wait. When `build` raises, nothing is left; what a killed process left is removed before the next build. StoppedError
-    when `stop` asks for it while another process builds. Until this process ends the folder is not removed as unused.
+    when `control.stop` asks for it while another process builds. Until this process ends the folder is not removed as unused.
     """
     hold(place)
     found = built()
@@ -50,11 +50,11 @@ def build_once(
     os.makedirs(os.path.dirname(place), exist_ok=True)
     lock = os.open(f"{place}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        _wait(lock, stop, report, what)
+        _wait(lock, control, what)
         found = built()
         if found is not None:
             return found
-        report(f"building {what}")
+        control.report(f"building {what}")
         building = f"{place}{_BUILDING}"
         remove_tree(building)
         os.close(os.open(building, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
@@ -63,7 +63,7 @@ def build_once(
         try:
             made = build()
             os.unlink(building)
-            report(f"built {what} in {duration(time.monotonic() - begun)}")
+            control.report(f"built {what} in {duration(time.monotonic() - begun)}")
             return made
         except BaseException:
             remove_tree(place)
@@ -224,16 +224,16 @@ def _is_at(fd: int, path: str) -> bool:
     return (found.st_dev, found.st_ino) == (here.st_dev, here.st_ino)
 
 
-def _wait(lock: int, stop: StopRequests, report: Callable[[str], None], what: str) -> None:
+def _wait(lock: int, control: BuildControl, what: str) -> None:
     reported = False
     while True:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return
         except BlockingIOError:
-            if stop.requested() != NONE:
+            if control.stop.requested() != NONE:
                 raise StoppedError from None
             if not reported:
-                report(f"waiting for another process that builds {what}")
+                control.report(f"waiting for another process that builds {what}")
                 reported = True
             time.sleep(_LOOK)

@@ -20,8 +20,8 @@ from gitml.execute.environments.programs import is_relative
 from gitml.execute.environments.variables import find_program, search_path
 
 if TYPE_CHECKING:
+    from gitml.execute.environments.build_control import BuildControl
     from gitml.execute.environments.images.root import ImageRoot
-    from gitml.execute.process import StopRequests
 
 
 class NotInspectedError(InputError):
@@ -210,15 +210,7 @@ class EnvironmentProvider(Protocol):
     def path_folders(self, here: MachineSoftware, environment: Environment) -> tuple[str, ...] | None:
         """The folders that are first on the PATH of its steps; None while it is not built."""
 
-    def realize(
-        self,
-        here: MachineSoftware,
-        environment: Environment,
-        stop: StopRequests,
-        report: Callable[[str], None],
-        *,
-        from_source: bool = True,
-    ) -> RealizedEnvironment:
+    def realize(self, here: MachineSoftware, environment: Environment, control: BuildControl) -> RealizedEnvironment:
         """See `environments.Environments.realize`."""
 
     def check_buildable(self, here: MachineSoftware, environment: Environment, *, from_source: bool = True) -> None:

@@ -17,6 +17,7 @@ import pytest
 
 from gitml.core.model.stop_signal import StopSignal
 from gitml.errors import InputError
+from gitml.execute.environments.build_control import BuildControl
 from gitml.execute.environments.conda.locks import read_lock
 from gitml.execute.environments.conda.prefixes import PrefixRequest, build, prefix_of, run_rattler, write_alone
 from gitml.execute.process import StopRequests
@@ -190,7 +191,7 @@ def test_a_build_whose_worker_is_killed_ends_and_the_next_one_is_whole(tmp_path:
     place = str(tmp_path / "envs/a")
 
     def make() -> None:
-        build(place, PrefixRequest(lock, "linux-64", machine, str(tmp_path)), StopRequests(), lambda what: None)
+        build(place, PrefixRequest(lock, "linux-64", machine, str(tmp_path)), BuildControl(StopRequests()))
 
     served.stalled = threading.Event()
     pid = forked(make)
@@ -288,7 +289,7 @@ def test_rattler_writes_nothing_outside_of_what_it_installs(tmp_path: Path) -> N
     confine = partial(write_alone, (str(inside),))
     request = str(tmp_path / "request.json")
     with pytest.raises(InputError, match="Permission denied"):
-        run_rattler("install", asked, request, os.environ, StopRequests(), print, confine)
+        run_rattler("install", asked, request, os.environ, BuildControl(StopRequests(), print), confine)
     assert not outside.exists()
 
 
@@ -422,7 +423,7 @@ def test_a_strict_step_sees_its_environment_and_no_other(tmp_path: Path, channel
 def test_without_rattler_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rattler", None)
     with pytest.raises(InputError) as caught:
-        run_rattler("install", {}, str(tmp_path / "request.json"), {}, StopRequests(), lambda what: None)
+        run_rattler("install", {}, str(tmp_path / "request.json"), {}, BuildControl(StopRequests()))
     assert caught.value.message == "py-rattler is not installed; it installs conda packages"
     assert str(caught.value.hint).startswith("pip install 'gitml[conda]'")
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from gitml.errors import InputError
+from gitml.execute.environments.build_control import BuildControl
 from gitml.execute.environments.conda.environment_lock import LockRequest, lock_environment_file
 from gitml.execute.environments.conda.locks import read_lock
 from gitml.execute.environments.conda.loose_environment import read_environment_file
@@ -57,7 +58,7 @@ def lock(
     machine = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **more}
     request = LockRequest(machine, str(tmp_path / "cache"), platforms, as_of)
     report = (said if said is not None else []).append
-    return lock_environment_file("env/environment.yml", text.encode(), request, StopRequests(), report)
+    return lock_environment_file("env/environment.yml", text.encode(), request, BuildControl(StopRequests(), report))
 
 
 def environment(channel: CondaChannel, *dependencies: str, more: str = "") -> str:

@@ -19,6 +19,7 @@ from gitml.core.model.events import Event, StepPrepares
 from gitml.core.model.stop_signal import StopSignal
 from gitml.engine.planning.load import load
 from gitml.errors import InputError
+from gitml.execute.environments.build_control import BuildControl
 from gitml.execute.environments.images.manifests import platform_of
 from gitml.execute.process import StopRequests
 from gitml.maintenance.gc import KeepPolicy
@@ -74,7 +75,7 @@ def push(project: Project, *stores: str, stop: StopSignal | None = None) -> list
     with project.workspace() as ws:
         found = images_of(ws, load(ws, None, None), ())
         asked = stop or StopSignal()
-        return list(push_environments(ws, found, stores, lambda event: None, asked, StopRequests(), lambda words: None))
+        return list(push_environments(ws, found, stores, lambda event: None, asked, BuildControl(StopRequests())))
 
 
 def forget_images(tmp_path: Path, project: Project) -> None:
@@ -243,7 +244,7 @@ def test_a_push_that_is_stopped_goes_on_later(
             stop.ask()
 
         with pytest.raises(TransferStoppedError):
-            list(push_environments(ws, found, (), emit, stop, StopRequests(), lambda words: None))
+            list(push_environments(ws, found, (), emit, stop, BuildControl(StopRequests())))
     assert not list((tmp_path / "store/trees").glob("*/*"))  # what is not whole can't be seen
     (done,) = push(project)
     assert done.sent + done.there == len(built.blobs)

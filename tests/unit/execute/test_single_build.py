@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gitml.execute.environments.build_control import BuildControl
 from gitml.execute.environments.single_build import build_once, read_marker, write_marker
 from gitml.execute.process import NOW, StoppedError, StopRequests
 from tests.kit.processes import forked, kill_forked, wait_until
@@ -37,10 +38,13 @@ def builder(place: Path, name: str, delay: float = 0.0) -> Callable[[], str]:
 def test_the_second_process_waits_for_the_first(tmp_path: Path) -> None:
     place, said = tmp_path / "envs/a", list[str]()
     pid = forked(
-        lambda: build_once(str(place), built(place), builder(place, "first", 0.3), StopRequests(), lambda what: None)
+        lambda: build_once(str(place), built(place), builder(place, "first", 0.3), BuildControl(StopRequests()))
     )
     wait_until((place / "half").exists)
-    assert build_once(str(place), built(place), builder(place, "second"), StopRequests(), said.append) == "first"
+    assert (
+        build_once(str(place), built(place), builder(place, "second"), BuildControl(StopRequests(), said.append))
+        == "first"
+    )
     assert said == ["waiting for another process that builds the environment"]
     assert os.waitpid(pid, 0)[1] == 0
 
@@ -48,13 +52,13 @@ def test_the_second_process_waits_for_the_first(tmp_path: Path) -> None:
 def test_what_a_killed_build_left_is_removed_and_built_again(tmp_path: Path) -> None:
     place = tmp_path / "envs/a"
     pid = forked(
-        lambda: build_once(str(place), built(place), builder(place, "first", 60), StopRequests(), lambda what: None)
+        lambda: build_once(str(place), built(place), builder(place, "first", 60), BuildControl(StopRequests()))
     )
     wait_until((place / "half").exists)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
     assert read_marker(str(place)) is None
-    assert build_once(str(place), built(place), builder(place, "second"), StopRequests(), lambda what: None) == "second"
+    assert build_once(str(place), built(place), builder(place, "second"), BuildControl(StopRequests())) == "second"
     assert (place / "half").read_text() == "second"
 
 
@@ -66,7 +70,7 @@ def test_a_build_that_fails_leaves_nothing(tmp_path: Path) -> None:
         raise ValueError
 
     with pytest.raises(ValueError):  # noqa: PT011
-        build_once(str(place), lambda: None, fail, StopRequests(), lambda what: None)
+        build_once(str(place), lambda: None, fail, BuildControl(StopRequests()))
     assert not place.exists()
 
 
@@ -77,12 +81,12 @@ def test_who_waits_can_be_stopped(tmp_path: Path) -> None:
 
     place = tmp_path / "envs/a"
     pid = forked(
-        lambda: build_once(str(place), built(place), builder(place, "first", 60), StopRequests(), lambda what: None)
+        lambda: build_once(str(place), built(place), builder(place, "first", 60), BuildControl(StopRequests()))
     )
     try:
         wait_until((place / "half").exists)
         with pytest.raises(StoppedError):
-            build_once(str(place), built(place), builder(place, "second"), Stopped(), lambda what: None)
+            build_once(str(place), built(place), builder(place, "second"), BuildControl(Stopped()))
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
@@ -113,12 +117,12 @@ def test_what_a_build_runs_does_not_declare_it_complete(tmp_path: Path) -> None:
         time.sleep(60)
         return "first"
 
-    pid = forked(lambda: build_once(str(place), built(place), hostile, StopRequests(), lambda what: None))
+    pid = forked(lambda: build_once(str(place), built(place), hostile, BuildControl(StopRequests())))
     wait_until((place / "forged").exists)
     assert read_marker(str(place)) is None
     kill_forked(pid)
     assert read_marker(str(place)) is None
-    again = build_once(str(place), built(place), builder(place, "second"), StopRequests(), lambda what: None)
+    again = build_once(str(place), built(place), builder(place, "second"), BuildControl(StopRequests()))
     assert again == "second"
     assert read_marker(str(place)) == {"by": "second"}
     assert sorted(os.listdir(tmp_path / "envs")) == ["a", "a.lock", "a.used"]

@@ -31,6 +31,7 @@ def push(session: Session, wanted: PipelineArguments, stores: tuple[str, ...]) -
     from gitml.cli.errors import DONE
     from gitml.cli.interrupts import InterruptHandler
     from gitml.core.model.events import Transferring
+    from gitml.execute.environments.build_control import BuildControl
     from gitml.execute.process import StoppedError
     from gitml.store.remote.transfer.progress import TransferStoppedError
 
@@ -53,7 +54,7 @@ def push(session: Session, wanted: PipelineArguments, stores: tuple[str, ...]) -
     interrupts = InterruptHandler(quiet=session.quiet, message="stopping; what was moved stays")
     with interrupts as handler, stop_requests(handler.stop) as asked:
         try:
-            for one in push_environments(session.ws, images, stores, emit, handler.stop, asked, report):
+            for one in push_environments(session.ws, images, stores, emit, handler.stop, BuildControl(asked, report)):
                 progress.clear()
                 done.append(one)
                 session.show(_line(one, names))

@@ -6,12 +6,13 @@ import os
 import posixpath
 import re
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from gitml import layout
 from gitml.errors import InputError
+from gitml.execute.environments.build_control import BuildControl
 from gitml.execute.environments.conda.lock_writer import CondaLockEntry, conda_lock_text
 from gitml.execute.environments.conda.locks import read_lock
 from gitml.execute.environments.conda.loose_environment import LooseEnvironment, no_pip, read_environment_file
@@ -60,24 +61,22 @@ class LockRequest(NamedTuple):
     as_of: datetime | None = None
 
 
-def lock_environment_file(
-    path: str, content: bytes, request: LockRequest, stop: StopRequests, report: Callable[[str], None]
-) -> str:
+def lock_environment_file(path: str, content: bytes, request: LockRequest, control: BuildControl) -> str:
     """The text of a ``conda-lock.yml`` for the environment.yml in `content`; `path` is what errors and the lock call it.
 
-    InputError in the solver's words where there is no solution, StoppedError when `stop` asks.
+    InputError in the solver's words where there is no solution, StoppedError when `control.stop` asks.
     """
     asked = read_environment_file(path, content)
     subdirs = _subdirs(path, asked, request)
     if asked.left_out:
-        report(f"left out: {', '.join(asked.left_out)[:200]} (variables belong under env: of a step)")
+        control.report(f"left out: {', '.join(asked.left_out)[:200]} (variables belong under env: of a step)")
     os.makedirs(request.cache_dir, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=request.cache_dir, prefix="lock-") as folder:
-        solved = _solved(path, asked, subdirs, request, folder, stop, report)
+        solved = _solved(path, asked, subdirs, request, folder, control)
         if asked.pip:
             for subdir in subdirs:
-                report(f"locking {len(asked.pip)} requirements of pip for {subdir}")
-                solved[subdir] += _pip_entries(path, asked, solved[subdir], subdir, request, folder, stop)
+                control.report(f"locking {len(asked.pip)} requirements of pip for {subdir}")
+                solved[subdir] += _pip_entries(path, asked, solved[subdir], subdir, request, folder, control.stop)
     text = conda_lock_text(posixpath.basename(path), asked, solved)
     for subdir in subdirs:  # what gitml could not read must not be committed
         read_lock(LOCK, text.encode("utf-8"), subdir)
@@ -99,8 +98,7 @@ def _solved(
     subdirs: Iterable[str],
     request: LockRequest,
     folder: str,
-    stop: StopRequests,
-    report: Callable[[str], None],
+    control: BuildControl,
 ) -> dict[str, list[CondaLockEntry]]:
     platforms = {subdir: _virtual_packages(subdir, request.machine) for subdir in subdirs}
     wanted: dict[str, Any] = {
@@ -111,7 +109,7 @@ def _solved(
         "cache": os.path.join(request.cache_dir, layout.CONDA_CHANNELS),
     }
     try:
-        found = run_rattler("solve", wanted, f"{folder}/request.json", request.machine, stop, report)
+        found = run_rattler("solve", wanted, f"{folder}/request.json", request.machine, control)
     except InputError as error:
         if "SolverError" in error.message:
             error.hint = _NOT_SOLVED

@@ -13,13 +13,14 @@ from typing import Any, NamedTuple
 
 from gitml import layout
 from gitml.errors import InputError
+from gitml.execute.environments.build_control import BuildControl
 from gitml.execute.environments.bytecode import compile_bytecode, site_folders
 from gitml.execute.environments.conda.packages import CondaLock, PypiPackage
 from gitml.execute.environments.index_passwords import write_passwords
 from gitml.execute.environments.single_build import build_once, read_marker, write_marker
 from gitml.execute.environments.uv_commands import UvCommands, refuse_source, wheels_alone
 from gitml.execute.environments.variables import FIXED
-from gitml.execute.process import StoppedError, StopRequests, run
+from gitml.execute.process import StoppedError, run
 from gitml.execute.sandbox.confined_program import write_starter
 from gitml.execute.sandbox.isolation import Isolation
 from gitml.execute.sandbox.removal import remove_tree
@@ -41,16 +42,12 @@ _OF_GITML = (layout.VARIABLE_PREFIX, "GIT_", "_gitml_")
 
 
 class PrefixRequest(NamedTuple):
-    """What is to be built: `lock` for the platform of `subdir`, with the variables of `machine`.
-
-    Packages of PyPI that there are only as source are refused, unless they may be built `from_source`.
-    """
+    """What is to be built: `lock` for the platform of `subdir`, with the variables of `machine`."""
 
     lock: CondaLock
     subdir: str
     machine: Mapping[str, str]
     cache_dir: str
-    from_source: bool = True
 
 
 def prefix_of(place: str) -> str:
@@ -64,16 +61,16 @@ def built_at(place: str) -> dict[str, Any] | None:
     return facts if facts is not None and os.path.isdir(prefix_of(place)) else None
 
 
-def build(place: str, request: PrefixRequest, stop: StopRequests, report: Callable[[str], None]) -> dict[str, Any]:
+def build(place: str, request: PrefixRequest, control: BuildControl) -> dict[str, Any]:
     """The environment in `place`, built if it is not; gives what is known of it.
 
-    InputError in rattler's or uv's words when it fails; nothing is left then. StoppedError when `stop` asks.
+    InputError in rattler's or uv's words when it fails; nothing is left then. StoppedError when `control.stop` asks.
     """
 
     def make() -> dict[str, Any]:
-        return _build(place, request, stop, report)
+        return _build(place, request, control)
 
-    return build_once(place, lambda: built_at(place), make, stop, report)
+    return build_once(place, lambda: built_at(place), make, control)
 
 
 def variables_of_packages(prefix: str) -> dict[str, str]:
@@ -97,8 +94,8 @@ def variables_of_packages(prefix: str) -> dict[str, str]:
     return {name: value for name, value in found.items() if name not in _RESERVED and not name.startswith(_OF_GITML)}
 
 
-def _build(place: str, request: PrefixRequest, stop: StopRequests, report: Callable[[str], None]) -> dict[str, Any]:
-    if not request.from_source:
+def _build(place: str, request: PrefixRequest, control: BuildControl) -> dict[str, Any]:
+    if not control.from_source:
         refuse_source(request.lock.sources())
     prefix, archives = prefix_of(place), f"{place}/{_ARCHIVES}"
     os.makedirs(place)
@@ -119,18 +116,18 @@ def _build(place: str, request: PrefixRequest, stop: StopRequests, report: Calla
                 os.makedirs(asked["cache"], exist_ok=True)
                 os.close(os.open(asked["lock"], os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
                 confine = partial(write_alone, (place, asked["cache"], asked["lock"]))
-            facts = run_rattler("install", asked, f"{place}/request.json", request.machine, stop, report, confine)
+            facts = run_rattler("install", asked, f"{place}/request.json", request.machine, control, confine)
         finally:
             with suppress(FileNotFoundError):  # the process has ended; only a killed parent leaves it
                 os.unlink(asked["lock"])
         remove_tree(archives)
         if request.lock.pypi:
-            _install_pypi(place, request, stop, report)
-        _compile(prefix, request.machine, stop, report)
+            _install_pypi(place, request, control)
+        _compile(prefix, request.machine, control)
     finally:
         os.chdir(called_from)
     if facts["scripts"]:
-        report(f"not run: post-link scripts of {', '.join(facts['scripts'])[:200]}")
+        control.report(f"not run: post-link scripts of {', '.join(facts['scripts'])[:200]}")
     write_marker(place, facts)
     return facts
 
@@ -140,8 +137,7 @@ def run_rattler(
     asked: Mapping[str, Any],
     path: str,
     machine: Mapping[str, str],
-    stop: StopRequests,
-    report: Callable[[str], None],
+    control: BuildControl,
     confine: Callable[[], None] | None = None,
 ) -> dict[str, Any]:
     """What `rattler_process` gives for a request, which is kept at `path`; InputError in its words when it fails.
@@ -151,13 +147,13 @@ def run_rattler(
     _check_rattler()
     with open(path, "w") as file:
         json.dump({"work": work, "parent": os.getpid(), **asked}, file)
-    reader = _EventReader(report)
+    reader = _EventReader(control.report)
     env = {name: value for name, value in machine.items() if not name.startswith(("GIT_", "CONDA_"))}
     # found where this process finds it
     env["PYTHONPATH"] = os.pathsep.join([folder for folder in sys.path if folder.startswith("/")])
     env["TMPDIR"] = os.path.dirname(path)
     argv = (sys.executable, "-P", "-m", _PROGRAM, path)
-    ended = run(sys.executable, argv, env, reader.write, stop, confine=confine)
+    ended = run(sys.executable, argv, env, reader.write, control.stop, confine=confine)
     if ended.stopped:
         raise StoppedError
     if reader.result is not None:
@@ -219,19 +215,19 @@ def _hint(words: str) -> str:
     return "see whether the channel can be reached (HTTPS_PROXY, mirrors in pixi's settings), then run again"
 
 
-def _install_pypi(place: str, request: PrefixRequest, stop: StopRequests, report: Callable[[str], None]) -> None:
+def _install_pypi(place: str, request: PrefixRequest, control: BuildControl) -> None:
     """What the lock has of PyPI: of files the hash is checked, of repositories of Git the commit."""
     python = f"{prefix_of(place)}/bin/python"
     if not os.path.exists(python):
         raise InputError("the lock has packages of PyPI and no Python", hint="add python to the environment")
-    report(f"installing {len(request.lock.pypi)} packages of PyPI")
-    uv = UvCommands(request.machine, request.cache_dir, stop)
+    control.report(f"installing {len(request.lock.pypi)} packages of PyPI")
+    uv = UvCommands(request.machine, request.cache_dir, control.stop)
     hashed = [package for package in request.lock.pypi if not package.hash.startswith("git:")]
     others = [package for package in request.lock.pypi if package.hash.startswith("git:")]
-    if not request.from_source:
+    if not control.from_source:
         python = _confine(uv, place, python)
     given = ("pip", "install", "--python", python, "--break-system-packages", "--no-deps")
-    wheels = wheels_alone(uv.env, from_source=request.from_source)
+    wheels = wheels_alone(uv.env, from_source=control.from_source)
     passwords = f"{place}/netrc"
     write_passwords(passwords, uv.env, [package.url for package in request.lock.pypi])
     uv.env["NETRC"] = passwords
@@ -279,7 +275,7 @@ def _requirement(package: PypiPackage) -> str:
     return f"{package.name}{pinned} --hash={package.hash}"
 
 
-def _compile(prefix: str, machine: Mapping[str, str], stop: StopRequests, report: Callable[[str], None]) -> None:
+def _compile(prefix: str, machine: Mapping[str, str], control: BuildControl) -> None:
     """Compiles the packages of Python, by the Python of the lock: it reads the prefix and the system, and reaches nothing.
 
     Where the machine can't keep it to that, nothing is compiled.
@@ -288,7 +284,7 @@ def _compile(prefix: str, machine: Mapping[str, str], stop: StopRequests, report
     sites = [f"{prefix}/{site}" for site in site_folders(prefix)]
     if not sites or not os.path.exists(python):
         return
-    report("compiling the packages of Python")
+    control.report("compiling the packages of Python")
     env = {"PATH": f"{prefix}/bin:{machine.get('PATH', '')}", "CONDA_PREFIX": prefix}
     stage = f"{os.path.dirname(prefix)}/{_STAGE}"
     os.mkdir(stage)
@@ -296,5 +292,5 @@ def _compile(prefix: str, machine: Mapping[str, str], stop: StopRequests, report
         # a prefix may lead to a Python of this machine
         readable = (sys.base_prefix,)
         confinement = Isolation(strict=True, network="none", readable=readable, seen=prefix, folder=stage)
-        compile_bytecode(python, sites, env, stop, confinement.enter)
+        compile_bytecode(python, sites, env, control.stop, confinement.enter)
     remove_tree(stage)

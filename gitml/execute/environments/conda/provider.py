@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from gitml.core.model.digest import digest_of
@@ -21,8 +21,8 @@ from gitml.execute.environments.software import (
 )
 
 if TYPE_CHECKING:
+    from gitml.execute.environments.build_control import BuildControl
     from gitml.execute.environments.conda.packages import CondaLock
-    from gitml.execute.process import StopRequests
 
 KIND = "conda"
 _READER = 1  # raised when locks are read in another way
@@ -59,23 +59,15 @@ class CondaProvider(EnvironmentProvider):
 
             refuse_source(locked(here.facts, environment.source, environment.description["platform"]).sources())
 
-    def realize(
-        self,
-        here: MachineSoftware,
-        environment: Environment,
-        stop: StopRequests,
-        report: Callable[[str], None],
-        *,
-        from_source: bool = True,
-    ) -> RealizedEnvironment:
+    def realize(self, here: MachineSoftware, environment: Environment, control: BuildControl) -> RealizedEnvironment:
         from gitml.execute.environments.conda.packages import subdir_of
         from gitml.execute.environments.conda.prefixes import PrefixRequest, build, prefix_of, variables_of_packages
 
         place = here.folder_of(environment)
         platform = environment.description["platform"]
         lock = locked(here.facts, environment.source, platform)
-        request = PrefixRequest(lock, subdir_of(platform), here.machine, here.cache_dir, from_source)
-        build(place, request, stop, report)
+        request = PrefixRequest(lock, subdir_of(platform), here.machine, here.cache_dir)
+        build(place, request, control)
         prefix = prefix_of(place)
         python = f"{prefix}/bin/python"
         # what a user installed for a Python or an R of the same version does not count

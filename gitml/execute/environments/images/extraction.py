@@ -15,9 +15,10 @@ from contextlib import ExitStack
 from typing import IO, NamedTuple
 
 from gitml.errors import IntegrityError, MachineError, machine_error
+from gitml.execute.environments.build_control import BuildControl
 from gitml.execute.environments.images.layers import BadLayerError, LayerUnpacker, PackedLayer
 from gitml.execute.environments.images.manifests import Layer
-from gitml.execute.process import NotConfinedError, StoppedError, StopRequests, run
+from gitml.execute.process import NotConfinedError, StoppedError, run
 from gitml.execute.sandbox.removal import remove_tree
 from gitml.platform import kernel
 from gitml.platform.linux import MOUNTED
@@ -46,12 +47,12 @@ def unpack(
     layers: Sequence[LayerFile],
     zstd: str | None,
     name: str,
-    stop: StopRequests,
-    report: Callable[[str], None],
+    control: BuildControl,
 ) -> None:
     """Fills the empty `folder` with an image. `zstd` is the path of that program, needed where a layer is packed by it.
 
-    IntegrityError for layers that are not what they should be, MachineError when the disk refuses, StoppedError when `stop` asks.
+    IntegrityError for layers that are not what they should be, MachineError when the disk refuses, StoppedError where `control`
+    stops it.
     """
     said = bytearray()
 
@@ -60,7 +61,7 @@ def unpack(
         *lines, rest = bytes(said).split(b"\n")
         said[:] = rest[-_TAIL:]
         for line in lines:
-            _heed(line, folder, name, report)
+            _heed(line, folder, name, control.report)
 
     with ExitStack() as held:
         streams: list[PackedLayer] = []
@@ -73,7 +74,7 @@ def unpack(
 
         argv = ("unpack",)
         try:
-            ended = run("unpack", argv, {}, keep, stop, confine=begin, launch=lambda: _unpack_all(streams))
+            ended = run("unpack", argv, {}, keep, control.stop, confine=begin, launch=lambda: _unpack_all(streams))
         except NotConfinedError as error:
             raise MachineError(
                 f"image {name} can't be unpacked: {error.strerror}", hint="see `gitml doctor`", where=folder

@@ -42,7 +42,7 @@ from gitml.files import PART, remove_part, write_all
 from gitml.platform.current import platform
 
 if TYPE_CHECKING:
-    from gitml.execute.process import StopRequests
+    from gitml.execute.environments.build_control import BuildControl
 
 _BLOBS, _ROOTS, _FETCHES, _ROOT, _STAGE = "blobs", "roots", "fetches", "root", "fetched"
 
@@ -89,26 +89,23 @@ class ImageStore:
             return None
         return ImageRoot(f"{place}/{_ROOT}", tuple([(str(name), str(value)) for name, value in facts["env"]]))
 
-    def build(self, name: ImageName, digest: str, stop: StopRequests, report: Callable[[str], None]) -> ImageRoot:
+    def build(self, name: ImageName, digest: str, control: BuildControl) -> ImageRoot:
         """The root of the image with that manifest, fetched and unpacked where it is not here.
 
         InputError where it can't be fetched, IntegrityError for one that is broken, MachineError when the disk refuses,
-        StoppedError when `stop` asks.
+        StoppedError when `control.stop` asks.
         """
         place = self.place_of(digest)
         with Guard(self.folder, f"image {name.short()} can't be kept"):
             return build_once(
                 place,
                 lambda: self.built(digest),
-                lambda: self._build(place, name, digest, stop, report),
-                stop,
-                report,
+                lambda: self._build(place, name, digest, control),
+                control,
                 f"image {name.short()}",
             )
 
-    def _build(
-        self, place: str, name: ImageName, digest: str, stop: StopRequests, report: Callable[[str], None]
-    ) -> ImageRoot:
+    def _build(self, place: str, name: ImageName, digest: str, control: BuildControl) -> ImageRoot:
         from gitml.execute.environments.images.extraction import BrokenImageError, LayerFile, unpack
 
         root, stage = f"{place}/{_ROOT}", f"{place}/{_STAGE}"
@@ -116,12 +113,12 @@ class ImageStore:
         for folder in (root, stage):
             os.mkdir(folder, 0o755)
         _check_mount(root)
-        manifest, config = self._fetched(name, digest, stage, stop, report)
-        report(f"unpacking image {name.short()}")
+        manifest, config = self._fetched(name, digest, stage, control)
+        control.report(f"unpacking image {name.short()}")
         pairs = zip(manifest.layers, config.diff_ids, strict=True)
         files = [LayerFile(self._path(layer.digest), layer, diff_id) for layer, diff_id in pairs]
         try:
-            unpack(root, files, find_program("zstd", self._machine.get("PATH", "")), name.short(), stop, report)
+            unpack(root, files, find_program("zstd", self._machine.get("PATH", "")), name.short(), control)
         except BrokenImageError as error:
             os.unlink(files[error.layer].path)  # to be fetched again
             raise
@@ -131,7 +128,7 @@ class ImageStore:
         return ImageRoot(root, config.env)
 
     def _fetched(
-        self, name: ImageName, digest: str, stage: str, stop: StopRequests, report: Callable[[str], None]
+        self, name: ImageName, digest: str, stage: str, control: BuildControl
     ) -> tuple[ImageManifest, ImageConfig]:
         """What an image is made of, its layers here, fetched through the empty folder `stage` where they were not."""
         from gitml.execute.environments.images.own_registry import image_registry
@@ -145,10 +142,10 @@ class ImageStore:
         missing = [layer for layer in manifest.layers if not os.path.exists(self._path(layer.digest))]
         if missing:
             size = sum(layer.size for layer in {layer.digest: layer for layer in missing}.values())
-            report(f"fetching image {name.short()}: {size / 2**20:,.0f} MiB")
+            control.report(f"fetching image {name.short()}: {size / 2**20:,.0f} MiB")
             self._need_room(name, [layer.digest for layer in missing], size)
             blobs = f"{self.folder}/{_BLOBS}"
-            image_registry(self._machine).fetch(name, digest, missing, blobs, stage, stop, report)
+            image_registry(self._machine).fetch(name, digest, missing, blobs, stage, control)
         for layer in manifest.layers:
             with suppress(OSError):
                 os.utime(self._path(layer.digest))  # it was used now
@@ -178,9 +175,7 @@ class ImageStore:
         parts = self._parts(digest)
         return parts is None or not all(os.path.exists(self._path(part)) for part, _ in parts)
 
-    def fetch(
-        self, name: ImageName, digest: str, stop: StopRequests, report: Callable[[str], None]
-    ) -> tuple[tuple[str, int], ...]:
+    def fetch(self, name: ImageName, digest: str, control: BuildControl) -> tuple[tuple[str, int], ...]:
         """(digest, bytes) of all that the image with that manifest is made of, itself first; fetched where it is not here.
 
         Errors are those of `build`.
@@ -189,7 +184,7 @@ class ImageStore:
 
         def complete() -> bool:
             os.mkdir(place, 0o700)
-            self._fetched(name, digest, place, stop, report)
+            self._fetched(name, digest, place, control)
             remove_tree(place)
             return True
 
@@ -198,8 +193,8 @@ class ImageStore:
             return True if parts and all(os.path.exists(self._path(part)) for part, _ in parts) else None
 
         with Guard(self.folder, f"image {name.short()} can't be kept"):
-            waits = _only_waits(report)
-            build_once(place, is_here, complete, stop, waits, f"image {name.short()}")
+            waits = control._replace(report=_only_waits(control.report))
+            build_once(place, is_here, complete, waits, f"image {name.short()}")
         return self.parts(digest)
 
     def parts(self, digest: str) -> tuple[tuple[str, int], ...]:

@@ -6,17 +6,18 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from gitml.core.kinds.image_names import ImageName
 from gitml.core.secrets.mask import Mask
 from gitml.errors import GitmlError, InputError, IntegrityError, MachineError, TrustError
+from gitml.execute.environments.build_control import BuildControl
 from gitml.execute.environments.images.manifests import LARGEST, ImageManifest, Layer
 from gitml.execute.environments.images.registry import PATIENCE, Skopeo, fetch_progress, refusal
 from gitml.execute.environments.variables import find_program
 from gitml.execute.log_text import neutral
-from gitml.execute.process import StoppedError, StopRequests, run
+from gitml.execute.process import StoppedError, run
 
 SKOPEO = "skopeo"
 _PROGRAM = "gitml.execute.environments.images.registry_process"
@@ -50,12 +51,11 @@ class OwnRegistry:
         layers: Sequence[Layer],
         blobs: str,
         stage: str,
-        stop: StopRequests,
-        report: Callable[[str], None],
+        control: BuildControl,
     ) -> None:
         """Fetches `layers` to the folder `blobs`; what has come of one stays there when it ends early.
 
-        InputError in the registry's words, StoppedError when `stop` asks.
+        InputError in the registry's words, StoppedError when `control.stop` asks.
         """
         wanted = {layer.digest: layer.size for layer in layers}
         total = sum(wanted.values())
@@ -72,10 +72,10 @@ class OwnRegistry:
                 if done is None:
                     lines[:] = [*lines[-20:], line]
                 else:
-                    report(fetch_progress(name, done, _number(line, "rate") or 0, total))
+                    control.report(fetch_progress(name, done, _number(line, "rate") or 0, total))
 
         argv = self._argv(name, "layers", asked)
-        ended = run(argv[0], argv, self._env, keep, stop)
+        ended = run(argv[0], argv, self._env, keep, control.stop)
         if ended.stopped:
             raise StoppedError
         if ended.code != 0:

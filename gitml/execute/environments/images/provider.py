@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from gitml import layout
@@ -21,9 +20,9 @@ from gitml.execute.environments.software import (
 )
 
 if TYPE_CHECKING:
+    from gitml.execute.environments.build_control import BuildControl
     from gitml.execute.environments.images.image_store import ImageStore
     from gitml.execute.environments.images.root import ImageRoot
-    from gitml.execute.process import StopRequests
 
 KIND = "image"
 _FACT = "image manifest"
@@ -68,16 +67,8 @@ class ImageProvider(EnvironmentProvider):
     def place_of(self, here: MachineSoftware, environment: Environment) -> str | None:
         return _store(here).place_of(environment.description["image"])
 
-    def realize(
-        self,
-        here: MachineSoftware,
-        environment: Environment,
-        stop: StopRequests,
-        report: Callable[[str], None],
-        *,
-        from_source: bool = True,
-    ) -> RealizedEnvironment:
-        root = build_image(here, environment.source.spec.name, environment, stop, report)
+    def realize(self, here: MachineSoftware, environment: Environment, control: BuildControl) -> RealizedEnvironment:
+        root = build_image(here, environment.source.spec.name, environment, control)
         return RealizedEnvironment((), ("/",), None, root=root)
 
 
@@ -95,13 +86,11 @@ def image_root(here: MachineSoftware, environment: Environment) -> ImageRoot | N
     return _store(here).built(environment.description["image"])
 
 
-def build_image(
-    here: MachineSoftware, text: str, environment: Environment, stop: StopRequests, report: Callable[[str], None]
-) -> ImageRoot:
+def build_image(here: MachineSoftware, text: str, environment: Environment, control: BuildControl) -> ImageRoot:
     """The root of the image of an environment, named by `text`: fetched and unpacked where it is not here."""
     from gitml.execute.sandbox.gpu_libraries import gpu_libraries
 
-    root = _store(here).build(_name_of(text), environment.description["image"], stop, report)
+    root = _store(here).build(_name_of(text), environment.description["image"], control)
     return root.with_gpu_libraries(gpu_libraries())
 
 

@@ -10,15 +10,16 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 from gitml.core.kinds.image_names import ImageName
 from gitml.core.secrets.mask import Mask
 from gitml.errors import FREE_SPACE, GitmlError, InputError, IntegrityError, MachineError
+from gitml.execute.environments.build_control import BuildControl
 from gitml.execute.environments.images.manifests import LARGEST, ImageManifest, Layer
 from gitml.execute.log_text import neutral
-from gitml.execute.process import StoppedError, StopRequests, run, spawn
+from gitml.execute.process import StoppedError, run, spawn
 from gitml.platform.current import platform
 
 PATIENCE = 60.0
@@ -70,12 +71,11 @@ class Skopeo:
         layers: Sequence[Layer],
         blobs: str,
         stage: str,
-        stop: StopRequests,
-        report: Callable[[str], None],
+        control: BuildControl,
     ) -> None:
         """Fetches `layers` of a manifest, those that are not in the folder `blobs`, to there, through the empty folder `stage`.
 
-        InputError in skopeo's words, IntegrityError when more comes than the layers have, StoppedError when `stop` asks.
+        InputError in skopeo's words, IntegrityError when more comes than the layers have, StoppedError when `control.stop` asks.
         """
         options = ("--quiet", "--dest-oci-accept-uncompressed-layers", f"--dest-shared-blob-dir={blobs}")
         argv = (self._program, "copy", *options, f"docker://{name.at(digest)}", f"oci:{stage}:image")
@@ -89,10 +89,10 @@ class Skopeo:
             for line in lines:
                 if line.startswith(_PROGRESS):
                     done, rate = (int(word) for word in line[len(_PROGRESS) :].split())
-                    report(fetch_progress(name, done, rate, total))
+                    control.report(fetch_progress(name, done, rate, total))
 
         watch = partial(_spawn_and_watch, self._program, argv, self._env, stage, total + _BESIDE)
-        ended = run(self._program, argv, self._env, keep, stop, launch=watch)
+        ended = run(self._program, argv, self._env, keep, control.stop, launch=watch)
         if ended.stopped:
             raise StoppedError
         if ended.code == _TOO_LARGE:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from gitml.core.model.environment import FORMAT, HOST, PACKAGES, Environment, environment_of
@@ -20,8 +20,8 @@ from gitml.execute.environments.software import (
 from gitml.execute.environments.variables import find_program
 
 if TYPE_CHECKING:
+    from gitml.execute.environments.build_control import BuildControl
     from gitml.execute.environments.interpreters import PythonInterpreter
-    from gitml.execute.process import StopRequests
 
 
 class HostProvider(EnvironmentProvider):
@@ -59,15 +59,7 @@ class HostProvider(EnvironmentProvider):
     def place_of(self, here: MachineSoftware, environment: Environment) -> str | None:
         return None
 
-    def realize(
-        self,
-        here: MachineSoftware,
-        environment: Environment,
-        stop: StopRequests,
-        report: Callable[[str], None],
-        *,
-        from_source: bool = True,
-    ) -> RealizedEnvironment:
+    def realize(self, here: MachineSoftware, environment: Environment, control: BuildControl) -> RealizedEnvironment:
         python = here.default_python
         if python is None:
             return RealizedEnvironment((), (), None)

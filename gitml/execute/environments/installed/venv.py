@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from gitml.core.kinds.environment_kinds import VENV
@@ -26,8 +26,8 @@ from gitml.execute.environments.software import (
 from gitml.execute.environments.variables import search_path
 
 if TYPE_CHECKING:
+    from gitml.execute.environments.build_control import BuildControl
     from gitml.execute.environments.interpreters import PythonInterpreter
-    from gitml.execute.process import StopRequests
 
 _LARGEST_SCRIPT = 2**20  # bytes
 _FIRST_LINE = 400  # bytes of a script in which the Python is named that starts it
@@ -63,15 +63,7 @@ class VenvProvider(EnvironmentProvider):
     def place_of(self, here: MachineSoftware, environment: Environment) -> str | None:
         return None
 
-    def realize(
-        self,
-        here: MachineSoftware,
-        environment: Environment,
-        stop: StopRequests,
-        report: Callable[[str], None],
-        *,
-        from_source: bool = True,
-    ) -> RealizedEnvironment:
+    def realize(self, here: MachineSoftware, environment: Environment, control: BuildControl) -> RealizedEnvironment:
         """InputError when it is no longer what it was when it was identified."""
         name = environment.source.spec.name
         place = _place(here, name)

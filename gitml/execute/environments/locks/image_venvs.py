@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Callable
 from functools import partial
 
 from gitml.errors import InputError
+from gitml.execute.environments.build_control import BuildControl
 from gitml.execute.environments.bytecode import compile_bytecode, site_folders
 from gitml.execute.environments.images.root import ImageRoot
 from gitml.execute.environments.index_passwords import write_passwords
@@ -18,7 +18,6 @@ from gitml.execute.environments.locks.venvs import PackageList, install, write_l
 from gitml.execute.environments.single_build import build_once, read_marker, write_marker
 from gitml.execute.environments.software import MachineSoftware
 from gitml.execute.environments.uv_commands import UvCommands, refuse_source, uv_program
-from gitml.execute.process import StopRequests
 from gitml.execute.sandbox.image_view import ShownFolder
 from gitml.execute.sandbox.isolation import Isolation
 from gitml.execute.sandbox.removal import remove_tree
@@ -46,15 +45,14 @@ def build_in_image(
     image: ImageRoot,
     packages: PackageList,
     here: MachineSoftware,
-    stop: StopRequests,
-    report: Callable[[str], None],
+    control: BuildControl,
 ) -> None:
     """Builds the environment that programs in `image` see as `shown`, if it is not built.
 
-    InputError in uv's words when it fails; nothing is left then. StoppedError when `stop` asks.
+    InputError in uv's words when it fails; nothing is left then. StoppedError when `control.stop` asks.
     """
-    make = partial(_build, shown, image, packages, here, stop, report)
-    build_once(shown.path, lambda: read_marker(shown.path) and True, make, stop, report)
+    make = partial(_build, shown, image, packages, here, control)
+    build_once(shown.path, lambda: read_marker(shown.path) and True, make, control)
 
 
 def _build(
@@ -62,10 +60,9 @@ def _build(
     image: ImageRoot,
     packages: PackageList,
     here: MachineSoftware,
-    stop: StopRequests,
-    report: Callable[[str], None],
+    control: BuildControl,
 ) -> bool:
-    if not packages.from_source:
+    if not control.from_source:
         refuse_source(packages.sources)
     _need_loader(uv_program(here.machine), image)
     stage = f"{shown.path}.stage"
@@ -73,15 +70,16 @@ def _build(
     os.makedirs(f"{stage}/work")
     os.mkdir(shown.path)
     try:
-        uv = UvCommands(here.machine, os.path.dirname(os.path.dirname(shown.path)), stop, report)
+        uv = UvCommands(here.machine, os.path.dirname(os.path.dirname(shown.path)), control.stop, control.report)
         write_list(packages, f"{stage}/{_LIST}")  # before a program of the image can put a link in its place
         _move_into(uv, image, stage, shown._replace(writable=True), packages)
-        version = install(packages, uv, packages.python or "3", shown.seen, f"{MOUNTED}/{_LIST}")
-        report("compiling the packages")
-        sites = [f"{shown.seen}/{site}" for site in site_folders(shown.path)]
-        compile_bytecode(
-            f"{shown.seen}/bin/python", sites, {**image.variables(), "PATH": image.search_path()}, stop, uv.confine
+        version = install(
+            packages, uv, packages.python or "3", shown.seen, f"{MOUNTED}/{_LIST}", from_source=control.from_source
         )
+        control.report("compiling the packages")
+        sites = [f"{shown.seen}/{site}" for site in site_folders(shown.path)]
+        env = {**image.variables(), "PATH": image.search_path()}
+        compile_bytecode(f"{shown.seen}/bin/python", sites, env, control.stop, uv.confine)
         write_marker(shown.path, {"python": packages.python, "uv": version, "roots": []})
     finally:
         remove_tree(stage)

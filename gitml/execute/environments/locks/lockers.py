@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from gitml.core.model.environment import package_name
 from gitml.core.text.toml import parse_toml
 from gitml.errors import InputError
+from gitml.execute.environments.build_control import BuildControl
 from gitml.execute.environments.software import platform_name
 from gitml.execute.environments.uv_commands import UvCommands
 from gitml.execute.environments.variables import find_program
@@ -176,7 +177,7 @@ def _lock_conda(request: FileLockRequest) -> None:
     until = None if request.as_of is None else datetime.fromisoformat(request.as_of)
     asked = LockRequest(request.machine, request.cache_dir, as_of=until)
     name = os.path.basename(request.source)
-    text = lock_environment_file(name, content, asked, request.stop, request.report)
+    text = lock_environment_file(name, content, asked, BuildControl(request.stop, request.report))
     with open(request.output, "w", encoding="utf-8") as file_to_write:
         file_to_write.write(text)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from gitml.core.kinds.environment_kinds import IMAGE, PYLOCK, SCRIPT
@@ -19,12 +18,12 @@ from gitml.execute.environments.software import (
 )
 
 if TYPE_CHECKING:
+    from gitml.execute.environments.build_control import BuildControl
     from gitml.execute.environments.images.root import ImageRoot
     from gitml.execute.environments.locks.requirements import LockedRequirements
     from gitml.execute.environments.locks.selection import PackageSelection
     from gitml.execute.environments.locks.target import InstallTarget
     from gitml.execute.environments.locks.venvs import PackageList
-    from gitml.execute.process import StopRequests
     from gitml.execute.sandbox.image_view import ShownFolder
 
 KIND = "python"
@@ -112,43 +111,32 @@ class LockProvider(EnvironmentProvider):
             return None
         return found._replace(shown=(_in_image(here, environment),))
 
-    def realize(
-        self,
-        here: MachineSoftware,
-        environment: Environment,
-        stop: StopRequests,
-        report: Callable[[str], None],
-        *,
-        from_source: bool = True,
-    ) -> RealizedEnvironment:
+    def realize(self, here: MachineSoftware, environment: Environment, control: BuildControl) -> RealizedEnvironment:
         if not self.sees_machine(environment):
-            return self._realize_in_image(here, environment, stop, report, from_source=from_source)
+            return self._realize_in_image(here, environment, control)
         from gitml.execute.environments.locks.venvs import build, built_at
 
         folder = here.folder_of(environment)
         base = built_at(folder)
         if base is None:
             packages = self.packages(here, environment.source, target_for(here, environment.source))
-            base = build(folder, packages._replace(from_source=from_source), here, stop, report)
+            base = build(folder, packages, here, control)
         return RealizedEnvironment((f"{folder}/bin",), (folder, *base), f"{folder}/bin/python")
 
     def _realize_in_image(
         self,
         here: MachineSoftware,
         environment: Environment,
-        stop: StopRequests,
-        report: Callable[[str], None],
-        *,
-        from_source: bool,
+        control: BuildControl,
     ) -> RealizedEnvironment:
         from gitml.execute.environments.images.provider import build_image
         from gitml.execute.environments.locks.image_venvs import build_in_image
 
         source = environment.source
-        image = build_image(here, source.spec.option(IMAGE), environment, stop, report)
+        image = build_image(here, source.spec.option(IMAGE), environment, control)
         shown = _in_image(here, environment)
         packages = self.packages(here, source, target_for(here, source))
-        build_in_image(shown, image, packages._replace(from_source=from_source), here, stop, report)
+        build_in_image(shown, image, packages, here, control)
         root = image._replace(shown=(*image.shown, shown))
         return RealizedEnvironment((f"{shown.seen}/bin",), ("/",), f"{shown.seen}/bin/python", root=root)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,8 +17,8 @@ from gitml.execute.environments.software import MachineSoftware
 from gitml.execute.sandbox.removal import remove_tree
 
 if TYPE_CHECKING:  # what only building needs is imported by what builds
+    from gitml.execute.environments.build_control import BuildControl
     from gitml.execute.environments.uv_commands import UvCommands
-    from gitml.execute.process import StopRequests
 
 _LIST = "requirements.txt"
 _MISSING = re.compile(r"requires `([A-Za-z0-9._-]+)[^`]*`, but it's not installed")
@@ -29,8 +29,7 @@ class PackageList(NamedTuple):
     """What a virtual environment is built of: requirements of one file each, and the indexes that the lock names.
 
     With `hashed` each has its hashes. `source` is the file of the commit that says so. `python` is a version such as ``3.12``;
-    without one it is the machine's. `sources` are the names of those of which the list says that they are there only as source;
-    what is source is built where that is allowed by `from_source`, and refused else.
+    without one it is the machine's. `sources` are the names of those of which the list says that they are there only as source.
     """
 
     lines: tuple[str, ...]
@@ -39,7 +38,6 @@ class PackageList(NamedTuple):
     python: str | None = None
     indexes: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
-    from_source: bool = True
 
 
 def built_at(place: str) -> tuple[str, ...] | None:
@@ -53,31 +51,26 @@ def build(
     place: str,
     packages: PackageList,
     here: MachineSoftware,
-    stop: StopRequests,
-    report: Callable[[str], None],
+    control: BuildControl,
 ) -> tuple[str, ...]:
     """The environment at `place`, built if it is not; gives the folders beside it that it reads.
 
-    InputError in uv's words when it fails; nothing is left then. StoppedError when `stop` asks.
+    InputError in uv's words when it fails; nothing is left then. StoppedError when `control.stop` asks.
     """
-    return build_once(
-        place, partial(built_at, place), partial(_build, place, packages, here, stop, report), stop, report
-    )
+    return build_once(place, partial(built_at, place), partial(_build, place, packages, here, control), control)
 
 
-def _build(
-    place: str, packages: PackageList, here: MachineSoftware, stop: StopRequests, report: Callable[[str], None]
-) -> tuple[str, ...]:
+def _build(place: str, packages: PackageList, here: MachineSoftware, control: BuildControl) -> tuple[str, ...]:
     from gitml.execute.environments.uv_commands import refuse_source
 
-    if not packages.from_source:
+    if not control.from_source:
         refuse_source(packages.sources)
     python = python_for(packages.python, here)
     folder = os.path.dirname(place)
     from gitml.execute.environments.bytecode import compile_bytecode, site_folders
     from gitml.execute.environments.uv_commands import UvCommands
 
-    uv = UvCommands(here.machine, os.path.dirname(folder), stop, report)
+    uv = UvCommands(here.machine, os.path.dirname(folder), control.stop, control.report)
     # without one uv asks the Python again what it is once the packages are there, and so starts what they have for its start
     cache, stage = f"{place}.downloads", f"{place}.stage"
     if uv.env.pop("UV_NO_CACHE", None):
@@ -92,19 +85,19 @@ def _build(
         write_passwords(f"{stage}/netrc", uv.env, (*packages.indexes, *packages.lines))
         uv.env["NETRC"] = f"{stage}/netrc"
         try:
-            confined = "" if packages.from_source else f"{stage}/check"
+            confined = "" if control.from_source else f"{stage}/check"
             if confined:
                 from gitml.execute.sandbox.confined_program import write_starter
 
                 os.mkdir(confined)
                 write_starter(f"{confined}/python", f"{place}/bin/python", (place, *python.roots, confined), confined)
-            version = install(packages, uv, python.executable, place, listed, confined)
+            version = install(packages, uv, python.executable, place, listed, confined, from_source=control.from_source)
         finally:
             remove_tree(listed)
             remove_tree(stage)
-        report("compiling the packages")
+        control.report("compiling the packages")
         sites = [f"{place}/{site}" for site in site_folders(place)]
-        compile_bytecode(f"{place}/bin/python", sites, {"PATH": uv.env.get("PATH", "")}, stop)
+        compile_bytecode(f"{place}/bin/python", sites, {"PATH": uv.env.get("PATH", "")}, control.stop)
     finally:
         os.chdir(called_from)
         remove_tree(cache)
@@ -119,16 +112,19 @@ def write_list(packages: PackageList, path: str) -> None:
         file.writelines(f"{line}\n" for line in packages.lines)
 
 
-def install(packages: PackageList, uv: UvCommands, python: str, place: str, listed: str, stage: str = "") -> str:
+def install(
+    packages: PackageList, uv: UvCommands, python: str, place: str, listed: str, stage: str = "", *, from_source: bool
+) -> str:
     """Has `uv` make a virtual environment of `python` at `place`, with these packages; gives the version of uv.
 
     They are in the file `listed` as uv sees it, which `write_list` wrote. With `stage`, a folder, the environment's Python is
-    started confined where packages are in it. InputError in uv's words when it fails.
+    started confined where packages are in it. For `from_source` see `BuildControl`. InputError in uv's words when it fails.
     """
     mend = f"lock it again: gitml env lock {shlex.quote(packages.source)}"
     uv.run("venv", "--no-project", "--python", python, place, purpose="make the environment", hint=mend)
     inside = ("--python", f"{place}/bin/python")
-    sync = ("pip", "sync", "--no-compile-bytecode", *inside, *_options(packages, uv.env), listed)
+    wheels = _options(packages, uv.env, from_source=from_source)
+    sync = ("pip", "sync", "--no-compile-bytecode", *inside, *wheels, listed)
     _sync(uv, sync, packages.indexes, mend)
     options: tuple[str, ...] = inside
     if stage:
@@ -184,13 +180,13 @@ def _places(indexes: Sequence[str], env: Mapping[str, str]) -> dict[str, str]:
     return found
 
 
-def _options(packages: PackageList, env: Mapping[str, str]) -> Sequence[str]:
+def _options(packages: PackageList, env: Mapping[str, str], *, from_source: bool) -> Sequence[str]:
     if not packages.lines:
         return ("--allow-empty-requirements",)
     from gitml.execute.environments.uv_commands import wheels_alone
 
     # also where a lock calls it a wheel: which file has the hash is up to the index
-    wheels = wheels_alone(env, from_source=packages.from_source)
+    wheels = wheels_alone(env, from_source=from_source)
     # a commit of a repository identifies itself, and has no hash of a file
     all_hashed = packages.hashed and not any(" @ git+" in line for line in packages.lines)
     return ("--require-hashes", *wheels) if all_hashed else wheels

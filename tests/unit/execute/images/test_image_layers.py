@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from gitml.errors import MachineError
+from gitml.execute.environments.build_control import BuildControl
 from gitml.execute.environments.images import extraction, layers
 from gitml.execute.environments.images.extraction import BrokenImageError, LayerFile, unpack
 from gitml.execute.environments.images.manifests import Layer
@@ -39,7 +40,7 @@ def unpacked(place: Path, *given: Sequence[Entry] | bytes, stop: StopRequests | 
         files.append(LayerFile(str(path), Layer(digest, len(archive), ""), digest))
     root = place / "root"
     root.mkdir()
-    unpack(str(root), files, None, "x", stop or StopRequests(), lambda what: None)
+    unpack(str(root), files, None, "x", BuildControl(stop or StopRequests()))
     return root
 
 
@@ -237,7 +238,7 @@ def test_what_unpacks_to_far_more_than_was_fetched_is_refused(tmp_path: Path, mo
             str(tmp_path / "layer"), Layer("", 0, "gzip"), "sha256:" + hashlib.sha256(archive).hexdigest()
         )
         with pytest.raises(BrokenImageError, match="more than 100 times what is fetched") if refused else nullcontext():
-            unpack(str(place), [layer], None, "x", StopRequests(), lambda what: None)
+            unpack(str(place), [layer], None, "x", BuildControl(StopRequests()))
 
 
 @pytest.mark.slow
@@ -308,7 +309,7 @@ def test_bytes_that_are_not_those_of_the_digest_are_refused_and_the_layer_is_nam
         files.append(LayerFile(str(path), Layer("", 0, "gzip"), diff_id))
     (tmp_path / "root").mkdir()
     with pytest.raises(BrokenImageError, match="layer 2: its bytes are not those of its digest") as refused:
-        unpack(str(tmp_path / "root"), files, None, "x", StopRequests(), lambda what: None)
+        unpack(str(tmp_path / "root"), files, None, "x", BuildControl(StopRequests()))
     assert refused.value.layer == 1
 
 
@@ -324,7 +325,7 @@ def test_a_layer_that_is_cut_off_or_damaged_in_its_compression_is_refused(tmp_pa
         diff_id = "sha256:" + hashlib.sha256(archive).hexdigest()
         layer = LayerFile(str(tmp_path / "layer"), Layer("", 0, "gzip"), diff_id)
         with pytest.raises(BrokenImageError):
-            unpack(str(place), [layer], None, "x", StopRequests(), lambda what: None)
+            unpack(str(place), [layer], None, "x", BuildControl(StopRequests()))
 
 
 def test_a_layer_packed_by_zstd_needs_that_program(tmp_path: Path) -> None:
@@ -335,8 +336,8 @@ def test_a_layer_packed_by_zstd_needs_that_program(tmp_path: Path) -> None:
     (tmp_path / "root").mkdir()
     layer = LayerFile(str(tmp_path / "layer"), Layer("", 0, "zstd"), "sha256:" + hashlib.sha256(archive).hexdigest())
     with pytest.raises(MachineError, match="zstd, which is not installed"):
-        unpack(str(tmp_path / "root"), [layer], None, "x", StopRequests(), lambda what: None)
-    unpack(str(tmp_path / "root"), [layer], zstd, "x", StopRequests(), lambda what: None)
+        unpack(str(tmp_path / "root"), [layer], None, "x", BuildControl(StopRequests()))
+    unpack(str(tmp_path / "root"), [layer], zstd, "x", BuildControl(StopRequests()))
     assert (tmp_path / "root/x").read_bytes() == b"content" * 1000
 
 

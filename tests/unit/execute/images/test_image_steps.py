@@ -17,6 +17,7 @@ from gitml.core.kinds.image_names import parse_image_name
 from gitml.core.model.environment import Environment, EnvironmentSource, EnvironmentSpec, environment_of
 from gitml.core.model.protocols import TaskFinished, TaskStarted
 from gitml.core.model.step_settings import GANG
+from gitml.execute.environments.build_control import BuildControl
 from gitml.execute.environments.images.image_store import ImageStore
 from gitml.execute.environments.images.root import ImageRoot
 from gitml.execute.process import NotConfinedError, StopRequests, run
@@ -268,7 +269,7 @@ def root_of(bench: ImageBench) -> ImageRoot:
     parsed, _ = parse_image_name(bench.environment.source.spec.name)
     assert parsed is not None
     store = ImageStore(str(bench.root / "cache/images"), bench.machine)
-    return store.build(parsed, bench.environment.description["image"], StopRequests(), lambda what: None)
+    return store.build(parsed, bench.environment.description["image"], BuildControl(StopRequests()))
 
 
 def sandbox_at(place: Path) -> Path:

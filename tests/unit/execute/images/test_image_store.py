@@ -14,6 +14,7 @@ import pytest
 from gitml.childprocess import ChildProcess
 from gitml.core.kinds.image_names import ImageName, parse_image_name
 from gitml.errors import InputError, IntegrityError, MachineError
+from gitml.execute.environments.build_control import BuildControl
 from gitml.execute.environments.images import registry as skopeo
 from gitml.execute.environments.images.image_store import ImageStore
 from gitml.execute.environments.images.manifests import platform_of
@@ -60,7 +61,7 @@ def named(text: str) -> ImageName:
 
 def build(store: ImageStore, text: str) -> ImageRoot:
     name = named(text)
-    return store.build(name, store.fetch_manifest(name, name.digest), StopRequests(), lambda what: None)
+    return store.build(name, store.fetch_manifest(name, name.digest), BuildControl(StopRequests()))
 
 
 @pytest.mark.parametrize(("docker", "compress"), [(False, False), (False, True), (True, True)])
@@ -72,7 +73,7 @@ def test_an_image_is_fetched_once_and_unpacked(tmp_path: Path, served: Registry,
     assert Path(root.folder, "y").read_bytes() == b"second"
     assert root.variables() == {"A": "b"}
     served.requests.clear()
-    assert store.build(named(name), named(name).digest, StopRequests(), lambda what: None) == root
+    assert store.build(named(name), named(name).digest, BuildControl(StopRequests())) == root
     assert store.known_manifest(named(name), named(name).digest) == named(name).digest
     assert served.requests == []
 
@@ -86,7 +87,7 @@ def test_of_an_index_only_this_platforms_image_is_fetched(tmp_path: Path, served
     assert store.known_manifest(name, both.digest) is None
     assert store.fetch_manifest(name, both.digest) == own.digest
     assert store.known_manifest(name, both.digest) == own.digest
-    store.build(name, own.digest, StopRequests(), lambda what: None)
+    store.build(name, own.digest, BuildControl(StopRequests()))
     assert not any(digest in path for path in served.requests for digest in other.blobs)
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from gitml.core.kinds.image_names import ImageName, parse_image_name
 from gitml.errors import GitmlError, InputError, IntegrityError
+from gitml.execute.environments.build_control import BuildControl
 from gitml.execute.environments.images.image_store import ImageStore
 from gitml.execute.environments.images.own_registry import OwnRegistry, image_registry
 from gitml.execute.environments.images.registry import ImageGoneError, Skopeo
@@ -65,8 +66,7 @@ class Place:
             self.manifest.layers,
             str(self.folder),
             str(self.stage),
-            stop or StopRequests(),
-            self.said.append,
+            BuildControl(stop or StopRequests(), self.said.append),
         )
 
     def blobs(self) -> dict[str, bytes]:

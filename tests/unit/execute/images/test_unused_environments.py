@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from gitml.core.kinds.image_names import parse_image_name
+from gitml.execute.environments.build_control import BuildControl
 from gitml.execute.environments.images.image_store import ImageStore
 from gitml.execute.environments.single_build import RemovedEnvironments, build_once, hold, remove_unused, write_marker
 from gitml.execute.process import StopRequests
@@ -37,7 +38,7 @@ def built(folder: Path, name: str, age: float = 0.0) -> Path:
         (place / "content").write_bytes(b"x" * 1000)
         write_marker(str(place), {})
 
-    in_another_process(lambda: build_once(str(place), lambda: None, build, StopRequests(), lambda what: None))
+    in_another_process(lambda: build_once(str(place), lambda: None, build, BuildControl(StopRequests())))
     then = time.time() - age
     os.utime(f"{place}.used", (then, then))
     return place
@@ -94,7 +95,7 @@ def test_what_a_killed_build_left_goes_at_once_and_one_that_goes_on_stays(tmp_pa
         removed.append(remove_unused(str(tmp_path), 0, time.time()))
         assert (tmp_path / "goes-on").exists()
 
-    build_once(str(tmp_path / "goes-on"), lambda: None, build, StopRequests(), lambda what: None)
+    build_once(str(tmp_path / "goes-on"), lambda: None, build, BuildControl(StopRequests()))
     assert removed == [RemovedEnvironments(1, 10)]
     assert not half.exists()
 
@@ -107,7 +108,7 @@ def test_a_stage_beside_goes_only_when_its_build_does_not_go_on(tmp_path: Path) 
         remove_unused(str(tmp_path), 0, time.time())
         assert stage.exists()
 
-    build_once(str(tmp_path / "goes-on"), lambda: None, build, StopRequests(), lambda what: None)
+    build_once(str(tmp_path / "goes-on"), lambda: None, build, BuildControl(StopRequests()))
     remove_unused(str(tmp_path), 0, time.time(), dry_run=True)
     assert stage.exists()
     remove_unused(str(tmp_path), 0, time.time())
@@ -115,7 +116,7 @@ def test_a_stage_beside_goes_only_when_its_build_does_not_go_on(tmp_path: Path) 
 
 
 def test_a_folder_where_nothing_can_be_written_is_used_all_the_same() -> None:
-    build_once("/proc/no-such-folder/x", lambda: 1, lambda: 2, StopRequests(), lambda what: None)
+    build_once("/proc/no-such-folder/x", lambda: 1, lambda: 2, BuildControl(StopRequests()))
 
 
 def test_one_removed_while_it_was_waited_for_is_built_again(tmp_path: Path) -> None:
@@ -137,7 +138,7 @@ def fetched(folder: Path, served: Registry, one: BuiltImage) -> None:
     store = ImageStore(str(folder), {"PATH": os.environ["PATH"], **served.environ()})
     name, _ = parse_image_name(served.push(one))
     assert name is not None
-    in_another_process(lambda: store.build(name, one.digest, StopRequests(), lambda what: None))
+    in_another_process(lambda: store.build(name, one.digest, BuildControl(StopRequests())))
 
 
 def blobs(folder: Path) -> set[str]:
