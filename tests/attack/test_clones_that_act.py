@@ -20,7 +20,6 @@ from gitml.execute.environments.site_files import hash_of_file, json_of
 from gitml.workspace import open_workspace
 from tests.kit.attacks.canaries import leaves_mark
 from tests.kit.projects.command_line import Project
-from tests.kit.projects.forked_commands import ForkedProject
 from tests.kit.projects.repository import Repository
 from tests.kit.terminal import at_terminal
 
@@ -40,7 +39,7 @@ def authors(
     top: Path, files: Mapping[str, str | bytes], programs: Iterable[str] = (), links: Mapping[str, str] | None = None
 ) -> Repository:
     """A repository that others can clone."""
-    ada = ForkedProject(top / "ada", {"README.md": "x\n", **files})
+    ada = Project(top / "ada", {"README.md": "x\n", **files})
     for program in programs:
         os.chmod(ada.path / program, 0o755)
     for link, target in (links or {}).items():
@@ -59,7 +58,7 @@ def victim(
     """A fresh clone of it."""
     hub = authors(top, files, programs, links)
     hub.git("clone", "-q", str(hub.path), str(top / "bob"))
-    return person(top, ForkedProject(top / "bob"))
+    return person(top, Project(top / "bob"))
 
 
 def test_no_program_of_a_clone_is_started_by_a_ray_of_this_machine_to_look_at_it(tmp_path: Path) -> None:
@@ -107,14 +106,14 @@ def test_what_was_fetched_from_a_url_is_not_its_owners(tmp_path: Path, way: str)
     mark = tmp_path / "mark"
     hub = authors(tmp_path, {"pipelines/p.yaml": STEP.format(mark)})
     repo = Repository(tmp_path / "carol")
-    carol = person(tmp_path, ForkedProject(tmp_path / "carol"))
+    carol = person(tmp_path, Project(tmp_path / "carol"))
     if way == "worktree":
         repo.commit("mine", {"x": "x\n"})
         repo.git("worktree", "add", "-q", str(tmp_path / "there"))
-        carol = person(tmp_path, ForkedProject(tmp_path / "there"))
+        carol = person(tmp_path, Project(tmp_path / "there"))
         carol.repo.git("fetch", "-q", str(hub.path), "main")
         repo.git("reset", "-q", "--hard", carol.repo.git("rev-parse", "FETCH_HEAD").strip())
-        carol = person(tmp_path, ForkedProject(tmp_path / "carol"))
+        carol = person(tmp_path, Project(tmp_path / "carol"))
     elif way == "pull":
         repo.git("pull", "-q", str(hub.path), "main")
     else:
@@ -127,7 +126,7 @@ def test_what_was_fetched_from_a_url_is_not_its_owners(tmp_path: Path, way: str)
 
 def test_what_subversion_has_is_not_its_owners(tmp_path: Path) -> None:
     repo = Repository(tmp_path / "carol")
-    carol = person(tmp_path, ForkedProject(tmp_path / "carol", {"pipelines/p.yaml": STEP.format("x")}))
+    carol = person(tmp_path, Project(tmp_path / "carol", {"pipelines/p.yaml": STEP.format("x")}))
     assert carol.do("trust", "--json").json["owners"] is True
     repo.git("config", "svn-remote.svn.url", "https://svn.example/x")
     assert carol.do("trust", "--json").json["owners"] is False
@@ -137,7 +136,7 @@ def test_what_subversion_has_is_not_its_owners(tmp_path: Path) -> None:
 def test_a_bare_repository_that_a_commit_brings_is_not_worked_in(tmp_path: Path, shape: str) -> None:
     """Git itself obeys its settings, and its steps would be its owner's."""
     mark, ran = tmp_path / "mark", tmp_path / "ran"
-    inner = ForkedProject(tmp_path / "inner", {"pipelines/p.yaml": STEP.format(ran)})
+    inner = Project(tmp_path / "inner", {"pipelines/p.yaml": STEP.format(ran)})
     example = tmp_path / "ada" / "example"
     shutil.copytree(inner.path, example, ignore=lambda folder, names: [".git"] if ".git" in names else [])
     place = example
@@ -165,7 +164,7 @@ def test_a_bare_repository_that_a_commit_brings_is_not_worked_in(tmp_path: Path,
 
 
 def test_a_bare_repository_within_ones_own_work_tree_is_worked_in(tmp_path: Path) -> None:
-    outer = person(tmp_path, ForkedProject(tmp_path / "outer", {"x": "x\n"}))
+    outer = person(tmp_path, Project(tmp_path / "outer", {"x": "x\n"}))
     Repository(outer.path / "inner.git", bare=True)
     outer.do("log", cwd=outer.path / "inner.git")
     for own in (".git", ".git/refs"):

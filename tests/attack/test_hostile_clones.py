@@ -224,6 +224,7 @@ def hostile(tmp_path: Path) -> Iterator[tuple[Project, Listener]]:
         author.repo.git("push", "-q", hub.path, "main")
         author.repo.git("clone", "-q", hub.path, str(tmp_path / "victim"))
         victim = Project(tmp_path / "victim")
+        victim.forks = False  # what Python does when it starts is looked at too
         home = tmp_path / "home"
         home.mkdir()
         kept = {name: value for name, value in victim.env.items() if not name.startswith(("GITML_", "RAY_"))}

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from tests.kit.projects.command_line import Done, Project
-from tests.kit.projects.forked_commands import ForkedProject
 
 FILES = {
     "gitml.yaml": "defaults: {pipeline: t}\n",
@@ -82,7 +81,7 @@ def test_no_command_waits_for_or_tells_of_what_is_no_file(tmp_path: Path, kind: 
     for number, (name, commands) in enumerate(READERS.items()):
         top = tmp_path / str(number)
         top.mkdir()
-        project = ForkedProject(top / "p", {**FILES, "gitml.yaml": "remotes: lfs\n"} if name == ".lfsconfig" else FILES)
+        project = Project(top / "p", {**FILES, "gitml.yaml": "remotes: lfs\n"} if name == ".lfsconfig" else FILES)
         (top / "secret").write_text("CANARY: [x\n  'y")
         os.mkfifo(top / "pipe")
         (project.path / name).unlink()
@@ -95,7 +94,7 @@ def test_no_command_waits_for_or_tells_of_what_is_no_file(tmp_path: Path, kind: 
 @pytest.mark.parametrize("name", ["gitml.yaml", "pipelines/t.yaml", "gitml.lock"])
 @pytest.mark.parametrize("kind", ["link outside", "link inside", "link to a device", "huge"])
 def test_it_is_refused_in_one_line_that_names_it(tmp_path: Path, name: str, kind: str) -> None:
-    project = ForkedProject(tmp_path / "p", FILES)
+    project = Project(tmp_path / "p", FILES)
     (tmp_path / "secret").write_text("CANARY: [x\n  'y")
     (project.path / name).unlink()
     KINDS[kind](project.path / name, tmp_path)

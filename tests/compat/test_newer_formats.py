@@ -12,10 +12,10 @@ import pytest
 from gitml.core.config.remotes import decode_manifest
 from gitml.core.model.digest import from_hex
 from gitml.records.layout import record_folder
+from tests.kit.attacks.forged_records import another_id, forge
 from tests.kit.projects.command_line import Project
 from tests.kit.projects.repository import Repository
 from tests.kit.projects.team import FILES, Team
-from tests.system.transfer.test_sharing_hostile import forge
 
 RUNS = "refs/gitml/runs"
 REMOTE = "remotes: [{name: store, url: file://%s}]\n"
@@ -115,8 +115,8 @@ def test_a_record_of_format_3_is_counted_and_left_and_gc_deletes_nothing(tmp_pat
     ann, bob = team.person("ann"), team.person("bob")
     run = ann.run()
     folder = record_folder(run["run"], run["started"])
-    other = "ee" + run["run"][2:]
-    newer = folder.replace(f"/{run['run'][:2]}/{run['run']}", f"/ee/{other}")
+    other = another_id(run["run"])
+    newer = record_folder(other, run["started"])
     content = ann.repo.git_bytes("cat-file", "blob", f"{RUNS}:{folder}/run.json")
     raw = {**json.loads(content), "format": 3, "run": other, "steps": {"wholly": "new"}}
     tip = forge(ann.repo, {f"{newer}/run.json": ("100644", json.dumps(raw).encode())})

@@ -21,7 +21,6 @@ import pytest
 
 from tests.kit.disks.corruption import damage
 from tests.kit.projects.command_line import Done, Project
-from tests.kit.projects.forked_commands import ForkedProject
 from tests.kit.projects.repository import Repository
 
 COUNT = int(os.environ.get("CORRUPTIONS", "40"))
@@ -112,7 +111,7 @@ class Campaign:
 
     def base(self, name: str, *, remote: bool, packed: bool) -> Base:
         """A repository with or without a Git remote that has all of it; `packed` as ``git gc`` leaves it."""
-        project = ForkedProject(self.folder / name, {"work.py": WORK, "pipelines/p.yaml": PIPELINE})
+        project = Project(self.folder / name, {"work.py": WORK, "pipelines/p.yaml": PIPELINE})
         runs: dict[str, tuple[str, str]] = {}
         for key, salt in (("a", "0"), ("b", "0"), ("a", "1")):
             runs[project.run("-S", f"key={key}", "-S", f"salt={salt}")["run"]] = (key, salt)
@@ -135,7 +134,7 @@ class Campaign:
         place = self.folder / "copy"
         shutil.rmtree(place, ignore_errors=True)
         subprocess.run(["cp", "-a", str(base.project.path), str(place)], check=True)
-        project = ForkedProject(place)
+        project = Project(place)
         done = damage(place / ".git", chance.choice(AREAS), chance)
         assert done is not None
         self.at = f"seed {seed}, {name}: {done}"

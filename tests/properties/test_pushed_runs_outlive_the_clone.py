@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from gitml.core.model.tree import decode_tree
 from tests.kit.output_maker import PORTS, PROGRAM, files_below, made
-from tests.kit.projects.forked_commands import ForkedProject
+from tests.kit.projects.command_line import Project
 from tests.kit.projects.repository import Repository
 from tests.kit.strategies import examples
 
@@ -116,9 +116,9 @@ class Team:
         seed.git("push", "-q", self.hub.path, "main")
         self.people = {name: self.person(name) for name in ("ann", "bob")}
 
-    def person(self, name: str) -> ForkedProject:
+    def person(self, name: str) -> Project:
         self.hub.git("clone", "-q", self.hub.path, str(self.folder / name))
-        return ForkedProject(self.folder / name)
+        return Project(self.folder / name)
 
     def settings(self) -> str:
         limits = self.world.setting
@@ -179,7 +179,7 @@ class Team:
             one.do("fetch", code=None)
 
 
-def holdings(person: ForkedProject) -> dict[str, bytes]:
+def holdings(person: Project) -> dict[str, bytes]:
     """Every content that a clone holds, by its sha256: in the store, and in records."""
     found = {p.parent.name + p.name: p for p in (person.path / ".git/gitml/objects").glob("??/*") if len(p.name) == 62}
     held = {name: path.read_bytes() for name, path in found.items()}
@@ -201,7 +201,7 @@ def is_whole(held: dict[str, bytes], name: str, *, tree: bool) -> bool:
     )
 
 
-def named_by(person: ForkedProject) -> dict[str, tuple[bool, str]]:
+def named_by(person: Project) -> dict[str, tuple[bool, str]]:
     """What the runs that this person sees name: outputs and logs, by sha256: whether it is a directory, and a name for it."""
     found = {}
     for row in person.do("log", "--json", "--all").json:
@@ -214,7 +214,7 @@ def named_by(person: ForkedProject) -> dict[str, tuple[bool, str]]:
     return found
 
 
-def runs_of(person: ForkedProject) -> list[dict[str, Any]]:
+def runs_of(person: Project) -> list[dict[str, Any]]:
     return [person.do("show", row["run"], "--json").json for row in person.do("log", "--json", "--all").json]
 
 
@@ -283,7 +283,7 @@ def see_that_all_is_had(world: World) -> None:
             compare(eve, run, world, {name for name in named if is_whole(had, name, tree=named[name][0])})
 
 
-def compare(eve: ForkedProject, run: dict[str, Any], world: World, had: set[str]) -> None:
+def compare(eve: Project, run: dict[str, Any], world: World, had: set[str]) -> None:
     """What Eve checks out of a run is what its steps once wrote, byte for byte."""
     for step in run["steps"]:
         made_of = {"make": world.make, "use": world.use}[step["name"]]

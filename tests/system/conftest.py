@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.kit.patience import PATIENCE
+from tests.kit.projects.command_server import Ended, forked_command
 
 ROOT = Path(__file__).parents[2]
 
@@ -69,6 +70,10 @@ def environment(home: Path) -> dict[str, str]:
     return {**kept, **names, "PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8", "TERM": "xterm"}
 
 
+def _text(said: bytes) -> str:
+    return said.decode("utf-8", "surrogateescape")
+
+
 class Project:
     """A repository at `root`."""
 
@@ -101,13 +106,15 @@ class Project:
         self, *words: str, code: int | None = 0, cwd: Path | None = None, env: dict[str, str] | None = None
     ) -> Answer:
         """Runs a command; its exit code must be `code` unless that is None."""
-        done = subprocess.run(
-            [sys.executable, "-m", "gitml", *words],
-            cwd=cwd or self.root, env={**self.env, **(env or {})}, stdin=subprocess.DEVNULL, capture_output=True,
-            text=True, timeout=90, errors="surrogateescape",
-        )  # fmt: skip
-        assert code is None or done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}{done.stderr}"
-        return Answer(done.returncode, done.stdout, done.stderr)
+        place, full = str(cwd or self.root), {**self.env, **(env or {})}
+        ended = forked_command(words, place, full)
+        if ended is None:
+            argv = [sys.executable, "-m", "gitml", *words]
+            done = subprocess.run(argv, cwd=place, env=full, stdin=subprocess.DEVNULL, capture_output=True, timeout=90)
+            ended = Ended(done.returncode, done.stdout, done.stderr)
+        answer = Answer(ended.status, _text(ended.out), _text(ended.err))
+        assert code is None or answer.code == code, f"{words}: {answer.code}\n{answer.out}{answer.err}"
+        return answer
 
     def run(self, *words: str, code: int = 0) -> dict[str, Any]:
         """`gitml run --json WORDS`."""

@@ -23,6 +23,11 @@ def forge(repo: Repository, files: Mapping[str, tuple[str, bytes]]) -> str:
     return repo.git("rev-parse", RUNS)
 
 
+def another_id(run: str) -> str:
+    """The id of a run that there is not: that of `run`, but for one digit."""
+    return f"{int(run[0], 16) ^ 1:x}{run[1:]}"
+
+
 def record_of(person: Project, run: str) -> tuple[str, Files]:
     """The folder of a run's record, and its files by their name in it."""
     paths = person.repo.git("ls-tree", "-r", "--name-only", RUNS).split("\n")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.kit.patience import PATIENCE
+from tests.kit.projects.command_server import Ended, forked_command
 from tests.kit.projects.repository import Repository, environment
 
 # A time as gitml writes it, however long it took on this machine: 0.04s, 1.2s, 48s, 3m05s, 2h07m.
@@ -33,7 +34,12 @@ class Done(NamedTuple):
 
 
 class Project:
-    """A repository with pipelines, and `gitml` to run on it. `files` are committed first; None takes what is there."""
+    """A repository with pipelines, and `gitml` to run on it. `files` are committed first; None takes what is there.
+
+    `do` has commands forked from a process that has gitml loaded, unless `forks` is false; `start` starts Python each time.
+    """
+
+    forks = True
 
     def __init__(self, path: Path, files: Mapping[str, str | bytes] | None = None) -> None:
         self.path = path
@@ -59,9 +65,12 @@ class Project:
         self, *args: str, cwd: Path | None = None, env: Mapping[str, str] | None = None, code: int | None = 0
     ) -> Done:
         """A command to its end; `code` is what it must end with (None: anything)."""
-        process = self.start(*args, cwd=cwd, env=env)
-        out, err = process.communicate(timeout=120)
-        done = Done(process.returncode, out.decode(), err.decode())
+        ended = forked_command(args, str(cwd or self.path), {**self.env, **(env or {})}) if self.forks else None
+        if ended is None:
+            process = self.start(*args, cwd=cwd, env=env)
+            out, err = process.communicate(timeout=120)
+            ended = Ended(process.returncode, out, err)
+        done = Done(ended.status, ended.out.decode(), ended.err.decode())
         assert code is None or done.code == code, f"gitml {' '.join(args)} gave {done.code}\n{done.out}\n{done.err}"
         return done
 

@@ -12,7 +12,6 @@ import pytest
 
 from tests.kit.attacks.canaries import leaves_mark, listening
 from tests.kit.projects.command_line import Project
-from tests.kit.projects.forked_commands import ForkedProject
 from tests.kit.projects.repository import Repository
 from tests.kit.terminal import TerminalOutput, at_terminal
 
@@ -51,7 +50,7 @@ class Person:
 
 def own(tmp_path: Path, files: dict[str, str | bytes] | None = None, name: str = "own") -> Project:
     """A person's own project."""
-    return Person(tmp_path, name).at(ForkedProject(tmp_path / name, {"pipelines/big.yaml": BIG, **(files or {})}))
+    return Person(tmp_path, name).at(Project(tmp_path / name, {"pipelines/big.yaml": BIG, **(files or {})}))
 
 
 def with_store(tmp_path: Path) -> dict[str, str | bytes]:
@@ -69,7 +68,7 @@ def cloned(tmp_path: Path, project: Project, name: str = "bob") -> Project:
         project.repo.git("push", "-q", "origin", "main")
     person = Person(tmp_path, name)
     project.repo.git("clone", "-q", str(hub), str(tmp_path / name))
-    there = person.at(ForkedProject(tmp_path / name))
+    there = person.at(Project(tmp_path / name))
     there.do("fetch")
     return there
 

@@ -12,12 +12,12 @@ from gitml.engine.journal.recorder import record_run
 from gitml.records.layout import LARGEST, record_folder
 from gitml.records.runs import read_run, recorded_runs
 from gitml.store.index.runs import count_runs
+from tests.kit.attacks.forged_records import another_id, forge
 from tests.kit.large_runs import again, cold, step_names
 from tests.kit.projects.command_line import Project
 from tests.kit.projects.project import Project as Library
 from tests.kit.projects.repository import Repository
 from tests.kit.projects.team import Team
-from tests.system.transfer.test_sharing_hostile import forge
 
 SECOND, THIRD = "b" * 16, "c" * 16
 
@@ -106,8 +106,7 @@ def test_a_record_whose_rows_are_spoilt_or_left_out_is_refused_and_named_by_fsck
 def test_a_file_that_no_clone_takes_in_is_not_pushed(team: Team) -> None:
     ann = team.person("ann")
     run = ann.run()
-    folder = record_folder(run["run"], run["started"]).replace(run["run"], "ee" + run["run"][2:])
-    folder = folder.replace(f"/{run['run'][:2]}/", "/ee/")
+    folder = record_folder(another_id(run["run"]), run["started"])
     forge(ann.repo, {f"{folder}/run.json": ("100644", b" " * (LARGEST + 1))})
     done = ann.do("push", code=3)
     assert "run.json is larger than 64 MiB" in done.err

@@ -16,7 +16,6 @@ from tests.kit.disks.small_disk import small_disk_at
 from tests.kit.ordinary_user import ordinary
 from tests.kit.patience import in_little_work
 from tests.kit.projects.command_line import Project
-from tests.kit.projects.forked_commands import ForkedProject
 from tests.kit.projects.repository import Repository, environment
 
 PIPELINE = """\
@@ -42,7 +41,7 @@ KNOWN = {"one": "reused", "two": "reused"}
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    return ForkedProject(tmp_path / "r", FILES)
+    return Project(tmp_path / "r", FILES)
 
 
 def cloned(project: Project, path: Path, *options: str) -> Project:
@@ -82,7 +81,7 @@ def test_a_dirty_tree_a_detached_head_a_subfolder_and_a_linked_worktree_share_wh
 
 
 def test_odd_paths_of_the_repository_are_no_matter(tmp_path: Path) -> None:
-    project = ForkedProject(tmp_path / "a b 'q\" ünï $x;*" / "-r\n", FILES)
+    project = Project(tmp_path / "a b 'q\" ünï $x;*" / "-r\n", FILES)
     assert project.outcomes() == RAN
     assert project.outcomes() == KNOWN
     project.do("checkout", "latest:one.o", "out file")
@@ -144,7 +143,7 @@ def test_a_fresh_clone_runs_all_and_with_the_fetched_records_nothing(project: Pr
 
 def test_a_sha256_repository_is_like_any_other(tmp_path: Path) -> None:
     Repository(tmp_path / "r", object_format="sha256")
-    project = ForkedProject(tmp_path / "r", FILES)
+    project = Project(tmp_path / "r", FILES)
     assert project.outcomes() == RAN
     project.repo.write({"data/raw.txt": "changed\n"})
     run = project.run()
@@ -263,7 +262,7 @@ def test_names_that_are_no_utf8_and_names_with_anything_in_them(project: Project
 @pytest.mark.slow
 def test_in_twenty_thousand_files_a_run_with_nothing_to_do_takes_no_second(tmp_path: Path) -> None:
     files = {f"d{n // 1000}/e{n // 100}/f{n}.txt": f"{n}\n" for n in range(20_000)}
-    project = ForkedProject(tmp_path / "r", FILES)
+    project = Project(tmp_path / "r", FILES)
     project.repo.commit_many("many", files)
     assert project.outcomes() == RAN
 
@@ -458,7 +457,7 @@ steps:
 @pytest.mark.slow
 @pytest.mark.root
 def test_a_full_disk_costs_the_run_and_nothing_else(small_disk: Path) -> None:
-    project = ForkedProject(small_disk / "r", {"pipelines/big.yaml": BIG})
+    project = Project(small_disk / "r", {"pipelines/big.yaml": BIG})
     (small_disk / "spare").write_bytes(bytes(1 << 20))  # room for the last run, however much the failed ones leave
     assert project.outcomes() == {"big": "executed", "small": "executed"}
     for size in (500_000, 1_200_000, 10_000_000, 900_000, 2_000_000):

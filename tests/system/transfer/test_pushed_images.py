@@ -161,7 +161,16 @@ def test_other_bytes_in_a_store_are_refused_and_the_registry_is_asked(tmp_path: 
     assert any("/blobs/" in path for path in served.requests)
 
 
-@pytest.mark.parametrize("content", [b"", b"{}", b"[" * 9999, b'{"format": 9}', b'{"format": 1, "tree": "x"}'])
+BROKEN = {
+    "empty": b"",
+    "nothing in it": b"{}",
+    "deep": b"[" * 9999,
+    "newer": b'{"format": 9}',
+    "no digest": b'{"format": 1, "tree": "x"}',
+}
+
+
+@pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN)
 def test_a_broken_entry_is_passed_over(tmp_path: Path, served: Registry, content: bytes) -> None:
     project = project_with(tmp_path, served, served.push(release("1\n")))
     push(project)
