@@ -136,7 +136,6 @@ def _record(path: str) -> list[list[str]] | None:
 def _line(site: str, row: Sequence[str], commands: Mapping[str, str], taken: Mapping[str, str]) -> str:
     """What of a line of a RECORD counts: nothing of what differs by installer or by where the environment lies."""
     path, content = row[0], row[1] if len(row) > 1 else ""
-    full = os.path.normpath(os.path.join(site, path))
     folder, _, name = path.rpartition("/")
     if path.endswith((".pyc", ".pyo")) or path in taken:
         return ""
@@ -145,9 +144,14 @@ def _line(site: str, row: Sequence[str], commands: Mapping[str, str], taken: Map
     if path.startswith(("..", "/")):
         if name in commands:
             return ""  # written from entry_points.txt
-        content = _without_first_line(full) or content  # which names the Python of this environment
-        path = f"../{os.path.basename(folder)}/{name}"
-    return f"{path}\0{content or hash_of_file(full)}\n"
+        content = _without_first_line(_whole(site, path)) or content  # which names the Python of this environment
+        content = content or hash_of_file(_whole(site, path))
+        return f"../{os.path.basename(folder)}/{name}\0{content}\n"
+    return f"{path}\0{content or hash_of_file(_whole(site, path))}\n"
+
+
+def _whole(site: str, path: str) -> str:
+    return os.path.normpath(os.path.join(site, path))
 
 
 def _without_first_line(path: str) -> str:
