@@ -8,10 +8,12 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gitml.core.kinds.unlocked_files import lock_command, unlocked_file
+from gitml.core.model.protocols import Source
+from gitml.core.text.toml import parse_toml
 from gitml.errors import InputError
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_LARGEST = 8 << 20  # bytes of a requirements file that is looked into
+_LARGEST = 8 << 20  # bytes of a file that is looked into
 _LOCKS = (r"uv\.lock", r"pylock(\.[^.]+)?\.toml", r"pixi\.lock", r"conda-lock\.ya?ml")
 _REQUIREMENTS = r"requirements[^/]*\.txt"
 _FOREIGN = (r"poetry\.lock", r"pdm\.lock", r"Pipfile(\.lock)?", r"renv\.lock")  # which other tools install from
@@ -37,14 +39,18 @@ class ProjectEnvironment(NamedTuple):
     lock: str | None = None
 
 
-def project_environment(top: str) -> ProjectEnvironment:
-    """A lock in the folder `top`, of several the one that holds most; else its own virtual environment, else the host."""
+def project_environment(top: str, source: Source) -> ProjectEnvironment:
+    """A lock in the folder `top`, of several the one that holds most; else its own virtual environment, else the host.
+
+    `source` has the same files. A package that uv would install from them is installed beside what its lock names.
+    """
     names = sorted(name for name in os.listdir(top) if _PLAIN.fullmatch(name))
     files = [name for name in names if os.path.isfile(os.path.join(top, name))]
     for pattern in _LOCKS:
         for name in files:
             if re.fullmatch(pattern, name) and (name != "uv.lock" or "pyproject.toml" in files):
-                return ProjectEnvironment(name)
+                installs = name == "uv.lock" and _is_package(top, source)
+                return ProjectEnvironment("{uv: uv.lock, install: .}" if installs else name)
     for name in files:
         if re.fullmatch(_REQUIREMENTS, name) and _is_locked(top, name):
             return ProjectEnvironment(name)
@@ -57,6 +63,22 @@ def project_environment(top: str) -> ProjectEnvironment:
     if os.path.isfile(os.path.join(top, ".venv", "pyvenv.cfg")):
         return ProjectEnvironment("{venv: .venv}", lock)
     return ProjectEnvironment("host", lock)
+
+
+def _is_package(top: str, source: Source) -> bool:
+    """Whether the ``uv.lock`` in `top` has the project itself as a package, and its modules are found."""
+    from gitml.core.planner.project_package import own_package
+
+    try:
+        with open(os.path.join(top, "uv.lock"), "rb") as file:
+            packages = parse_toml(file.read(_LARGEST)).get("package")
+    except (OSError, ValueError):
+        return False
+    found = packages if isinstance(packages, list) else []
+    itself = {"editable": "."}
+    return (
+        any(isinstance(one, dict) and one.get("source") == itself for one in found) and own_package(source) is not None
+    )
 
 
 def _loose_below(top: str, names: Sequence[str]) -> str | None:

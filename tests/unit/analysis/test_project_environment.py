@@ -7,12 +7,23 @@ from pathlib import Path
 import pytest
 
 from gitml.analysis.project_environment import project_environment
+from tests.kit.memory_source import MemorySource
+
+PACKAGE = {
+    "pyproject.toml": "[project]\nname = 'mine'\nversion = '1'\n[build-system]\nrequires = ['hatchling']\n",
+    "src/mine/__init__.py": "",
+}
+EDITABLE = '[[package]]\nname = "mine"\nversion = "1"\nsource = { editable = "." }\n'
 
 
 @pytest.mark.parametrize(
     ("files", "written", "lock"),
     [
         ({"uv.lock": "", "pyproject.toml": ""}, "uv.lock", None),
+        ({"uv.lock": EDITABLE, **PACKAGE}, "{uv: uv.lock, install: .}", None),
+        ({"uv.lock": EDITABLE.replace("editable", "virtual"), **PACKAGE}, "uv.lock", None),
+        ({"uv.lock": EDITABLE, "pyproject.toml": "["}, "uv.lock", None),
+        ({"uv.lock": "package = 1\n", **PACKAGE}, "uv.lock", None),
         ({"uv.lock": ""}, "host", None),
         ({"requirements.txt": "six==1.17.0\n"}, "requirements.txt", None),
         ({"requirements.txt": "six\n"}, "host", "gitml env lock requirements.txt"),
@@ -32,8 +43,8 @@ def test_what_a_project_has_says_what_is_written(
 ) -> None:
     for name, text in files.items():
         path = tmp_path / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
-    found = project_environment(str(tmp_path))
+    found = project_environment(str(tmp_path), MemorySource(files))
     assert found.written == written
     assert found.lock is None if lock is None else (found.lock or "").startswith(lock)

@@ -82,7 +82,7 @@ def command(session: Session, undo: bool, purge: bool, remote: str | None) -> No
     root = ws.location.worktree
     if root is None:
         raise InputError("a bare repository has no work tree to start in", where=ws.location.git_dir)
-    environment = project_environment(root)
+    environment = project_environment(root, ws.worktree())
     if purge and not undo:
         raise InputError("--purge goes with --undo")
     if remote is not None and undo:
