@@ -27,7 +27,12 @@ def spelt_in(source: str) -> Iterator[str]:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in prose:
             if SPELT.search(node.value):
                 yield node.value
-        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("path.join"):
+        elif (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and node.func.attr == "join"
+            and ast.unparse(node.func).endswith("path.join")
+        ):
             yield from (
                 ast.unparse(node) for part in node.args if isinstance(part, ast.Constant) and part.value == "gitml"
             )

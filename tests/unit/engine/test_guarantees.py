@@ -58,6 +58,7 @@ def test_a_guarantee_is_known_from_the_record_alone(project: Project) -> None:
     assert project.plan().decisions["t"].kind == REUSE
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(refusal("none") != "", reason="this machine gives no network namespaces")
 def test_what_was_made_with_more_of_the_network_runs_again_with_less_and_serves_both_from_then_on(
     project: Project,

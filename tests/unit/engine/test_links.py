@@ -38,6 +38,7 @@ def test_scripts_modules_and_inputs_are_found_through_links(project: Project) ->
     assert set(outcomes(project.run()).values()) == {"reused"}
 
 
+@pytest.mark.slow
 def test_what_lies_behind_a_link_counts(project: Project) -> None:
     project.run()
     project.repo.commit("other", {"real/helper.py": "X = 2\n"})

@@ -230,6 +230,7 @@ def test_a_manifest_that_others_wrote_is_read_too_unless_it_is_large() -> None:
         decode_manifest(spaced + b" " * (2 << 20), tree)
 
 
+@pytest.mark.slow
 def test_a_manifest_of_very_many_objects_is_read_in_little_memory_and_of_more_refused() -> None:
     tree = digest_of(b"tree")
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,15 +39,20 @@ def data_of(text: str | bytes) -> Any:
     return plain(read_yaml(text if isinstance(text, bytes) else text.encode(), "f.yaml")[0])
 
 
-def is_valid(schema: dict[str, Any], text: str | bytes) -> bool:
-    jsonschema.Draft202012Validator.check_schema(schema)
-    return bool(jsonschema.Draft202012Validator(schema).is_valid(data_of(text)))
+@cache
+def validator(schema: Callable[[], dict[str, Any]]) -> Any:
+    jsonschema.Draft202012Validator.check_schema(schema())
+    return jsonschema.Draft202012Validator(schema())
+
+
+def is_valid(schema: Callable[[], dict[str, Any]], text: str | bytes) -> bool:
+    return bool(validator(schema).is_valid(data_of(text)))
 
 
 @pytest.mark.parametrize("path", PIPELINES + MODULES + PROJECTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_files_of_the_examples_are_valid(path: Path) -> None:
     makes = {"module.yaml": module_schema, "gitml.yaml": project_schema}
-    assert is_valid(makes.get(path.name, pipeline_schema)(), path.read_bytes())
+    assert is_valid(makes.get(path.name, pipeline_schema), path.read_bytes())
 
 
 def test_every_whole_pipeline_of_the_documentation_is_valid_where_the_parser_takes_it() -> None:
@@ -57,7 +64,7 @@ def test_every_whole_pipeline_of_the_documentation_is_valid_where_the_parser_tak
         except SpecError:
             continue
         taken += 1
-        assert is_valid(pipeline_schema(), text), text
+        assert is_valid(pipeline_schema, text), text
     assert taken > 10
 
 
@@ -69,7 +76,7 @@ def test_every_environment_of_the_documentation_is_valid_and_taken() -> None:
     for text in written:
         pipeline = f"environment: {text.replace('sha256:…', 'sha256:' + 'a' * 64)}\nsteps: {{a: {{run: x}}}}\n"
         assert str(parse_pipeline(pipeline.encode(), "p.yaml").steps["a"].settings.environment), text
-        assert is_valid(pipeline_schema(), pipeline), text
+        assert is_valid(pipeline_schema, pipeline), text
 
 
 @pytest.mark.parametrize(
@@ -109,7 +116,7 @@ def test_every_environment_of_the_documentation_is_valid_and_taken() -> None:
 def test_a_pipeline_that_the_parser_refuses_is_not_valid(text: str) -> None:
     with pytest.raises(SpecError):
         parse_pipeline(text.encode(), "pipelines/p.yaml")
-    assert not is_valid(pipeline_schema(), text)
+    assert not is_valid(pipeline_schema, text)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +134,7 @@ def test_a_pipeline_that_the_parser_refuses_is_not_valid(text: str) -> None:
 def test_a_project_that_the_parser_refuses_is_not_valid(text: str) -> None:
     with pytest.raises(SpecError):
         parse_config(text.encode())
-    assert not is_valid(project_schema(), text)
+    assert not is_valid(project_schema, text)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +143,7 @@ def test_a_project_that_the_parser_refuses_is_not_valid(text: str) -> None:
 def test_a_module_that_the_parser_refuses_is_not_valid(text: str) -> None:
     with pytest.raises(SpecError):
         parse_module(text.encode())
-    assert not is_valid(module_schema(), text)
+    assert not is_valid(module_schema, text)
 
 
 def rows(title: str) -> dict[str, list[str]]:

@@ -41,6 +41,7 @@ def test_a_thousand_steps_are_written_as_they_always_were_and_one_more_in_rows()
     assert read_back(files) == many
 
 
+@pytest.mark.slow
 def test_a_run_that_reuses_all_shares_every_row_with_the_run_that_performed_them() -> None:
     first = cold(COMMIT, step_names(20_000))
     second = again(first, "b" * 16)
@@ -64,6 +65,7 @@ def test_a_step_that_changed_or_came_writes_one_file_of_rows_anew() -> None:
     assert len(rows_of(encode_record(more)) - known) == 1
 
 
+@pytest.mark.slow
 def test_a_file_of_rows_is_bounded_whatever_the_names() -> None:
     counts = [n for _, n in split([step_as_json(s) for s in cold(COMMIT, step_names(30_000)).steps], "a")[0].rows]
     assert sum(counts) == 30_000

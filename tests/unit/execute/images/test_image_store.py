@@ -137,6 +137,7 @@ def test_a_damaged_layer_is_fetched_again(tmp_path: Path, served: Registry) -> N
     assert Path(build(store, str(name)).folder, "etc/x").read_bytes() == BIG
 
 
+@pytest.mark.slow
 def test_a_registry_that_cuts_off_leaves_nothing_half(tmp_path: Path, served: Registry) -> None:
     store = store_of(tmp_path, served)
     name = served.push(image(LAYERS))

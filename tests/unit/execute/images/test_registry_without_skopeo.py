@@ -96,6 +96,7 @@ def test_layers_arrive_whole_under_their_digests(tmp_path: Path, served: Registr
     assert any("0 of 0 MiB" in words for words in place.said)
 
 
+@pytest.mark.slow
 def test_a_fetch_goes_on_where_it_was_cut_off(tmp_path: Path, served: Registry) -> None:
     place = Place(tmp_path, served, image(LAYERS))
     served.cut = True
