@@ -75,7 +75,7 @@ test-shuffled: $(VENV)/dev.stamp $(VENV)/servers.stamp $(VENV)/azurite.stamp
 	@$(PYTEST) $(MANY) -m "not cluster and not campaign and not large" -p randomly --randomly-seed=$(SEED) $(ARGS)
 
 test-large: $(VENV)/dev.stamp
-	$(PYTEST) -m large $(ARGS)
+	$(PYTEST) -m large tests/large $(ARGS)
 
 test-clusters: $(VENV)/dev.stamp $(VENV)/servers.stamp
 	$(PYTEST) -m cluster $(ARGS)

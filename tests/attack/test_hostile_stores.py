@@ -8,16 +8,14 @@ import os
 import random
 import shutil
 import socket
-import subprocess
 import sys
-import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
+from tests.kit import processes
+from tests.kit.processes import Measured
 from tests.kit.projects.command_line import Project
 from tests.kit.projects.repository import Repository, environment
 from tests.kit.servers.hostile_server import ENDS, Connection, HostileServer, Request, answer, batch
@@ -44,34 +42,10 @@ steps:
 """
 
 
-class Measured(NamedTuple):
-    """How a command ended, and what it took: seconds, and the largest it or a child of it was, in bytes."""
-
-    code: int
-    said: str
-    seconds: float
-    memory: int
-
-
 def measured(project: Project, *args: str) -> Measured:
     """A command to its end, which must come in five times the bound."""
     env = {**project.env, "GITML_TRUST": "places,run", "PYTHONPATH": str(Path.cwd())}
-    begun = time.monotonic()
-    with tempfile.TemporaryFile() as out:
-        # By way of a process of its own, since a child counts what its parent was when it was forked.
-        runner = (
-            "import os, sys, resource, subprocess\n"
-            "done = subprocess.run(sys.argv[1:], timeout=100)\n"
-            "print('\\nPEAK', resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, done.returncode)\n"
-        )
-        words = [sys.executable, "-c", runner, sys.executable, "-m", "gitml", *args]
-        subprocess.run(words, cwd=project.path, env=env, stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=True)
-        seconds = time.monotonic() - begun
-        out.seek(0)
-        text = out.read().decode("utf-8", "replace")
-    said, _, numbers = text.rpartition("\nPEAK ")
-    peak, code = numbers.split()
-    return Measured(int(code), said, seconds, int(peak) * 1024)
+    return processes.measured([sys.executable, "-m", "gitml", *args], str(project.path), env)
 
 
 class Lab:

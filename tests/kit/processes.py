@@ -6,9 +6,12 @@ import os
 import select
 import signal
 import subprocess
+import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
+from typing import NamedTuple
 
 from gitml.platform.linux import form
 from tests.kit.patience import PATIENCE
@@ -35,6 +38,39 @@ def kill_forked(pid: int) -> None:
     """Kills a process that `forked` made."""
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
+
+
+class Measured(NamedTuple):
+    """How a command ended, and what it took: seconds, and the largest it or a child of it was, in bytes."""
+
+    code: int
+    said: str
+    seconds: float
+    memory: int
+
+
+_RUNNER = (
+    "import sys, resource, subprocess\n"
+    "done = subprocess.run(sys.argv[2:], timeout=float(sys.argv[1]))\n"
+    "print('\\nPEAK', resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, done.returncode)\n"
+)
+
+
+def measured(words: Sequence[str], cwd: str, env: Mapping[str, str], timeout: float = 100.0) -> Measured:
+    """A command to its end, with all it prints; it must come within `timeout` seconds."""
+    begun = time.monotonic()
+    with tempfile.TemporaryFile() as out:
+        # By way of a process of its own, since a child counts what its parent was when it was forked.
+        subprocess.run(
+            [sys.executable, "-c", _RUNNER, str(timeout), *words],
+            cwd=cwd, env=dict(env), stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=True,
+        )  # fmt: skip
+        seconds = time.monotonic() - begun
+        out.seek(0)
+        text = out.read().decode("utf-8", "replace")
+    said, _, numbers = text.rpartition("\nPEAK ")
+    peak, code = numbers.split()
+    return Measured(int(code), said, seconds, int(peak) * 1024)
 
 
 def wait_until(condition: Callable[[], object]) -> None:

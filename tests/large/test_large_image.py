@@ -7,7 +7,6 @@ import json
 import mmap
 import os
 import shutil
-import subprocess
 import sys
 import tarfile
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from gitml.execute.environments.images.manifests import platform_of
+from tests.kit.processes import measured
 from tests.kit.projects.project import Project
 from tests.kit.servers.image_registry import (
     CONFIG,
@@ -92,10 +92,9 @@ def test_an_image_of_8_gb_is_fetched_and_entered_in_bounded_memory(tmp_path: Pat
         project = Project(tmp_path / "r", {"pipelines/p.yaml": pipeline})
         project.environ.update(served.environ(), PATH=os.environ["PATH"])
         words = [sys.executable, "-m", "gitml", "run"]
-        process = subprocess.Popen(words, cwd=project.repo.path, env=project.environ)
-        _, status, usage = os.wait4(process.pid, 0)
-        assert status == 0
-        assert usage.ru_maxrss << 10 < MOST_MEMORY, f"{usage.ru_maxrss >> 10} MiB"
+        ran = measured(words, project.repo.path, project.environ, timeout=1000)
+        assert ran.code == 0, ran.said
+        assert ran.memory < MOST_MEMORY, f"{ran.memory >> 20} MiB"
         asked = len(served.requests)
         assert str(SIZE) in project.output(project.run(reuse=False).steps[0]).decode()
         assert len(served.requests) == asked

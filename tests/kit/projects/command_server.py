@@ -115,7 +115,8 @@ def serve(asked: socket.socket) -> None:
         importlib.import_module(name)
     parent = os.getppid()
     running: dict[int, int] = {}  # where its end is told, by process
-    woken, wakes = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    woken, wakes = os.pipe()
+    os.set_blocking(wakes, False)
     signal.set_wakeup_fd(wakes)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     while os.getppid() == parent:
