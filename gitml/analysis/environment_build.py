@@ -56,7 +56,7 @@ def build_environments(
             yield _built(ws, one, stop, report)
 
 
-def _fetch_image(ws: Workspace, environment: Environment, stop: StopRequests, report: Callable[[str], None]) -> None:
+def _fetch_image(ws: Workspace, environment: Environment, control: BuildControl) -> None:
     """Fetches the image of an environment from a remote store, where one has it: its registry is asked only else."""
     if "image" not in environment.description:
         return
@@ -71,10 +71,10 @@ def _fetch_image(ws: Workspace, environment: Environment, stop: StopRequests, re
     def emit(event: Event) -> None:
         words = download_words(event)
         if words is not None:
-            report(words)
+            control.report(words)
 
     try:
-        fetch_image(ws, lacked, emit, lambda: stop.requested() > 0)
+        fetch_image(ws, lacked, emit, lambda: control.stop.requested() > 0)
     except TransferStoppedError:
         raise StoppedError from None
 
@@ -105,9 +105,10 @@ def _built(
 ) -> BuildOutcome:
     assert one.environment is not None
     begun = time.monotonic()
+    control = BuildControl(stop, lambda words: report(one, words))
     try:
-        _fetch_image(ws, one.environment, stop, lambda words: report(one, words))
-        ws.environments.realize(one.environment, BuildControl(stop, lambda words: report(one, words)))
+        _fetch_image(ws, one.environment, control)
+        ws.environments.realize(one.environment, control)
     except GitmlError as error:
         where = f" ({error.where})" if error.where else ""
         return BuildOutcome(one, FAILED, time.monotonic() - begun, error.message + where, error.hint)

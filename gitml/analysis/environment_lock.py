@@ -21,7 +21,7 @@ from gitml.store.local import disk
 from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
-    from gitml.execute.process import StopRequests
+    from gitml.execute.environments.build_control import BuildControl
 
 _LARGEST = 64 << 20  # bytes of a lock
 _HEAD = 4000  # characters of a lock in which it says what it was made by
@@ -60,8 +60,7 @@ def lock_environment(
     extras: tuple[str, ...] = (),
     upgrade: bool,
     force: bool,
-    stop: StopRequests,
-    report: Callable[[str], None],
+    control: BuildControl,
     warn: Callable[[str], None],
 ) -> LockOutcome:
     """Locks `file` into `output` (paths as the caller's folder has them), or into the lock that is usual beside it.
@@ -92,7 +91,7 @@ def lock_environment(
     python = ws.environments.python_to_build_with().executable
     request = FileLockRequest(
         *(os.path.join(_top(ws), source), os.path.join(_top(ws), lock), moment, upgrade, python, header),
-        *(ws.environ, os.path.dirname(ws.environments_folder()), stop, report, warn),
+        *(ws.environ, os.path.dirname(ws.environments_folder()), control, warn),
         groups=groups,
         extras=extras,
     )

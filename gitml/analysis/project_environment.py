@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from gitml.core.kinds.unlocked_files import lock_command, unlocked_file
 from gitml.core.model.protocols import Source
-from gitml.core.text.toml import parse_toml
 from gitml.errors import InputError
 
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -68,17 +67,10 @@ def project_environment(top: str, source: Source) -> ProjectEnvironment:
 def _is_package(top: str, source: Source) -> bool:
     """Whether the ``uv.lock`` in `top` has the project itself as a package, and its modules are found."""
     from gitml.core.planner.project_package import own_package
+    from gitml.execute.environments.locks.uv_lock import has_package
 
-    try:
-        with open(os.path.join(top, "uv.lock"), "rb") as file:
-            packages = parse_toml(file.read(_LARGEST)).get("package")
-    except (OSError, ValueError):
-        return False
-    found = packages if isinstance(packages, list) else []
-    itself = {"editable": "."}
-    return (
-        any(isinstance(one, dict) and one.get("source") == itself for one in found) and own_package(source) is not None
-    )
+    with open(os.path.join(top, "uv.lock"), "rb") as file:
+        return has_package(file.read(_LARGEST)) and own_package(source) is not None
 
 
 def _loose_below(top: str, names: Sequence[str]) -> str | None:

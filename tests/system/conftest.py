@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from tests.kit.patience import PATIENCE
-from tests.kit.projects.command_server import Ended, forked_command
+from tests.kit.projects.command_server import run_command
 
 ROOT = Path(__file__).parents[2]
 
@@ -106,12 +106,7 @@ class Project:
         self, *words: str, code: int | None = 0, cwd: Path | None = None, env: dict[str, str] | None = None
     ) -> Answer:
         """Runs a command; its exit code must be `code` unless that is None."""
-        place, full = str(cwd or self.root), {**self.env, **(env or {})}
-        ended = forked_command(words, place, full)
-        if ended is None:
-            argv = [sys.executable, "-m", "gitml", *words]
-            done = subprocess.run(argv, cwd=place, env=full, stdin=subprocess.DEVNULL, capture_output=True, timeout=90)
-            ended = Ended(done.returncode, done.stdout, done.stderr)
+        ended = run_command(words, str(cwd or self.root), {**self.env, **(env or {})}, 90)
         answer = Answer(ended.status, _text(ended.out), _text(ended.err))
         assert code is None or answer.code == code, f"{words}: {answer.code}\n{answer.out}{answer.err}"
         return answer

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.kit.patience import PATIENCE
-from tests.kit.projects.command_server import Ended, forked_command
+from tests.kit.projects.command_server import run_command
 from tests.kit.projects.repository import Repository, environment
 
 # A time as gitml writes it, however long it took on this machine: 0.04s, 1.2s, 48s, 3m05s, 2h07m.
@@ -65,11 +65,8 @@ class Project:
         self, *args: str, cwd: Path | None = None, env: Mapping[str, str] | None = None, code: int | None = 0
     ) -> Done:
         """A command to its end; `code` is what it must end with (None: anything)."""
-        ended = forked_command(args, str(cwd or self.path), {**self.env, **(env or {})}) if self.forks else None
-        if ended is None:
-            process = self.start(*args, cwd=cwd, env=env)
-            out, err = process.communicate(timeout=120)
-            ended = Ended(process.returncode, out, err)
+        full = {**self.env, **(env or {})}
+        ended = run_command(args, str(cwd or self.path), full, 120, forks=self.forks)
         done = Done(ended.status, ended.out.decode(), ended.err.decode())
         assert code is None or done.code == code, f"gitml {' '.join(args)} gave {done.code}\n{done.out}\n{done.err}"
         return done

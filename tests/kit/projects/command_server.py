@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import IO, NamedTuple
@@ -43,21 +43,32 @@ class Ended(NamedTuple):
     err: bytes
 
 
-def forked_command(args: Iterable[str], cwd: str, env: Mapping[str, str]) -> Ended | None:
-    """``python -m gitml ARGS`` run to its end; None where `env` has Python or gitml begin in another way than in these tests."""
+def run_command(args: Sequence[str], cwd: str, env: Mapping[str, str], seconds: float, *, forks: bool = True) -> Ended:
+    """``python -m gitml ARGS`` run to its end, which must come in so many seconds.
+
+    It is forked where `forks` allows it and `env` has Python and gitml begin as in these tests; else Python is started.
+    """
+    server = _server_for(env) if forks else None
+    if server is None:
+        words = [sys.executable, "-m", "gitml", *args]
+        ran = subprocess.run(words, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds)
+        return Ended(ran.returncode, ran.stdout, ran.stderr)
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        status = server.run(args, cwd, env, out, err, seconds)
+        out.seek(0)
+        err.seek(0)
+        return Ended(status, out.read(), err.read())
+
+
+def _server_for(env: Mapping[str, str]) -> CommandServer | None:
     at_start = {name: value for name, value in env.items() if name.startswith((*_AT_START, *_OF_LANGUAGE))}
     others = {name: value for name, value in at_start.items() if not name.startswith(_OF_LANGUAGE)}
     if others != {name: value for name, value in _environment.items() if name.startswith(_AT_START)}:
         return None
     key = (os.getpid(), *sorted(at_start.items()))
-    server = _servers.get(key)
-    if server is None:
-        server = _servers[key] = CommandServer({**_environment, **at_start})
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        status = server.run(args, cwd, env, out, err)
-        out.seek(0)
-        err.seek(0)
-        return Ended(status, out.read(), err.read())
+    if key not in _servers:
+        _servers[key] = CommandServer({**_environment, **at_start})
+    return _servers[key]
 
 
 class CommandServer:
@@ -72,24 +83,34 @@ class CommandServer:
         self._pid = os.getpid()
         atexit.register(self.close)
 
-    def run(self, args: Iterable[str], cwd: str, env: Mapping[str, str], out: IO[bytes], err: IO[bytes]) -> int:
-        """Has a command run to its end; its exit status, negative for a signal."""
+    def run(
+        self, args: Sequence[str], cwd: str, env: Mapping[str, str], out: IO[bytes], err: IO[bytes], seconds: float
+    ) -> int:
+        """Has a command run to its end; its exit status, negative for a signal. TimeoutExpired when it takes longer."""
         umask = os.umask(0)
         os.umask(umask)
         told, tells = os.pipe()
-        with tempfile.TemporaryFile("w+") as asked, os.fdopen(told) as lines:
+        with tempfile.TemporaryFile("w+") as asked, os.fdopen(told, "rb", buffering=0) as answers:
             json.dump({"args": [*args], "cwd": cwd, "env": dict(env), "umask": umask}, asked)
             asked.flush()
             try:
                 socket.send_fds(self._socket, [b"."], [asked.fileno(), out.fileno(), err.fileno(), tells])
             finally:
                 os.close(tells)
-            pid = int(lines.readline())
+            said = b""
+            deadline = time.monotonic() + seconds
             try:
-                return os.waitstatus_to_exitcode(int(lines.readline()))
+                while said.count(b"\n") < 2:
+                    if not select.select([answers], [], [], max(0.0, deadline - time.monotonic()))[0]:
+                        raise subprocess.TimeoutExpired(["gitml", *args], seconds)
+                    piece = answers.read(64)
+                    assert piece, "the process that forks commands has ended"
+                    said += piece
             except BaseException:
-                os.kill(pid, signal.SIGKILL)
+                if b"\n" in said:
+                    os.kill(int(said.split(b"\n")[0]), signal.SIGKILL)
                 raise
+            return os.waitstatus_to_exitcode(int(said.split(b"\n")[1]))
 
     def close(self) -> None:
         """Ends the process; in a fork of the one that started it nothing happens."""

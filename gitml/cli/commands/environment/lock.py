@@ -48,6 +48,7 @@ def lock(session: Session, file: str, as_of: str | None, output: str | None, **w
     --upgrade. A uv.lock has all groups and extras of a project, another lock (-o pylock.toml) those that are named.
     """
     from gitml.analysis.environment_lock import lock_environment
+    from gitml.execute.environments.build_control import BuildControl
     from gitml.execute.process import StoppedError
 
     progress = BuildLine(session)
@@ -57,8 +58,7 @@ def lock(session: Session, file: str, as_of: str | None, output: str | None, **w
             done = lock_environment(
                 *(session.ws, file, output, as_of),
                 **wanted,
-                stop=stop,
-                report=lambda words: progress.report(file, words),
+                control=BuildControl(stop, lambda words: progress.report(file, words)),
                 warn=warnings.append,
             )
         except StoppedError:

@@ -16,7 +16,6 @@ from gitml.execute.environments.build_control import BuildControl
 from gitml.execute.environments.software import platform_name
 from gitml.execute.environments.uv_commands import UvCommands
 from gitml.execute.environments.variables import find_program
-from gitml.execute.process import StopRequests
 
 UV_LOCK = "uv.lock"
 _LARGEST = 1 << 20  # bytes of a file that lists packages
@@ -28,7 +27,7 @@ class FileLockRequest(NamedTuple):
 
     `as_of` is a time, as RFC 3339 has it: packages that came later don't count. `python` is the oldest Python that the lock must
     serve, `header` what the lock says it was made by. `machine` and `cache_dir` are those of `software.MachineSoftware`.
-    `report` is called with what goes on, `warn` with what the tool warns of. `groups` and `extras` are those of a project whose
+    `warn` is called with what the tool warns of. `groups` and `extras` are those of a project whose
     packages are locked too, where a lock doesn't have all of them in any case.
     """
 
@@ -40,8 +39,7 @@ class FileLockRequest(NamedTuple):
     header: str
     machine: Mapping[str, str]
     cache_dir: str
-    stop: StopRequests
-    report: Callable[[str], None]
+    control: BuildControl
     warn: Callable[[str], None]
     groups: tuple[str, ...] = ()
     extras: tuple[str, ...] = ()
@@ -177,7 +175,7 @@ def _lock_conda(request: FileLockRequest) -> None:
     until = None if request.as_of is None else datetime.fromisoformat(request.as_of)
     asked = LockRequest(request.machine, request.cache_dir, as_of=until)
     name = os.path.basename(request.source)
-    text = lock_environment_file(name, content, asked, BuildControl(request.stop, request.report))
+    text = lock_environment_file(name, content, asked, request.control)
     with open(request.output, "w", encoding="utf-8") as file_to_write:
         file_to_write.write(text)
 
@@ -196,7 +194,7 @@ def _lock_pixi(request: FileLockRequest) -> None:
         raise InputError("pixi is not installed, which locks its projects", where=request.source, hint="install pixi")
     said = bytearray()
     words = ("pixi", "lock", "--manifest-path", request.source, "--no-progress")
-    ended = run(pixi, words, {**request.machine, "NO_COLOR": "1"}, said.extend, request.stop)
+    ended = run(pixi, words, {**request.machine, "NO_COLOR": "1"}, said.extend, request.control.stop)
     if ended.stopped:
         raise StoppedError
     if ended.code != 0:
@@ -205,12 +203,12 @@ def _lock_pixi(request: FileLockRequest) -> None:
 
 
 def _uv(request: FileLockRequest, *words: str) -> None:
-    uv = UvCommands(request.machine, request.cache_dir, request.stop, request.report)
+    uv = UvCommands(request.machine, request.cache_dir, request.control.stop, request.control.report)
     uv.env["UV_CUSTOM_COMPILE_COMMAND"] = request.header
     words = (*words, "--upgrade") if request.upgrade else words
     words = (*words, "--exclude-newer", request.as_of) if request.as_of is not None else words
     mend = _FAILED if request.as_of is None else f"take a later --as-of, or {_FAILED}"
-    request.report("resolving what is to be installed")
+    request.control.report("resolving what is to be installed")
     called_from = os.getcwd()
     os.chdir(os.path.dirname(request.source))  # whose settings of uv count
     try:

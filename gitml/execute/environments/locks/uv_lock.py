@@ -23,7 +23,7 @@ from gitml.execute.environments.uv_commands import reason_in, uv_environment, uv
 
 _PATIENCE = 60  # seconds
 _MOST_GROUPS = 1000
-_OWN = re.compile(r'^source = \{ (?:editable|virtual) = "\." \}$', re.MULTILINE)
+_OWN = re.compile(r'^source = \{ (editable|virtual) = "\." \}$', re.MULTILINE)
 _SPLIT = re.compile(r"^\[\[package\]\]$", re.MULTILINE)
 _SCRIPT = "script.py"  # what uv knows a script as: another name could be that of a file of settings
 _BEGIN, _END = "# /// script", "# ///"
@@ -54,6 +54,12 @@ def lock_of(spec: EnvironmentSpec) -> tuple[str, str]:
             raise InputError("the command starts no Python script", hint="name it: environment: {script: src/train.py}")
         return spec.name, f"{spec.name}.lock"
     return posixpath.join(posixpath.dirname(spec.name), "pyproject.toml"), spec.name
+
+
+def has_package(lock: bytes) -> bool:
+    """Whether a ``uv.lock`` has the project beside it as a package, which uv would install."""
+    found = _OWN.search(lock.decode("utf-8", "replace"))
+    return found is not None and found[1] == "editable"
 
 
 def _export(source: EnvironmentSource, name: str, lock: str, machine: Mapping[str, str]) -> bytes:
