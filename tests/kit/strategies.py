@@ -50,6 +50,9 @@ def _tuples(values: st.SearchStrategy[Any], most: int = 3) -> st.SearchStrategy[
     return st.lists(values, max_size=most).map(tuple)
 
 
+output_options = st.dictionaries(names, st.booleans() | hostile | _tuples(hostile), max_size=2).map(
+    lambda options: tuple(sorted(options.items()))
+)
 actions: st.SearchStrategy[Action] = st.builds(
     Action,
     argv=_tuples(hostile, 4),
@@ -59,7 +62,7 @@ actions: st.SearchStrategy[Action] = st.builds(
     inputs=_tuples(
         st.builds(ActionInput, names, hostile, st.sampled_from(["file", "directory"]), st.one_of(digests, oids))
     ),
-    outputs=_tuples(st.builds(ActionOutput, names, hostile, st.sampled_from(sorted(PORT_KINDS)))),
+    outputs=_tuples(st.builds(ActionOutput, names, hostile, st.sampled_from(sorted(PORT_KINDS)), output_options)),
     env=_tuples(st.tuples(names, st.none() | hostile)),
     environment=digests,
     module=st.none() | hostile,

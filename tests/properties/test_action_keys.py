@@ -67,6 +67,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "an output's name": {"outputs": (OUTPUT._replace(name="net"),)},
     "an output's place": {"outputs": (OUTPUT._replace(mount="model.bin"),)},
     "an output's kind": {"outputs": (OUTPUT._replace(kind="metrics"),)},
+    "an output's option": {"outputs": (OUTPUT._replace(options=(("optional", True),)),)},
     "an output more": {"outputs": (OUTPUT, ActionOutput("log", ".gitml/out/log", "file"))},
     "a variable's value": {"env": (("OMP_NUM_THREADS", "2"), ("TOKEN", None))},
     "a variable emptied": {"env": (("OMP_NUM_THREADS", ""), ("TOKEN", None))},

@@ -43,6 +43,7 @@ from tests.kit.strategies import (
     finite,
     hostile,
     names,
+    output_options,
     outputs,
     results,
     runs,
@@ -214,7 +215,7 @@ graph_steps = st.builds(
     inputs=st.lists(
         st.builds(Binding, names, hostile, st.none() | hostile, st.none() | hostile, hostile), max_size=2
     ).map(tuple),
-    outputs=st.lists(st.builds(ActionOutput, names, hostile, st.just("file")), max_size=2).map(tuple),
+    outputs=st.lists(st.builds(ActionOutput, names, hostile, st.just("file"), output_options), max_size=2).map(tuple),
     env=st.lists(st.tuples(names, st.none() | hostile), max_size=2).map(tuple),
     code=st.lists(hostile, max_size=2).map(tuple),
     parents=st.lists(hostile, max_size=2).map(tuple),

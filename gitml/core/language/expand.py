@@ -101,7 +101,9 @@ class Renderer:
         words = step.words if module is None else self.module_words(step, module.spec)
         declared = self.pipeline.params if module is None else module.spec.params
         outputs = tuple(
-            ActionOutput(port.name, self.output_path(step, port.name, port.path, params, inner), port.kind)
+            ActionOutput(
+                port.name, self.output_path(step, port.name, port.path, params, inner), port.kind, port.options
+            )
             for port in step.outputs
         )
         mounts = {output.name: output.mount for output in outputs}

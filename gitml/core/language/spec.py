@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gitml.core.language.expression import Template
 from gitml.core.language.params import Param, text_of
@@ -18,11 +18,15 @@ Axes = tuple[tuple[str, tuple[Scalar, ...]], ...]
 
 
 class Port(NamedTuple):
-    """An output port. `path` is where the file belongs in the repository's layout; empty: below ``.gitml/out``."""
+    """An output port. `path` is where the file belongs in the repository's layout; empty: below ``.gitml/out``.
+
+    `options` are those of `ActionOutput`.
+    """
 
     name: str
     kind: str
     path: Template = ()
+    options: tuple[tuple[str, Any], ...] = ()
 
 
 class Use(NamedTuple):

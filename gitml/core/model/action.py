@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from gitml.core.model.digest import PREFIX, Digest
@@ -44,11 +44,34 @@ class ActionInput(NamedTuple):
 
 
 class ActionOutput(NamedTuple):
-    """What the step is to leave at `mount`; kind is one of PORT_KINDS."""
+    """What the step is to leave at `mount`; kind is one of PORT_KINDS.
+
+    `options` are what else its declaration says that can change the result, by name and sorted by it; usual ones are left out.
+    """
 
     name: str
     mount: str
     kind: str
+    options: tuple[tuple[str, Any], ...] = ()
+
+    def option(self, name: str) -> Any:
+        """The value of an option, None where the declaration does not have it."""
+        return dict(self.options).get(name)
+
+    def as_json(self) -> tuple[Any, ...]:
+        """As pre-images have it: one without options is what it was before there were any."""
+        return (*self[:3], dict(self.options)) if self.options else self[:3]
+
+
+def output_from_json(raw: Sequence[Any]) -> ActionOutput:
+    """The inverse of `ActionOutput.as_json`; TypeError or ValueError for what is none."""
+    name, mount, kind, *more = raw
+    (options,) = more or ({},)
+    return ActionOutput(name, mount, kind, tuple(sorted((key, _frozen(value)) for key, value in options.items())))
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(map(_frozen, value)) if isinstance(value, list) else value
 
 
 class Action(NamedTuple):
@@ -78,6 +101,7 @@ class Action(NamedTuple):
         """The canonical bytes that the ActionKey is the sha256 of."""
         parts = self._asdict()
         parts.update(parts.pop("settings"))  # each by its own name
+        parts["outputs"] = [output.as_json() for output in self.outputs]
         if not self.secrets:
             del parts["secrets"]
         return _ENCODE(parts).encode("ascii")
@@ -105,7 +129,7 @@ def decode_action(preimage: bytes) -> Action:
             params=tuple((name, value) for name, value in raw["params"]),
             code=tuple(CodeFile(*item) for item in raw["code"]),
             inputs=tuple(ActionInput(*item) for item in raw["inputs"]),
-            outputs=tuple(ActionOutput(*item) for item in raw["outputs"]),
+            outputs=tuple(map(output_from_json, raw["outputs"])),
             env=tuple((name, value) for name, value in raw["env"]),
             environment=Digest(raw["environment"]),
             module=raw["module"],
@@ -113,7 +137,7 @@ def decode_action(preimage: bytes) -> Action:
             format=raw["format"],
             secrets=tuple((name, seal) for name, seal in raw.get("secrets", ())),
         )
-    except (KeyError, TypeError, RecursionError) as error:
+    except (AttributeError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"not an action: {error}") from error
     _check_types(action)
     if action.preimage() != preimage:
@@ -130,7 +154,7 @@ def _settings(raw: dict[str, Any]) -> Iterator[tuple[str, Any]]:
 def _check_types(action: Action) -> None:
     """ValueError unless every part is of its type: pre-images come from other machines too."""
     texts: list[object] = [*action.argv, action.environment]
-    for part in (*action.code, *action.inputs, *action.outputs):
+    for part in (*action.code, *action.inputs, *(output[:3] for output in action.outputs)):
         texts += part
     texts += [name for name, _ in (*action.params, *action.env)]
     texts += [text for pair in action.secrets for text in pair]

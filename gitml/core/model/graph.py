@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gitml.core.language.diagnostics import nearest
 from gitml.core.language.params import Param
-from gitml.core.model.action import ActionOutput, Scalar
+from gitml.core.model.action import ActionOutput, Scalar, output_from_json
 from gitml.core.model.step_settings import USUAL, StepSettings, settings_from_json
 from gitml.errors import InputError
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 IN, OUT = ".gitml/in", ".gitml/out"
 """Where a sandbox has what other steps made, and outputs without a path of their own."""
-FORMAT = 7  # raised whenever reading a pipeline file, or these shapes, changes
+FORMAT = 8  # raised whenever reading a pipeline file, or these shapes, changes
 
 
 class Binding(NamedTuple):
@@ -115,7 +115,17 @@ def graph_as_json(graph: Graph) -> Any:
     steps = []
     for step in graph.steps.values():
         *head, inputs, outputs, env, code, parents, settings, module, secrets = step
-        steps.append([head, inputs, outputs, [env, code, parents], settings.as_json(), module, secrets or None])
+        steps.append(
+            [
+                head,
+                inputs,
+                [output.as_json() for output in outputs],
+                [env, code, parents],
+                settings.as_json(),
+                module,
+                secrets or None,
+            ]
+        )
     return [graph.pipeline, graph.path, graph.experiment, dict(graph.params), steps]
 
 
@@ -133,7 +143,7 @@ def graph_from_json(raw: Any) -> Graph:
             shell,
             tuple([(key, value) for key, value in used]),
             tuple([Binding(*item) for item in inputs]),
-            tuple([ActionOutput(*item) for item in outputs]),
+            tuple(map(output_from_json, outputs)),
             tuple([(key, value) for key, value in env]),
             tuple(code),
             tuple(parents),
