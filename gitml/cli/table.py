@@ -18,6 +18,7 @@ SECTIONS: dict[str, dict[str, CommandEntry]] = {
         "submit": CommandEntry("run.submit", "Submit a whole run to a cluster"),
         "collect": CommandEntry("run.collect", "Download the records and results of submitted runs"),
         "plan": CommandEntry("run.plan", "Show what each step of a pipeline would do, and why"),
+        "check": CommandEntry("run.check", "Check pipeline files and report every mistake"),
         "explain": CommandEntry("run.explain", "Show why a step runs again"),
         "status": CommandEntry("run.status", "Show what is up to date, what runs now, and the last runs"),
         "dag": CommandEntry("run.dag", "Draw the graph of a pipeline"),
@@ -65,9 +66,9 @@ SECTIONS: dict[str, dict[str, CommandEntry]] = {
 COMMANDS: dict[str, CommandEntry] = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
 
 # A command of a group with a dot between.
-_LOOKING = """plan explain status dag targets log show logs checkout ui remotes du fsck doctor config completion schema
-    metrics.show metrics.diff params.show params.diff lineage.up lineage.down lineage.show hooks.status module.list module.show
-    module.versions module.history module.resolve module.diff module.verify module.get module.check trust.list
+_LOOKING = """plan check explain status dag targets log show logs checkout ui remotes du fsck doctor config completion
+    schema metrics.show metrics.diff params.show params.diff lineage.up lineage.down lineage.show hooks.status module.list
+    module.show module.versions module.history module.resolve module.diff module.verify module.get module.check trust.list
     env.show env.explain env.diff"""
 
 LOOKING = frozenset(name.replace(".", " ") for name in _LOOKING.split())

@@ -102,6 +102,13 @@ def check_folder(folder: str) -> ModuleSpec:
     return spec
 
 
+def parse_in_folder(data: bytes, path: str, is_there: Callable[[str], bool]) -> ModuleSpec:
+    """What the module.yaml at `path` says; SpecError with every mistake, also for a file it needs that is not beside it."""
+    spec = parse_module(data, path)
+    _check_environment(spec, path, is_there)
+    return spec
+
+
 def load_spec(objects: Objects, content_oid: str, path: str = FILE) -> ModuleSpec:
     """The module whose content is this Git tree, its bytes checked against their ids. `path` is named in mistakes."""
     source = TreeSource(objects, content_oid.removeprefix("git:"))

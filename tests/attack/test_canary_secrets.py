@@ -232,7 +232,7 @@ def test_none_is_found_after_every_command(hoard: Hoard) -> None:
     hoard.project.repo.git("push", "-q", "origin", "main")
     url = f"https://user:{GIT['clone']}@{NOWHERE}/x.git"
     commands: Sequence[Sequence[str]] = (
-        *((word, "main") for word in ("plan", "status", "dag")),
+        *((word, "main") for word in ("plan", "status", "dag")), ("check",), ("check", "pipelines/main.yaml", "--json"),
         *(("explain", "main", "told", *more) for more in ((), ("--diff",), ("--json",))),
         *(("run", "main", *more) for more in (("-n",), ("--no-reuse",), ("--detach", "--no-reuse"), ("-S", "exit=x"), ("-S", "no=1"))),
         *(("run", "main", option, BY_NAME["GITHUB_TOKEN"]) for option in ("-m", "--tag", "--experiment")),

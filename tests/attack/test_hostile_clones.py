@@ -25,6 +25,7 @@ WORDS: dict[str, list[list[str]]] = {
     "submit": [["--on", "far"]],
     "collect": [[], ["--on", "far"]],
     "plan": [[], ["far"], ["stores"], ["lfs"], ["modules"], ["paths"], ["environments"], ["--at", "HEAD"]],
+    "check": [[], ["pipelines/modules.yaml", "gitml.yaml"]],
     "explain": [
         ["environments", "u"],
         ["environments", "i"],

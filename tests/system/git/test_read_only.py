@@ -45,6 +45,7 @@ STRANGER = 42_001
 # How each command that only looks is called; {out} is a folder that can be written.
 WORDS: dict[str, list[list[str]]] = {
     "plan": [["plan"], ["plan", "-S", "n=5"], ["plan", "--at", "HEAD"], ["run", "-n"]],
+    "check": [["check"], ["check", "pipelines/p.yaml", "modules/count/module.yaml"]],
     "explain": [["explain", "use"]],
     "status": [["status"]],
     "dag": [["dag"]],
