@@ -128,8 +128,11 @@ _FILES = (
 )
 _MODULES = (
     re.compile(r"No module named ['\"]?([A-Za-z_][\w.]{0,200})"),
+    re.compile(r"Primary config module '([A-Za-z_][\w.]{0,200})' not found"),  # hydra
     re.compile(r"cannot import name '(?P<name>\w{1,200})' from '(?P<package>[\w.]{1,200})' \(unknown location\)"),
 )
+_HYDRA_CONFIG = re.compile(r"(?:Could not find|Cannot find primary config) '([^'\n]{1,300})'")
+_HYDRA_FOLDER = re.compile(r"^\s*provider=main, path=file://(/[^\n]{1,400})", re.MULTILINE)
 _NODE_MODULE = re.compile(r"Cannot find module ['\"]([./][^'\"\n]{0,400})['\"]")
 _PERL_MODULE = re.compile(r"Can't locate ([\w/]{1,200}\.p[ml]) in @INC")
 _MAKEFILE = re.compile(r"No targets specified and no makefile found|No rule to make target")
@@ -140,12 +143,16 @@ def missing_names(tail: str, places: Iterable[str]) -> tuple[str, ...]:
     found: list[tuple[int, str]] = []
     for pattern in (*_FILES, _NODE_MODULE, _PERL_MODULE):
         found += [(match.end(), _relative(match.group(1), places)) for match in pattern.finditer(tail)]
-    for match in _MODULES[0].finditer(tail):
-        found.append((match.end(), MODULE + match.group(1).rstrip(".")))
-    for match in _MODULES[1].finditer(tail):
+    for pattern in _MODULES[:2]:
+        found += [(match.end(), MODULE + match.group(1).rstrip(".")) for match in pattern.finditer(tail)]
+    for match in _MODULES[2].finditer(tail):
         found.append((match.end(), f"{MODULE}{match['package']}.{match['name']}"))
     for match in _MAKEFILE.finditer(tail):
         found += [(match.start(), name) for name in ("GNUmakefile", "makefile", "Makefile")]
+    folders = _HYDRA_FOLDER.findall(tail)
+    for match in _HYDRA_CONFIG.finditer(tail) if folders else ():
+        ending = "" if match[1].endswith((".yaml", ".yml")) else ".yaml"
+        found.append((match.end(), _relative(f"{folders[-1]}/{match[1]}{ending}", places)))
     found.sort(key=lambda item: item[0])
     return tuple(dict.fromkeys([name for _, name in reversed(found) if name]))[:MOST]
 

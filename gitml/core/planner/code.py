@@ -15,11 +15,22 @@ from gitml.core.model import links, paths
 from gitml.core.model.action import CodeFile
 from gitml.core.model.graph import GraphStep
 from gitml.core.model.protocols import Entry, Facts, Source
+from gitml.core.planner.notebook_cells import ENDING, imports_of_notebook
 from gitml.core.planner.python_imports import FORMAT, Import, imports_of
-from gitml.core.planner.shell_scripts import may_be_script, script_word, words_of_file, words_of_script
+from gitml.core.planner.shell_scripts import (
+    may_be_script,
+    programs_of,
+    programs_of_script,
+    script_word,
+    text_of_script,
+    words_of_script,
+)
 from gitml.errors import InputError
 
-_SCRIPT_FACT = "script-1"  # a new number whenever the same file would have other words
+# a new number whenever the same content would give another answer
+_SCRIPT_FACT = "script-2"
+_SOURCE_FACT = f"imports-{FORMAT}"
+_NOTEBOOK_FACT = f"notebook-imports-{FORMAT}.1"
 
 
 class Imports(NamedTuple):
@@ -81,7 +92,8 @@ def query_of(step: GraphStep, may_exist: Callable[[str], bool], imports: Imports
         given = {binding.mount for binding in step.inputs} | {output.mount for output in step.outputs}
         words = [word for word in words if word not in given and word not in (".", "./")]
     modules = _modules_started(every, imports.commands)
-    programs = tuple(text for flag, text in itertools.pairwise(every) if flag == "-c") if "-c" in every else ()
+    script = step.argv[0] if step.shell else script_word(step.argv)
+    programs = programs_of(every) + (() if script is None else programs_of_script(script))
     roots = tuple(root for name, value in step.env if name == "PYTHONPATH" and value for root in value.split(":"))
     clean = tuple(paths.clean(root) for root in roots if root and paths.problem_with(root) is None)
     named = tuple(dict.fromkeys([*words, *imports.whole]))
@@ -133,7 +145,7 @@ def _in_submodule(path: str) -> InputError:
 
 
 def _is_source(path: str, entry: Entry) -> bool:
-    return path.endswith(".py") and not entry.is_tree
+    return path.endswith((".py", ENDING)) and not entry.is_tree
 
 
 class CodeFinder:
@@ -143,7 +155,7 @@ class CodeFinder:
         self.source = source
         self.facts = facts
         self.answers: dict[CodeQuery, tuple[CodeFile, ...]] = {}
-        self.imports: dict[str, list[Import]] = {}
+        self.imports: dict[tuple[str, str], list[Import]] = {}
         self.top: Collection[str] | None = None
         self.crossed: dict[str, Entry] = {}  # links on the way to what was found
         self.places: dict[tuple[str, bool], links.ResolvedPath] = {}
@@ -184,16 +196,20 @@ class CodeFinder:
                 )
             for path in matched:
                 self._add(path, found)
-        # Python looks where the script lies first, and with -m where it was started, whichever file imports.
+        # Python looks where the script lies first, and with -m where it was started, whichever file imports. The kernel of a
+        # notebook is started in its folder by some programs, and where they were started by others.
         folders = [posixpath.dirname(path) for path, entry in found.items() if _is_source(path, entry)]
+        if any(path.endswith(ENDING) for path in found):
+            folders.append("")
         commands = dict(query.commands)
-        started = [module for path, entry in found.items() for module in self._started_by(path, entry, commands)]
+        scripts = [self._script_at(path, entry) for path, entry in found.items()]
+        started = [module for words, _ in scripts if words for module in _modules_started(words, commands)]
         for module in dict.fromkeys([*query.modules, *started]):
             folders.append("")
             for root in dict.fromkeys(["", *query.roots, *query.late]):
                 for path in self._module(root, module.split("."), ("__main__",)):
                     self._add_file(path, found)
-        for program in query.programs:
+        for program in dict.fromkeys([*query.programs, *(text for _, texts in scripts for text in texts)]):
             folders.append("")
             for item in imports_of(program.encode("utf-8", "surrogateescape")):
                 for path in self._resolve(item, "", [""], (*query.roots, *query.late)):
@@ -255,7 +271,7 @@ class CodeFinder:
             if source is None or source.is_tree:
                 continue
             seen.add(path)
-            for item in self._imports(source.oid):
+            for item in self._imports(path, source.oid):
                 for module in self._resolve(item, path, folders, roots):
                     if module not in seen:
                         before = len(found)
@@ -264,22 +280,17 @@ class CodeFinder:
                         todo.append(module)
                         todo.extend(list(found)[before + 1 :])  # where a link leads
 
-    def _started_by(self, path: str, entry: Entry, commands: Mapping[str, str]) -> tuple[str, ...]:
-        """The modules that a file starts, if it is a script of a shell."""
-        if entry.is_tree or entry.is_link:
-            return ()
-        if not may_be_script(path, executable=entry.mode == "100755"):
-            return ()
-        words = self.script_words(path, entry.oid)
-        return _modules_started(words, commands) if words else ()
-
-    def script_words(self, path: str, oid: str) -> tuple[str, ...]:
-        """The words of a script of a shell; none of what is no such script."""
-        words = self.facts.fact(_SCRIPT_FACT, oid)
-        if words is None:
-            words = words_of_file(path, self.source.read(oid))
-            self.facts.remember(_SCRIPT_FACT, oid, words)
-        return tuple(words)
+    def _script_at(self, path: str, entry: Entry) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The words of a file that is a script of a shell, and the programs that it has written out; none of another."""
+        if entry.is_tree or entry.is_link or not may_be_script(path, executable=entry.mode == "100755"):
+            return (), ()
+        kept = self.facts.fact(_SCRIPT_FACT, entry.oid)
+        if kept is None:
+            script = text_of_script(path, self.source.read(entry.oid))
+            kept = [words_of_script(script), programs_of_script(script)]
+            self.facts.remember(_SCRIPT_FACT, entry.oid, kept)
+        words, programs = kept
+        return tuple(words), tuple(programs)
 
     def _sources_below(self, path: str, oid: str) -> Iterable[str]:
         """The Python files of a directory; InputError where it holds a submodule or a link out of the tree."""
@@ -295,16 +306,18 @@ class CodeFinder:
             if name.endswith(".py"):
                 yield place
 
-    def _imports(self, oid: str) -> list[Import]:
-        known = self.imports.get(oid)
+    def _imports(self, path: str, oid: str) -> list[Import]:
+        kind = _NOTEBOOK_FACT if path.endswith(ENDING) else _SOURCE_FACT
+        known = self.imports.get((kind, oid))
         if known is None:
-            kept = self.facts.fact(f"imports-{FORMAT}", oid)
+            kept = self.facts.fact(kind, oid)
             if kept is None:
-                known = imports_of(self.source.read(oid))
-                self.facts.remember(f"imports-{FORMAT}", oid, known)
+                content = self.source.read(oid)
+                known = imports_of_notebook(content) if kind == _NOTEBOOK_FACT else imports_of(content)
+                self.facts.remember(kind, oid, known)
             else:
                 known = [Import(level, module, tuple(names)) for level, module, names in kept]
-            self.imports[oid] = known
+            self.imports[kind, oid] = known
         return known
 
     def _resolve(self, item: Import, importer: str, folders: Sequence[str], roots: Sequence[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import posixpath
 import re
 from collections.abc import Sequence
@@ -15,6 +16,9 @@ _SHELL = re.compile(r"(?:.*/)?(?:sh|bash|dash|zsh|ksh)")
 _TAKES_SCRIPT = re.compile(r"-[A-Za-z]*c[A-Za-z]*")  # an option after which a shell takes its script as a word
 _ENDINGS = (".sh", ".bash", ".zsh", ".ksh")
 _MARK = re.compile(rb"#![^\n]*\b(?:sh|bash|dash|zsh|ksh)\b")
+_PROGRAM = re.compile(r"""\s-[A-Za-z]*c\s+(?:'([^']*)'|"((?:\\.|[^"\\])*)")""", re.DOTALL)
+_ESCAPED = re.compile(r"""\\(["$`\\])|\\\n""")
+_TAKES_PROGRAM = re.compile(r"-[A-Za-z]*c")
 _LARGEST = 64 << 10  # bytes of a script of a shell whose words count
 
 
@@ -49,11 +53,24 @@ def may_be_script(path: str, *, executable: bool) -> bool:
     return path.endswith(_ENDINGS) or (executable and "." not in posixpath.basename(path))
 
 
-def words_of_file(path: str, content: bytes) -> list[str]:
-    """The words of a file that is a script of a shell by its name or its first line; none of any other, or a large one."""
+def text_of_script(path: str, content: bytes) -> str:
+    """The text of a file that is a script of a shell by its name or its first line; none of any other, or a large one."""
     if len(content) > _LARGEST or not (path.endswith(_ENDINGS) or _MARK.match(content)):
-        return []
-    return words_of_script(content.decode("utf-8", "replace"))
+        return ""
+    return content.decode("utf-8", "replace")
+
+
+def programs_of(words: Sequence[str]) -> tuple[str, ...]:
+    """The texts that words hand to a program as its program, as ``python -c TEXT`` does."""
+    return tuple(
+        [text for flag, text in itertools.pairwise(words) if flag[:1] == "-" and _TAKES_PROGRAM.fullmatch(flag)]
+    )
+
+
+def programs_of_script(script: str) -> tuple[str, ...]:
+    """The texts that a script hands to programs so, as far as they are written out in it."""
+    found = _PROGRAM.findall(re.sub(_COMMENT, "", script))
+    return tuple(dict.fromkeys([single or _ESCAPED.sub(r"\1", double) for single, double in found]))
 
 
 def _without_own(script: str) -> str:

@@ -33,6 +33,7 @@ from gitml.core.model.result import decode_result
 from gitml.core.model.tree import decode_tree, encode_tree
 from gitml.core.planner.code import query_of
 from gitml.core.planner.explain import changes_between
+from gitml.core.planner.notebook_cells import imports_of_notebook, notebook_code
 from gitml.core.planner.project_files import PYPROJECT, SETUP_CFG, SETUP_PY, settings_in
 from gitml.core.planner.python_imports import imports_of
 from gitml.core.records.record import (
@@ -578,6 +579,13 @@ dependencies:
   - idna>=3
 variables: {A: b}
 """
+NOTEBOOK = json.dumps(
+    {
+        "metadata": {"kernelspec": {"name": "python3", "language": "python"}},
+        "cells": [{"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": ["%time a\n", "import b"]}],
+        "worksheets": [{"cells": [{"cell_type": "code", "input": "x = !ls\nimport a"}]}],
+    }
+).encode()
 REFUSED = (ValueError, GitmlError)
 
 
@@ -617,6 +625,8 @@ def _project() -> list[Surface]:
             for name, text in PROJECTS.items()
         ],
         Surface("python", imports_of, Mutator([SOURCE], "lines", _tokens("import from as ( lambda : * . async")), ()),
+        Surface("notebook", lambda data: notebook_code(data, "n"), Mutator([NOTEBOOK], "json"), (InputError,)),
+        Surface("cells", imports_of_notebook, Mutator([NOTEBOOK], "json"), ()),
         Surface("command", command, Mutator([SCRIPT], "lines", shells), ()),
         Surface("script", script, Mutator([SCRIPT], "lines", shells), ()),
         Surface(

@@ -48,6 +48,21 @@ PLACES = ("/s/work", "/mnt/real/s/work")
             "Set the environment variable HYDRA_FULL_ERROR=1 for a complete stack trace.",
             "conf",
         ),
+        (
+            "Primary config module 'pkg.conf' not found.\nCheck that it's correct and contains an __init__.py file",
+            "module pkg.conf",
+        ),
+        (
+            "Cannot find primary config 'config'. Check that it's in your config search path.\n\nConfig search path:\n"
+            "\tprovider=hydra, path=pkg://hydra.conf\n\tprovider=main, path=file:///s/work/src/conf\n"
+            "\tprovider=schema, path=structured://",
+            "src/conf/config.yaml",
+        ),
+        (
+            "In 'config': Could not find 'db/mysql'\n\nAvailable options in 'db':\n\tpg\nConfig search path:\n"
+            "\tprovider=main, path=file:///s/work/conf\n",
+            "conf/db/mysql.yaml",
+        ),
         ("first: No such file or directory\ncat: last: No such file or directory", "last"),
     ],
 )
@@ -73,7 +88,18 @@ def test_few_names_come_of_many() -> None:
 
 @pytest.mark.parametrize(
     "piece",
-    ["No such file or directory: '", ": ", "'", "a:", "open ", "FileNotFoundError: ", "x.", "can't open ", "\x1b]"],
+    [
+        "No such file or directory: '",
+        ": ",
+        "'",
+        "a:",
+        "open ",
+        "FileNotFoundError: ",
+        "x.",
+        "can't open ",
+        "\x1b]",
+        "Could not find 'x'\n provider=main, path=file:///",
+    ],
 )
 def test_hostile_logs_take_no_time(piece: str) -> None:
     log = (piece * 8192)[:8192]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -362,3 +363,67 @@ def test_each_file_of_the_code_is_told_with_why_it_is_code() -> None:
         "real/t.py": "imported, or behind a link",
         "real/helper.py": "imported, or behind a link",
     }
+
+
+def notebook(*cells: str, **more: Any) -> str:
+    """The text of a notebook with these code cells, and what else it has."""
+    written = [{"cell_type": "code", "metadata": {}, "source": cell.splitlines(keepends=True)} for cell in cells]
+    return json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": written, **more})
+
+
+@pytest.mark.parametrize(
+    ("command", "found"),
+    [
+        (("python", "-c", "import two"), ["src/two.py"]),
+        (("python", "-uc", "import two"), ["src/two.py"]),
+        (("bash", "-c", "(python -c 'import two') && echo \"$(python3 -c 'import ns.mod')\""), ["ns/mod.py", "src/two.py"]),
+        (("bash", "-c", 'python -c "from two import x; print(\\"x\\")"'), ["src/two.py"]),
+        (("bash", "-c", "# python -c 'import two'"), []),
+        (("bash", "-c", 'python -c "import $module"'), []),
+        (("./go.sh",), ["go.sh", "ns/mod.py", "src/two.py"]),
+        (("wc", "-c", "src/two.py"), ["src/two.py"]),
+    ],
+)  # fmt: skip
+def test_programs_that_are_written_out_are_read_for_imports(command: tuple[str, ...], found: list[str]) -> None:
+    files = {
+        "src/two.py": "",
+        "ns/mod.py": "",
+        "go.sh": Program("#!/bin/sh\nx=$(python -c 'import two')\npython -c \"\nimport ns.mod\nprint('$x')\n\""),
+    }
+    assert code_of(files, *command, env=(("PYTHONPATH", "src"),)) == found
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("papermill", "nb/a.ipynb", "-"),
+        ("jupyter", "nbconvert", "--execute", "--to", "html", "nb/a.ipynb"),
+        ("jupytext", "--to", "py", "--execute", "nb/a.ipynb"),
+    ],
+)
+def test_a_notebook_named_is_code_with_what_its_cells_import(command: tuple[str, ...]) -> None:
+    files = {
+        "nb/a.ipynb": notebook("%matplotlib inline\nimport near\n!pip install x", "from lib.far import f", "def (:"),
+        "nb/near.py": "import deep",
+        "nb/deep.py": "",
+        "lib/far.py": "",
+        "lib/unused.py": "",
+    }
+    source, facts = MemorySource(files), MemoryFacts()
+    found = [file.path for file in CodeFinder(source, facts).find(step(*command))]
+    assert found == ["lib/far.py", "nb/a.ipynb", "nb/deep.py", "nb/near.py"]
+    source.read_oids.clear()
+    CodeFinder(source, facts).find(step(*command))
+    assert source.read_oids == [], "what was read of a notebook is known for good"
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[]", "import two", '{"cells": 3}', "[" * 100_000, "9" * 5000, "\udcff"])
+def test_a_notebook_that_is_none_is_code_that_imports_nothing(text: str) -> None:
+    content = text.encode("utf-8", "surrogateescape")
+    assert code_of({"a.ipynb": content, "two.py": ""}, "papermill", "a.ipynb") == ["a.ipynb"]
+
+
+def test_a_file_with_the_content_of_a_notebook_is_still_read_as_what_its_name_says() -> None:
+    text = "import two"
+    files = {"a.ipynb": text, "b.py": text, "two.py": ""}
+    assert code_of(files, "run", "a.ipynb", "b.py") == ["a.ipynb", "b.py", "two.py"]
