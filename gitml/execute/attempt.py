@@ -163,7 +163,9 @@ class WorkerAttempt:
             finished = finished._replace(left=self._left_behind())
             return finished._replace(outcome="failed", error=neutral(error.message) + where, hint=error.hint)
         finished = finished._replace(left=self._left_behind())
-        return finished._replace(outputs=tuple(self.taken), metrics=measured.numbers, warnings=measured.remarks)
+        return finished._replace(
+            outputs=tuple(self.taken), metrics=measured.numbers, labels=measured.labels, warnings=measured.remarks
+        )
 
     def _left_behind(self) -> tuple[str, ...]:
         """A few names of what the step made beside its outputs; nothing where it left its folder unreadable."""
@@ -189,7 +191,8 @@ def _masked(finished: TaskFinished, mask: Mask) -> TaskFinished:
     error, hint = (None if text is None else mask.text(text) for text in (finished.error, finished.hint))
     lists = (finished.warnings, finished.missing, finished.left)
     warnings, missing, left = (tuple([mask.text(text) for text in texts]) for texts in lists)
-    return finished._replace(error=error, hint=hint, warnings=warnings, missing=missing, left=left)
+    labels = {mask.text(name): mask.text(text) for name, text in finished.labels.items()}
+    return finished._replace(error=error, hint=hint, warnings=warnings, missing=missing, left=left, labels=labels)
 
 
 def duration(seconds: float) -> str:

@@ -119,7 +119,7 @@ def finished_from_json(raw: list[Any]) -> TaskFinished:
     """A TaskFinished that went over the wire as the list it is, maybe from another machine; ValueError for what is none."""
     try:
         attempt, outcome, code, error, hint, outputs, metrics, cost, log, bad, machine, *rest = raw
-        lacking, notes, partial, warnings, missing, retry, unprepared, left = rest
+        lacking, notes, partial, warnings, missing, retry, unprepared, left, labels = rest
         wall, cpu, memory = cost
         return TaskFinished(
             _text(attempt),
@@ -141,6 +141,7 @@ def finished_from_json(raw: list[Any]) -> TaskFinished:
             bool(retry),
             bool(unprepared),
             _texts(left),
+            {_text(name): _text(label) for name, label in labels.items()},
         )
     except (TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"not the end of an attempt: {error!r}"[:200]) from error

@@ -10,6 +10,7 @@ import pytest
 from gitml.core.kinds.port_kinds import PORT_KINDS, PortKind
 from gitml.core.language.diagnostics import SpecError
 from gitml.core.language.parse import parse_pipeline, pipeline_schema
+from gitml.core.model.action import ActionOutput
 from gitml.core.text.metrics_file import ParsedMetrics
 from gitml.errors import InputError
 from gitml.history.files.plots import plots_of
@@ -30,11 +31,13 @@ steps:
 """
 
 
-def read_table(file: BinaryIO, name: str, mount: str) -> ParsedMetrics:
+def read_table(file: BinaryIO, output: ActionOutput) -> ParsedMetrics:
     header = file.readline().decode().strip()
     if "," not in header:
-        raise InputError(f"table {name} ({mount}) has no header", hint="write the names of its columns first")
-    return ParsedMetrics({f"{name}.columns": float(header.count(",") + 1)}, (f"{name} has columns {header}",))
+        raise InputError(
+            f"table {output.name} ({output.mount}) has no header", hint="write the names of its columns first"
+        )
+    return ParsedMetrics({f"{output.name}.columns": header.count(",") + 1.0}, (f"{output.name} has columns {header}",))
 
 
 @pytest.fixture(autouse=True)

@@ -84,7 +84,7 @@ output_refs = st.builds(OutputRef, names, st.sampled_from(sorted(PORT_KINDS)), d
 outputs = st.lists(output_refs, max_size=3, unique_by=lambda ref: ref.name).map(tuple)
 metrics = st.dictionaries(hostile, finite, max_size=3)
 guarantees = st.dictionaries(hostile, hostile, max_size=2)
-results = st.builds(ActionResult, outputs, metrics, costs, hostile, finite, guarantees)
+results = st.builds(ActionResult, outputs, metrics, costs, hostile, finite, guarantees, guarantees)
 
 attempts = st.builds(
     Attempt,
@@ -112,6 +112,7 @@ step_runs = st.builds(
     origin=st.none() | hostile,
     error=st.none() | hostile,
     guarantees=guarantees,
+    labels=guarantees,
 ).map(lambda step: step._replace(cost=Cost()) if step.outcome == "reused" else step)
 runs: st.SearchStrategy[Run] = st.builds(
     Run,

@@ -148,4 +148,6 @@ def _step_lines(step: StepRun, elsewhere: Mapping[Digest, str]) -> list[str]:
     if step.metrics:
         phrase = ", ".join(f"{safe(name)} {number(value)}" for name, value in step.metrics.items())
         lines.append(f"  metrics  {phrase}")
+    if step.labels:
+        lines.append(f"  labels   {', '.join(f'{safe(name)} {safe(text)}' for name, text in step.labels.items())}")
     return lines

@@ -221,7 +221,9 @@ def _verdict(gang: Gang) -> TaskFinished:
         rank, first = gang.failed
         of_all = first.outcome == "failed" or not gang.members
         error = first.error if of_all else f"node {rank} of its gang: {first.error}"
-        return first._replace(error=error, outputs=(), metrics={}, cost=cost, bad_inputs=bad, partial=partial)
+        return first._replace(
+            error=error, outputs=(), metrics={}, labels={}, cost=cost, bad_inputs=bad, partial=partial
+        )
     if gang.cancelled:
         return TaskFinished("", "cancelled", error="cancelled", cost=cost, bad_inputs=bad, partial=partial)
     return gang.finished[0]._replace(cost=cost, bad_inputs=bad)

@@ -123,7 +123,9 @@ class ResultHandler:
         if self._state.handle(attempt, event) is AttemptAction.ABANDON:
             assert attempt.report is not None
             report, attempt.error = attempt.report, None
-            ended = report.finished._replace(outcome="cancelled", error="cancelled", outputs=(), metrics={}, partial=())
+            ended = report.finished._replace(
+                outcome="cancelled", error="cancelled", outputs=(), metrics={}, labels={}, partial=()
+            )
             attempt.report = report._replace(finished=ended)
             self._finish(attempt, attempt.report)
 
@@ -271,7 +273,9 @@ class ResultHandler:
             finished = finished._replace(partial=(), warnings=(*finished.warnings, NOT_FETCHED))
         elif attempt.error is not None:
             outcome, error = transfer_failure(attempt, attempt.error)
-            finished = finished._replace(outcome=outcome, error=error, hint=attempt.error.hint, outputs=(), metrics={})
+            finished = finished._replace(
+                outcome=outcome, error=error, hint=attempt.error.hint, outputs=(), metrics={}, labels={}
+            )
         self._state.finish(attempt, finished)
 
     def _finish_without_report(self, attempt: TaskAttempt, error: BaseException, *, cancelled: bool) -> None:

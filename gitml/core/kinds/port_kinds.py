@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 from gitml.errors import InputError
 
 if TYPE_CHECKING:
+    from gitml.core.model.action import ActionOutput
     from gitml.core.text.metrics_file import ParsedMetrics
 
 
@@ -19,24 +20,25 @@ class PortKind(NamedTuple):
     """A kind of port. `help` is its sentence in the documentation.
 
     `read` checks the file that a step left and gives the metrics in it; InputError for what is not of the kind. Its arguments
-    are the open file, the port's name and its place in the sandbox. None: any bytes will do. What `is_drawn` is shown as a
-    picture or a chart.
+    are the open file and the output as it was declared. None: any bytes will do. What `is_drawn` is shown as a picture or a
+    chart. `formats` are the values of the option `format`; without any, there is none.
     """
 
     name: str
     help: str
     is_directory: bool = False
-    read: Callable[[BinaryIO, str, str], ParsedMetrics] | None = None
+    read: Callable[[BinaryIO, ActionOutput], ParsedMetrics] | None = None
     is_drawn: bool = False
+    formats: tuple[str, ...] = ()
 
 
-def _read_metrics(file: BinaryIO, name: str, mount: str) -> ParsedMetrics:
+def _read_metrics(file: BinaryIO, output: ActionOutput) -> ParsedMetrics:
     from gitml.core.text.metrics_file import read_metrics
 
-    return read_metrics(file, mount)
+    return read_metrics(file, output.mount, output.option("format"))
 
 
-def _check_plot(file: BinaryIO, name: str, mount: str) -> ParsedMetrics:
+def _check_plot(file: BinaryIO, output: ActionOutput) -> ParsedMetrics:
     """InputError unless the file can be shown as a plot."""
     from gitml.core.text.metrics_file import ParsedMetrics
     from gitml.core.text.plot_data import LOOKED_AT, can_be_plot
@@ -45,7 +47,7 @@ def _check_plot(file: BinaryIO, name: str, mount: str) -> ParsedMetrics:
     if not can_be_plot(head, whole=len(head) < LOOKED_AT):
         what = "is empty" if not head else "is no picture, table or HTML page"
         hint = "write a PNG, SVG, CSV or JSON, or declare it as `file`"
-        raise InputError(f"plot {name} ({mount}) {what}", hint=hint)
+        raise InputError(f"plot {output.name} ({output.mount}) {what}", hint=hint)
     return ParsedMetrics()
 
 
@@ -54,7 +56,12 @@ PORT_KINDS: dict[str, PortKind] = {
     for kind in (
         PortKind("file", "a file"),
         PortKind("directory", "a directory; the step makes it", is_directory=True),
-        PortKind("metrics", "a JSON file with an object of numbers", read=_read_metrics),
+        PortKind(
+            "metrics",
+            "numbers by name: JSON, YAML, TOML, CSV or JSON lines",
+            read=_read_metrics,
+            formats=("json", "yaml", "toml", "csv", "jsonl"),
+        ),
         PortKind(
             "plot",
             "a picture, a table (CSV, TSV or JSON) that `gitml ui` draws, or an HTML page",

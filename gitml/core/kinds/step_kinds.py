@@ -121,7 +121,16 @@ class StepReader(Fields):
                 path = self.path_template(pairs["path"][1], text, f"output {name!r}", ("params", "matrix")) or (text,)
                 if paths.overlaps(paths.clean(text), ".gitml"):
                     self.report(pairs["path"][1], f"output {name!r} can't lie in .gitml")
-        return Port(name, kind, path)
+        options: dict[str, Any] = {}
+        if "format" in pairs:
+            key, value = pairs["format"]
+            formats = PORT_KINDS[kind].formats
+            if formats:
+                options["format"] = self.one_of(value, f"format of output {name!r}", formats)
+            else:
+                having = ", ".join(f"`{other}`" for other, known in PORT_KINDS.items() if known.formats)
+                self.report(key, f"output {name!r} is of type {kind}, which has no `format`: only {having} has one")
+        return Port(name, kind, path, tuple(sorted(options.items())))
 
 
 class StepKind(NamedTuple):

@@ -169,9 +169,14 @@ def _kind() -> Schema:
     return one_of(PORT_KINDS)
 
 
+def _format() -> Schema:
+    return one_of(dict.fromkeys(name for kind in PORT_KINDS.values() for name in kind.formats))
+
+
 PORT_KEYS = keys_of(
     Key("type", "the kind of the output", _kind),
     Key("path", "where the output belongs in the repository's layout", TEXT),
+    Key("format", "what the file of a `metrics` output is written in; else its ending says so", _format),
 )
 INPUT_PORT_KEYS = keys_of(
     Key("type", "the kind of the input", _kind),

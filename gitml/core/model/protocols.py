@@ -303,6 +303,7 @@ class TaskFinished(NamedTuple):
     retry: bool = True
     unprepared: bool = False
     left: tuple[str, ...] = ()
+    labels: Mapping[str, str] = {}
 
 
 TaskEvent = TaskPrepares | TaskStarted | TaskOutput | TaskFinished

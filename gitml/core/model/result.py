@@ -40,7 +40,7 @@ class Cost(NamedTuple):
 class ActionResult(NamedTuple):
     """Outputs in the order declared, metrics by name, the cost, and the run and time (seconds since 1970) that made it.
 
-    `guarantees` says under what it was made beyond what every step is made under.
+    `guarantees` says under what it was made beyond what every step is made under. `labels` are texts by name.
     """
 
     outputs: tuple[OutputRef, ...]
@@ -49,6 +49,7 @@ class ActionResult(NamedTuple):
     run: str
     at: float
     guarantees: Mapping[str, str] = {}
+    labels: Mapping[str, str] = {}
 
     def output(self, name: str) -> OutputRef | None:
         """The output of that port."""
@@ -61,7 +62,8 @@ class ActionResult(NamedTuple):
 
 def encode_result(result: ActionResult) -> str:
     """`result` as JSON text; numbers that JSON lacks are text, as in records."""
-    rest = (result.cost, result.run, result.at, *([result.guarantees] if result.guarantees else []))
+    more = [result.guarantees, result.labels] if result.labels else [result.guarantees] if result.guarantees else []
+    rest = (result.cost, result.run, result.at, *more)
     try:
         return json.dumps([result.outputs, result.metrics, *rest], separators=(",", ":"), allow_nan=False)
     except ValueError:
@@ -73,10 +75,11 @@ def decode_result(text: str | bytes) -> ActionResult:
     """The result that `encode_result` wrote; ValueError when it is not one."""
     try:
         outputs, metrics, cost, run, at, *more = json.loads(text)
-        guarantees = more[0] if more else {}
+        guarantees, labels = (*more, {}, {})[:2]
         if any(type(value) is str for value in metrics.values()):
             metrics = {name: NUMBER_WORDS.get(value, value) for name, value in metrics.items()}
-        return ActionResult(tuple([OutputRef(*item) for item in outputs]), metrics, Cost(*cost), run, at, guarantees)
+        refs = tuple([OutputRef(*item) for item in outputs])
+        return ActionResult(refs, metrics, Cost(*cost), run, at, guarantees, labels)
     except (TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"not a result: {error}") from error
 

@@ -74,7 +74,7 @@ class Attempt(NamedTuple):
 class StepRun(NamedTuple):
     """One step's outcome in a run. `origin` is the run whose result was reused, `saved` what performing it cost there.
 
-    `guarantees` are those under which its result was made.
+    `guarantees` are those under which its result was made. `labels` are texts by name, as `metrics` are numbers.
     """
 
     name: str
@@ -90,6 +90,7 @@ class StepRun(NamedTuple):
     origin: str | None = None
     error: str | None = None
     guarantees: Mapping[str, str] = {}
+    labels: Mapping[str, str] = {}
 
     def partial(self) -> dict[str, OutputRef]:
         """What attempts that did not succeed left of each port: the last that left any."""
@@ -144,6 +145,10 @@ class Run(NamedTuple):
         """Every metric of the run as ``step.metric``."""
         return {f"{step.name}.{name}": value for step in self.steps for name, value in step.metrics.items()}
 
+    def labels(self) -> dict[str, str]:
+        """Every label of the run as ``step.label``."""
+        return {f"{step.name}.{name}": text for step in self.steps for name, text in step.labels.items()}
+
 
 def step_as_json(step: StepRun) -> dict[str, Any]:
     """A StepRun as records and ``--json`` show it; what is empty is left out of the record beyond the promised keys."""
@@ -167,6 +172,8 @@ def step_as_json(step: StepRun) -> dict[str, Any]:
         shown["error"] = step.error
     if step.guarantees:
         shown["guarantees"] = step.guarantees
+    if step.labels:
+        shown["labels"] = step.labels
     if step.attempts:
         shown["attempts"] = [attempt_as_json(attempt) for attempt in step.attempts]
     if left := step.partial():
@@ -397,6 +404,7 @@ def _step_from_json(raw: Mapping[str, Any]) -> StepRun:
             origin if origin is None or type(origin) is str else _text(origin),
             error if error is None or type(error) is str else _text(error),
             _texts(given) if (given := get("guarantees")) else {},
+            _texts(labels) if (labels := get("labels")) else {},
         ),
     )
 

@@ -118,6 +118,9 @@ def check_step(step: StepRun) -> None:
     for name, value in step.guarantees.items():
         _check_name("a guarantee", name)
         _check_line(value)
+    for name, label in step.labels.items():
+        _check_text(name)
+        _check_text(label)
     for attempt in step.attempts:
         _check_attempt(step.name, attempt)
 

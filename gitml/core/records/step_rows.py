@@ -23,7 +23,7 @@ LARGEST = 8 << 20
 
 _NAME = re.compile(r"[0-9a-f]{64}\Z")
 _ENCODE = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
-_RESULT = ("cost", "guarantees", "key", "metrics", "name", "origin", "outputs")
+_RESULT = ("cost", "guarantees", "key", "labels", "metrics", "name", "origin", "outputs")
 
 ReadRows = Callable[[str], bytes]
 """Gives the content of ``steps/<name>.jsonl``; ValueError when there is none."""

@@ -311,6 +311,7 @@ class Attempts:
             guarantees=guarantees(strict=step.settings.strict, network=step.settings.network)
             if outcome == "executed"
             else {},
+            labels=event.labels,
         )
         environment = self.environments[decision.action.environment]
         self.ws.index.put_environment(environment.digest, encode_description(environment.described()))
@@ -319,7 +320,8 @@ class Attempts:
         if outcome != "executed":
             return StepEnded(record, None)
         return StepEnded(
-            record, ActionResult(event.outputs, event.metrics, cost, self.run, self.ws.now(), record.guarantees)
+            record,
+            ActionResult(event.outputs, event.metrics, cost, self.run, self.ws.now(), record.guarantees, record.labels),
         )
 
     def publish(self, made: StepEnded) -> None:

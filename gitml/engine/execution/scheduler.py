@@ -164,6 +164,7 @@ class Scheduler:
         return ActionResult(
             *(step.outputs, step.metrics, step.saved or step.cost, step.origin or self.run.id, self.run.started),
             guarantees=step.guarantees,
+            labels=step.labels,
         )
 
     # -- starting

@@ -204,10 +204,11 @@ def _cut(step: StepRun) -> StepRun:
     attempts = step.attempts
     if len(attempts) > _FIRST + _LAST:
         attempts = (*attempts[:_FIRST], *attempts[-_LAST:])
-    left_out = f"{len(step.metrics)} metrics are more than a record holds" if step.metrics else ""
+    left_out = f"{len(step.metrics) + len(step.labels)} metrics are more than a record holds" if step.metrics else ""
     return step._replace(
         reason="; ".join(filter(None, (step.reason[:_ERROR], left_out))),
         metrics={},
+        labels={},
         attempts=tuple([one._replace(error=one.error and one.error[:_ERROR]) for one in attempts]),
         error=step.error and step.error[:_ERROR],
     )

@@ -55,4 +55,5 @@ def reused_step(name: str, decision: Decision) -> StepRun:
         saved=result.cost,
         origin=result.run,
         guarantees=result.guarantees,
+        labels=result.labels,
     )

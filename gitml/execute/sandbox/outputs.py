@@ -39,13 +39,15 @@ def take_outputs(outputs: Sequence[ActionOutput], work: str, store: Store, taken
     """
     executable = {output.name: _inspect(output, work) for output in outputs}
     numbers: dict[str, float] = {}
+    labels: dict[str, str] = {}
     remarks: list[str] = []
     for output in outputs:
         read = PORT_KINDS[output.kind].read
         if read is not None:
             with open(f"{work}/{output.mount}", "rb") as file:
-                measured = read(file, output.name, output.mount)
+                measured = read(file, output)
             numbers.update(measured.numbers)
+            labels.update(measured.labels)
             remarks += map(neutral, measured.remarks)
     for output in outputs:
         path = f"{work}/{output.mount}"
@@ -60,7 +62,7 @@ def take_outputs(outputs: Sequence[ActionOutput], work: str, store: Store, taken
             error.message = f"output {output.name} ({output.mount}): {error.message}"
             raise
         taken.append(OutputRef(output.name, output.kind, digest, size, executable[output.name]))
-    return ParsedMetrics(numbers, tuple(remarks))
+    return ParsedMetrics(numbers, tuple(remarks), labels)
 
 
 def _inspect(output: ActionOutput, work: str) -> bool:

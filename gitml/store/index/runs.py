@@ -115,7 +115,11 @@ def put_runs(index: Index, recorded: Sequence[RecordedRun]) -> None:
                 item.run.pipeline,
                 step.name,
                 key,
-                ActionResult(step.outputs, step.metrics, step.cost, item.run.id, item.run.ended, step.guarantees),
+                ActionResult(
+                    *(step.outputs, step.metrics, step.cost, item.run.id, item.run.ended),
+                    guarantees=step.guarantees,
+                    labels=step.labels,
+                ),
             )
             for item, step, key in _put_rows(index, recorded)
             if step.outcome == "executed"

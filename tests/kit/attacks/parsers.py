@@ -48,7 +48,8 @@ from gitml.core.records.rules import check_action, check_run
 from gitml.core.records.step_rows import joined, tables_from_json
 from gitml.core.text.format import safe
 from gitml.core.text.image_header import picture_of
-from gitml.core.text.metrics_file import read_metrics
+from gitml.core.text.metrics_file import LABELS_MOST, read_metrics
+from gitml.core.text.metrics_formats import PARSERS
 from gitml.core.text.plot_data import can_be_plot, parse_plot
 from gitml.errors import GitmlError, InputError, RemoteError
 from gitml.execute.environments.conda.locks import read_lock
@@ -532,8 +533,13 @@ def head_says(data: bytes) -> None:
 
 
 def metrics(data: bytes) -> None:
-    for line in read_metrics(BytesIO(data), "m").remarks:
-        assert safe(line).isprintable()
+    for format in (None, *PARSERS):
+        try:
+            measured = read_metrics(BytesIO(data), "m", format)
+        except InputError:
+            continue
+        assert all(line.isprintable() for line in map(safe, measured.remarks))
+        assert len(measured.labels) <= LABELS_MOST
 
 
 def plot(data: bytes) -> None:

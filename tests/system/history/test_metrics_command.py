@@ -20,3 +20,44 @@ def test_metrics_names_the_run_that_has_none_and_shows_the_newest_that_has_some(
     assert "0.5" in shown.out
     assert f"run {bad} (failed) has no metrics; run {good} is the newest that has some" in shown.err
     assert f"run {bad} (failed)" in project.do("metrics", bad).err
+
+
+def test_metrics_in_other_formats_and_labels_are_recorded_shown_and_reused(tmp_path: Path) -> None:
+    files = {
+        "work.sh": 'printf "acc: 1e-1\\nmodel: svm\\n" > $1\nprintf "class,f1\\ncat,0.5\\ndog,1\\n" > $2\n'
+        'printf \'{"loss": 2, "curve": [1]}\\n{"loss": 1}\\n\' > $3\nprintf \'lr = inf\\nwhy = "%s"\\n\' "$KEY" > $4\n',
+        "pipelines/p.yaml": """\
+params: {key: {secret: true}}
+steps:
+  s:
+    run: sh work.sh ${{ outputs.y }} ${{ outputs.c }} ${{ outputs.l }} ${{ outputs.t }}
+    env: {KEY: "${{ params.key }}"}
+    outputs:
+      y: {type: metrics, format: yaml}
+      c: {type: metrics, path: eval/classes.csv}
+      l: {type: metrics, format: jsonl}
+      t: {type: metrics, path: eval/more.toml}
+""",
+    }
+    project = Project(tmp_path / "p", files)
+    project.env["GITML_SECRET_KEY"] = "hunter2hunter2"
+    first = project.run("--secret", "key")
+    (step,) = first["steps"]
+    assert step["metrics"] == {"acc": 0.1, "cat.f1": 0.5, "dog.f1": 1, "loss": 1, "lr": "Infinity"}
+    assert step["labels"]["model"] == "svm"
+    assert "hunter2" not in str(first)
+    again = project.run("--secret", "key")
+    assert again["steps"][0]["outcome"] == "reused"
+    assert again["steps"][0]["labels"] == step["labels"]
+    assert project.do("show", again["run"], "--json").json == again
+    assert "labels   model svm" in project.do("show").out
+    assert [line.split() for line in project.do("metrics").out.splitlines()][-2] == ["s.model", "svm"]
+    assert project.do("metrics", "show", first["run"], "--json").json[0]["labels"]["s.model"] == "svm"
+    other = files["pipelines/p.yaml"].replace("format: yaml", "format: json")
+    project.repo.write({"pipelines/p.yaml": other})
+    failed = project.run("--secret", "key", code=1)
+    assert "not a JSON metrics file" in failed["steps"][0]["error"]
+    project.repo.write({"pipelines/p.yaml": other.replace("format: json", "format: xml")})
+    assert "must be json or yaml or toml or csv or jsonl" in project.do("plan", code=2).err
+    project.repo.write({"pipelines/p.yaml": other.replace("metrics, format: json", "file, format: json")})
+    assert "type file, which has no `format`: only `metrics` has one" in project.do("plan", code=2).err

@@ -37,16 +37,30 @@ def test_infinities_are_metrics_and_are_told(tmp_path: Path) -> None:
     )
 
 
-def test_text_is_left_out_and_told(tmp_path: Path) -> None:
-    measured = read(tmp_path, '{"accuracy": "0.93", "by": {"name": "svm\\u001b[31m"}, "loss": 1}')
+def test_text_is_a_label(tmp_path: Path) -> None:
+    measured = read(tmp_path, '{"accuracy": "0.93", "by": {"name": "svm"}, "loss": 1}')
+    assert measured == ParsedMetrics({"loss": 1}, (), {"accuracy": "0.93", "by.name": "svm"})
+
+
+@pytest.mark.parametrize("text", ["x" * 501, "a\\u0000b", "\\ud800"])
+def test_text_that_no_record_should_hold_is_left_out_and_told(tmp_path: Path, text: str) -> None:
+    measured = read(tmp_path, f'{{"by": "{text}", "loss": 1}}')
+    assert (measured.numbers, measured.labels) == ({"loss": 1}, {})
+    assert "metric by: " in measured.remarks[0]
+
+
+def test_a_list_costs_no_run(tmp_path: Path) -> None:
+    measured = read(tmp_path, '{"curve": [1, 2], "loss": 1}')
     assert measured.numbers == {"loss": 1}
-    assert measured.remarks == ("metric accuracy, by.name: text is not recorded as a metric; write a number",)
+    assert measured.remarks == (
+        "metric curve: a list is not recorded; keep curves and tables in a `plot` or `file` output",
+    )
 
 
 def test_many_texts_make_one_short_line_on_which_no_terminal_acts(tmp_path: Path) -> None:
     names = ", ".join([f'"k{number}\\u001b[2J": "x"' for number in range(1000)])
     (remark,) = read(tmp_path, f"{{{names}}}").remarks
-    assert remark.endswith("and 995 more: text is not recorded as a metric; write a number")
+    assert remark.endswith("and 895 more: more than 100 texts in one file are not recorded")
     assert "\x1b" not in remark
 
 
@@ -58,7 +72,6 @@ def test_many_texts_make_one_short_line_on_which_no_terminal_acts(tmp_path: Path
         ('{"a": {}, "a": 1}', "metric a is there twice"),
         ('{"t": "x", "t": "y"}', "metric t is there twice"),
         ('{"a.b": 1, "a": {"b": 2}}', "metric a.b is there twice"),
-        ('{"curve": [1, 2]}', "metric curve is a list, not a number"),
         (f'{{"n": 1{"0" * 400}}}', "metric n is too large a number"),
         ("[1]", "not a JSON object of metrics"),
         ("0.5", "not a JSON object of metrics"),

@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from gitml.core.records.record import Run
     from gitml.workspace import Workspace
 
+LABEL_SHOWN = 60
+"""Characters of a label in a table."""
+
 _pipeline_option = click.option(
     "-p", "--pipeline", metavar="NAME", help="The pipeline, where a revision was run with several."
 )
@@ -57,9 +60,9 @@ def show_metrics(session: Session, runs: tuple[str, ...], pipeline: str | None) 
     ws = session.recovered_ws
     found = [run_or_rev(ws, text, pipeline) for text in runs or ("latest",)]
     if session.json:
-        session.show_json([{"run": run.id, "commit": run.commit, "metrics": run.metrics()} for run in found])
+        session.show_json([_values_as_json(run) for run in found])
         return
-    names = list(dict.fromkeys(name for run in found for name in run.metrics()))
+    names = list(dict.fromkeys(name for run in found for name in _values(run)))
     if not names and not runs:
         newest = _newest_with_metrics(ws, found[0].pipeline if pipeline is None else pipeline)
         if newest is None:
@@ -68,14 +71,26 @@ def show_metrics(session: Session, runs: tuple[str, ...], pipeline: str | None) 
         session.note(
             f"run {found[0].id[:8]} ({found[0].status}) has no metrics; run {newest.id[:8]} is the newest that has some"
         )
-        found, names = [newest], list(newest.metrics())
+        found, names = [newest], list(_values(newest))
     if not names:
         session.note(f"no metrics in {', '.join(f'run {run.id[:8]} ({run.status})' for run in found)}")
         return
     rows = [["METRIC", *(run.id[:8] for run in found)]] if len(found) > 1 else []
-    values = [run.metrics() for run in found]
-    rows += [[safe(name), *(number(of[name]) if name in of else "-" for of in values)] for name in names]
+    values = [_values(run) for run in found]
+    rows += [[safe(name), *(_cell(of.get(name)) for of in values)] for name in names]
     session.show(*columns(rows, right=frozenset(range(1, len(found) + 1))))
+
+
+def _values(run: Run) -> dict[str, float | str]:
+    """The metrics of a run, then its labels; a metric goes before a label of its name."""
+    metrics = run.metrics()
+    return {**metrics, **{name: text for name, text in run.labels().items() if name not in metrics}}
+
+
+def _values_as_json(run: Run) -> dict[str, Any]:
+    labels = run.labels()
+    shown = {"run": run.id, "commit": run.commit, "metrics": run.metrics()}
+    return {**shown, "labels": labels} if labels else shown
 
 
 def _newest_with_metrics(ws: Workspace, pipeline: str) -> Run | None:
@@ -164,3 +179,8 @@ def _named(run: Run) -> str:
 
 def _shown(value: Any) -> str:
     return "-" if value is None else number(value)
+
+
+def _cell(value: float | str | None) -> str:
+    text = _shown(value)
+    return text if len(text) <= LABEL_SHOWN else text[: LABEL_SHOWN - 1] + "…"

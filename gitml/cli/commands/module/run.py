@@ -208,9 +208,11 @@ def _show(session: Session, finished: TaskFinished, written: dict[str, str]) -> 
         "error": finished.error,
         "outputs": written,
         "metrics": dict(finished.metrics),
+        **({"labels": dict(finished.labels)} if finished.labels else {}),
     }
     rows = [[safe(port), safe(path)] for port, path in written.items()]
     rows += [[safe(name), number(value)] for name, value in finished.metrics.items()]
+    rows += [[safe(name), safe(text)] for name, text in finished.labels.items()]
     session.result(data, *columns(rows))
     if finished.outcome == "done":
         session.remark(f"done in {duration(finished.cost.wall)}")

@@ -144,14 +144,14 @@ class StepMetrics(Vertical):
             self._fill(run, step, {}, missing)
             return
 
-        def known(ws: Workspace) -> dict[str, float]:
-            return read_run(ws, before).metrics()
+        def known(ws: Workspace) -> dict[str, float | str]:
+            return _named_values(read_run(ws, before))
 
         page = page_of(self)
         page.run_query("before", known, lambda metrics: self._fill(run, step, metrics, missing))
 
-    def _fill(self, run: Run, step: str, before: dict[str, float], missing: MissingOutput) -> None:
-        metrics = run.metrics()
+    def _fill(self, run: Run, step: str, before: dict[str, float | str], missing: MissingOutput) -> None:
+        metrics = _named_values(run)
         table, notice = self.query_one(LazyTable), self.query_one(Notice)
         table.display = bool(metrics)
         if not any(name.startswith(f"{step}.") for name in metrics):
@@ -166,7 +166,7 @@ class StepMetrics(Vertical):
         for item in found:
             own = item.name.startswith(f"{step}.")
             delta = item.delta
-            change = f"{delta:+.4g}" if delta else ("same" if item.before is not None else "")
+            change = f"{delta:+.4g}" if delta else ("same" if item.before is not None and not item.changed else "")
             rows.append(
                 TableRow(
                     item.name,
@@ -179,3 +179,9 @@ class StepMetrics(Vertical):
                 )
             )
         table.fill(rows)
+
+
+def _named_values(run: Run) -> dict[str, float | str]:
+    """The metrics of a run, then its labels."""
+    metrics = run.metrics()
+    return {**metrics, **{name: text for name, text in run.labels().items() if name not in metrics}}
