@@ -734,7 +734,7 @@ def _clusters() -> list[Surface]:
     output, log = ["o", "file", f"sha256:{HEX}", 5, False], [f"sha256:{HEX}", 3, 3]
     finished = [
         "0-1", "done", 0, None, None, [output], {"m": 0.5}, [1.0, 0.5, 1024], log, [], "host", [], ["note"], [output], ["w"], ["x"],
-        True, False, [],
+        True, False, [], {"model": "svm"},
     ]  # fmt: skip
     reported = json.dumps(["node", "host", finished, [["x", 5]], 0, False]).encode()
     asked = json.dumps(
