@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import click
@@ -28,6 +29,20 @@ class ErrorReport(NamedTuple):
     hint: str | None
     exit_code: int
     lines: tuple[str, ...] = ()
+
+
+def exit_code_of(status: str, *, hindered: bool, cancelled: int = INTERRUPTED) -> int:
+    """The exit code for a run by how it ended; `hindered` as of a Run, `cancelled` is that of a run that was stopped here."""
+    if status == "succeeded":
+        return DONE
+    if status == "cancelled":
+        return cancelled
+    return MACHINE if hindered else FAILED
+
+
+def worst(codes: Iterable[int]) -> int:
+    """The exit code for several runs: that of one that failed, else of one that was cancelled."""
+    return max(codes, key=lambda code: (code != DONE, code != INTERRUPTED, code), default=DONE)
 
 
 def report(error: BaseException, *, as_json: bool, verbose: bool) -> int:

@@ -32,6 +32,18 @@ def bundle(name: str, make: Callable[..., Any], *decorators: Callable[[Body], Bo
     return decorate
 
 
+def read_duration(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
+    """The callback of an option that takes a time such as ``90s``: its seconds."""
+    if value is None:
+        return None
+    from gitml.core.language.fields import seconds_of
+
+    seconds = seconds_of(value)
+    if seconds is None:
+        raise click.BadParameter(f"{value[:60]!r} is not a time such as 90s, 10m, 2h or 1d")
+    return seconds
+
+
 at_option = click.option(
     "--at", "-r", "--rev", "rev", metavar="REV", help="The commit, branch, tag or HEAD~3 to look at, not the files."
 )

@@ -222,8 +222,8 @@ def collect(ws: Workspace, cluster: Cluster, jobs: JobClient, submission: Submis
     return CollectedRun(run, len(missing) - left - lost, left, lost, reason)
 
 
-def wait_until_ended(jobs: JobClient, submission: Submission) -> None:
-    """Waits until a run has ended, also through a minute in which its head does not answer."""
+def wait_until_ended(jobs: JobClient, submission: Submission, end: float | None = None) -> bool:
+    """Waits until a run has ended, also through a minute in which its head does not answer; False where it goes on at `end`."""
     pause = _SOON
     answered = time.monotonic()
     while True:
@@ -234,8 +234,10 @@ def wait_until_ended(jobs: JobClient, submission: Submission) -> None:
                 raise
         else:
             if job is None or job.state != RUNNING:
-                return
+                return True
             answered = time.monotonic()
+        if end is not None and time.monotonic() + pause > end:
+            return False
         time.sleep(pause)
         pause = min(1.5 * pause, _LATER)
 

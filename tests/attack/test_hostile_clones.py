@@ -44,6 +44,7 @@ WORDS: dict[str, list[list[str]]] = {
     "env push": [[], ["far"], ["stores"], ["--to", "s3"]],
     "env diff": [[], ["HEAD", "-p", "far"], ["-p", "paths"]],
     "cancel": [["1234"], ["--on", "far"]],
+    "wait": [[], ["latest"]],
     "reproduce": [["latest"]],
     "log": [[], ["--on", "far"]],
     "show": [[], ["latest"], ["--on", "far"]],

@@ -24,6 +24,14 @@ MAX_SECONDS = 1e9  # thirty years; more overflows the clocks that wait
 MAX_BYTES = 1 << 63
 
 
+def seconds_of(text: str) -> float | None:
+    """Seconds from ``90``, ``90s``, ``10m``, ``2h`` or ``1d``; None for anything else, for nothing and for too much."""
+    match = DURATION.match(text)
+    if match and 0 < (seconds := float(match[1]) * _SECONDS[match[2]]) <= MAX_SECONDS:
+        return seconds
+    return None
+
+
 class Fields:
     """One file being read: its text for places within scalars, and the mistakes found so far."""
 
@@ -136,8 +144,8 @@ class Fields:
     def duration(self, node: Node, what: str) -> float | None:
         """Seconds from ``90``, ``90s``, ``10m``, ``2h`` or ``1d``."""
         if not isinstance(node.value, bool) and isinstance(node.value, (int, float, str)):
-            match = DURATION.match(str(node.value))
-            if match and 0 < (seconds := float(match[1]) * _SECONDS[match[2]]) <= MAX_SECONDS:
+            seconds = seconds_of(str(node.value))
+            if seconds is not None:
                 return seconds
         self.report(node, f"{what} must be a time such as 90s, 10m or 2h")
         return None

@@ -404,6 +404,23 @@ def test_cancelling_takes_no_longer_than_it_may_when_the_head_does_not_answer(
     assert time.monotonic() < begun + PATIENCE
 
 
+def test_a_submitted_run_is_waited_for_where_it_is(far: Far, capfd: pytest.CaptureFixture[str]) -> None:
+    run = far.performed(1)
+    job = far.head.jobs[f"gitml-{run}"]
+    job["status"] = "RUNNING"
+    assert gitml(["wait", run[:8], "--timeout", "0.1s"]) == 4
+    assert f"still going on after 0.1s: run {run[:8]}" in capfd.readouterr().err
+    job["status"] = "SUCCEEDED"
+    assert gitml(["wait", run[:8]]) == 0
+    answer = capfd.readouterr()
+    assert answer.out == f"run {run[:8]} p succeeded\n"
+    assert f"its record is on big: gitml collect {run[:8]}" in answer.err
+    assert gitml(["collect", "-q"]) == 0
+    assert gitml(["wait", run[:8]]) == 0
+    lost = far.noted("a", target="lost")
+    assert gitml(["wait", lost.run]) == 6
+
+
 def lying(far: Far, run: str, change: dict[str, Any]) -> list[str]:
     """What the job of `run` wrote, with a record that says something else."""
     record = next(one for one in job_events(far.head.jobs[f"gitml-{run}"]["output"].split("\n")) if is_run_json(one))

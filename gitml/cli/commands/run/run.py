@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gitml.cli.errors import DONE, FAILED, MACHINE
+from gitml.cli.errors import DONE, FAILED, exit_code_of
 from gitml.cli.options import on_option
 from gitml.cli.pipeline_arguments import (
     PipelineArguments,
@@ -80,11 +80,7 @@ def command(
         from gitml.core.records.record import run_as_json
 
         session.show_json(run_as_json(run))
-    if run.status == "cancelled":
-        return handler.exit_code
-    if run.status == "succeeded":
-        return DONE
-    return MACHINE if run.is_hindered() else FAILED
+    return exit_code_of(run.status, hindered=run.is_hindered(), cancelled=handler.exit_code)
 
 
 def _detach(session: Session) -> int:
