@@ -161,9 +161,9 @@ run_options = bundle(
 )
 
 
-def check_run_options(wanted: PipelineArguments, request: RunRequest) -> None:
+def check_run_options(given: Sequence[str], request: RunRequest) -> None:
     """InputError for a value of ``-S`` without a name, for names that are empty, and for credentials, which would be recorded."""
-    parse_assignments(wanted.given)
+    parse_assignments(given)
     for option, names in (("--experiment", (request.experiment,)), ("--tag", request.tags), ("--on", (request.on,))):
         if "" in names:
             raise InputError("an empty name", where=option, hint="give one, or leave the option out")
@@ -174,5 +174,5 @@ def check_run_options(wanted: PipelineArguments, request: RunRequest) -> None:
 
 def load_for_run(session: Session, wanted: PipelineArguments, request: RunRequest) -> SelectedSteps:
     """The pipeline and the steps to run, once `check_run_options` has nothing against it."""
-    check_run_options(wanted, request)
+    check_run_options(wanted.given, request)
     return wanted.load(session, allow_disabled=request.allow_disabled)

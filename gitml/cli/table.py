@@ -25,6 +25,7 @@ SECTIONS: dict[str, dict[str, CommandEntry]] = {
         "targets": CommandEntry("run.targets", "Show where steps can run: machines, what they have, what is free"),
         "env": CommandEntry("environment.group", "Show, build, compare, lock and push the environments of steps"),
         "cancel": CommandEntry("run.cancel", "Cancel a run in progress"),
+        "rerun": CommandEntry("run.rerun", "Run what a recorded run ran"),
         "wait": CommandEntry("run.wait", "Wait until runs have ended, and exit as they did"),
         "reproduce": CommandEntry("run.reproduce", "Run a recorded run again and compare its outputs"),
     },

@@ -35,12 +35,14 @@ class DetachedRun(NamedTuple):
         return run_row(ws.index, self.run_id) is None
 
 
-def start_detached(ws: Workspace, before: Sequence[str], words: Sequence[str], cwd: str | None = None) -> DetachedRun:
-    """Starts ``gitml BEFORE run WORDS``, under a new id, and waits until the run goes on, or has ended."""
+def start_detached(
+    ws: Workspace, before: Sequence[str], words: Sequence[str], cwd: str | None = None, verb: str = "run"
+) -> DetachedRun:
+    """Starts ``gitml BEFORE run WORDS`` (or `verb`), under a new id, and waits until the run goes on, or has ended."""
     from gitml.engine.run import new_run_id
 
     run_id = new_run_id()
-    command = [sys.executable, "-m", "gitml", *before, "run", "--run-id", run_id, "-q", *words]
+    command = [sys.executable, "-m", "gitml", *before, verb, "--run-id", run_id, "-q", *words]
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(
             command,
@@ -80,8 +82,8 @@ def run_arguments(
     return [*words, "--", pipeline, *steps]
 
 
-def rerun_arguments(run: Run, *, as_it_is: bool = False, options: Sequence[str] = ()) -> list[str]:
-    """What follows ``gitml run`` to run again what `run` ran: at its commit, or with the files as they are now."""
+def rerun_arguments(run: Run) -> list[str]:
+    """What follows ``gitml run`` to run what `run` ran with the files as they are now. ``gitml rerun`` runs it at its commit."""
     pipeline = run.path if "/" in run.path else run.pipeline
     filed = ["--experiment", run.experiment] if run.experiment != run.pipeline else []
-    return run_arguments(pipeline, run.selected, None if as_it_is else run.commit, run.params, [*filed, *options])
+    return run_arguments(pipeline, run.selected, None, run.params, filed)

@@ -72,10 +72,10 @@ class RunActionsPage(Page):
 
         self.run_query("offers", pipeline_summaries, show)
 
-    def start_run(self, words: Sequence[str]) -> None:
-        """Starts ``gitml run WORDS`` in the background and opens the run when it is in progress or has ended."""
+    def start_run(self, words: Sequence[str], verb: str = "run") -> None:
+        """Starts ``gitml run WORDS`` (or `verb`) in the background and opens the run when it is in progress or has ended."""
         self.ui.report("starting…")
-        self.run_online("start", lambda ws: _started(ws, words), lambda id: self.ui.go("run", run=id))
+        self.run_online("start", lambda ws: _started(ws, words, verb), lambda id: self.ui.go("run", run=id))
 
     def action_run_again(self) -> None:
         """Runs the chosen run's pipeline again, with its parameters."""
@@ -85,7 +85,10 @@ class RunActionsPage(Page):
         from gitml.tui.widgets.dialogs import MenuItem
 
         def chosen(how: str) -> None:
-            self.run_query("again", lambda ws: _words_again(ws, selected.run, how), self.start_run)
+            if how == "now":
+                self.run_query("again", lambda ws: _words_now(ws, selected.run), self.start_run)
+            else:
+                self.start_run([selected.run, *(["--no-reuse"] if how == "afresh" else [])], "rerun")
 
         self.choose(
             f"Run {selected.run[:8]} again",
@@ -195,13 +198,13 @@ class RunActionsPage(Page):
         self.refresh(layout=True)
 
 
-def _started(ws: Workspace, words: Sequence[str]) -> str:
+def _started(ws: Workspace, words: Sequence[str], verb: str) -> str:
     """Starts a run; its id. InputError with what its process wrote when it ended before it began."""
     from gitml.analysis.named_places import steps_of
     from gitml.engine.detached import start_detached
 
     ws.consent.need_run(() if ws.consent.may_run() else steps_of(ws))
-    started = start_detached(ws, (), words, cwd=ws.location.folder)
+    started = start_detached(ws, (), words, cwd=ws.location.folder, verb=verb)
     if started.was_refused(ws):
         output = safe(started.said.decode("utf-8", "replace").strip().replace("\n", " · "))
         raise InputError(output.removeprefix("gitml: ") or f"the run ended at once, with {started.code}")
@@ -215,12 +218,11 @@ def _is_submitted(ws: Workspace, run: str) -> bool:
     return any(one.run == run for one in submissions(ws))
 
 
-def _words_again(ws: Workspace, run: str, how: str) -> list[str]:
+def _words_now(ws: Workspace, run: str) -> list[str]:
     from gitml.engine.detached import rerun_arguments
     from gitml.history.runs import get_run
 
-    options = ["--no-reuse"] if how == "afresh" else []
-    return rerun_arguments(get_run(ws, run).run, as_it_is=how == "now", options=options)
+    return rerun_arguments(get_run(ws, run).run)
 
 
 def _page_log(start: str, environ: Mapping[str, str], selected: SelectedRun) -> GitmlError | None:

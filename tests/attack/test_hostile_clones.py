@@ -45,6 +45,7 @@ WORDS: dict[str, list[list[str]]] = {
     "env diff": [[], ["HEAD", "-p", "far"], ["-p", "paths"]],
     "cancel": [["1234"], ["--on", "far"]],
     "wait": [[], ["latest"]],
+    "rerun": [["latest"], ["latest", "-n"], ["latest", "--detach"]],
     "reproduce": [["latest"]],
     "log": [[], ["--on", "far"]],
     "show": [[], ["latest"], ["--on", "far"]],

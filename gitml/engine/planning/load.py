@@ -213,19 +213,31 @@ def pipeline_summaries(ws: Workspace) -> list[PipelineSummary]:
     return found
 
 
-def load_recorded(ws: Workspace, run: Run, *, allow_disabled: bool = False, prompt: SecretPrompt = NO_PROMPT) -> Loaded:
+def load_recorded(
+    ws: Workspace,
+    run: Run,
+    given: Sequence[tuple[str, str]] = (),
+    *,
+    allow_disabled: bool = False,
+    prompt: SecretPrompt = NO_PROMPT,
+) -> Loaded:
     """What a run ran, again: the pipeline at its commit, with the parameter values and modules that its record has.
 
-    InputError for a module that was disabled since, unless that is allowed.
+    Values that are `given` replace those of the record. InputError for a module that was disabled since, unless that is allowed.
     """
+    if ws.objects.header(run.commit) is None:
+        hint = "fetch it from where it was run: git fetch, or gitml fetch"
+        raise InputError(f"commit {run.commit[:12]} of run {run.id[:8]} is not in this repository", hint=hint)
     if run.modules:
         from gitml.engine.planning.module_resolution import check_recorded
 
         check_recorded(ws, CommitSource(ws.objects, run.commit), run.modules, allow_disabled=allow_disabled)
-    return load_run(ws, run, prompt)
+    return load_run(ws, run, prompt, given)
 
 
-def load_run(ws: Workspace, run: Run, prompt: SecretPrompt = NO_PROMPT) -> Loaded:
+def load_run(
+    ws: Workspace, run: Run, prompt: SecretPrompt = NO_PROMPT, given: Sequence[tuple[str, str]] = ()
+) -> Loaded:
     """What a run runs, its modules as it has them, whatever became of them; secret parameters as given here, else their seals."""
     source = CommitSource(ws.objects, run.commit)
     entry = source.lookup(run.path)
@@ -239,7 +251,12 @@ def load_run(ws: Workspace, run: Run, prompt: SecretPrompt = NO_PROMPT) -> Loade
     defaults = {name: param.default for name, param in parsed.params.items() if param.default is not None}
     contents = {use: module["content"].removeprefix("git:") for use, module in run.modules.items()}
     params = {**defaults, **run.params, **_seals(ws, parsed.params, _NONE, prompt)}
+    if given:
+        recorded = {name: param._replace(default=params.get(name)) for name, param in parsed.params.items()}
+        values = bind_params(recorded, given)
+        params |= {name: values[name] for name, _ in given}
     graph = graph_of(ws, parsed, params, contents)
+    graph = Graph(graph.pipeline, graph.path, run.experiment, graph.params, graph.steps)
     return Loaded(graph, PipelineHeader(graph.pipeline, "", {}), config, source, run.modules, project=project)
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
 from gitml.cli.errors import DONE, FAILED, exit_code_of
-from gitml.cli.options import on_option
+from gitml.cli.options import bundle, on_option
 from gitml.cli.pipeline_arguments import (
     PipelineArguments,
+    SelectedSteps,
     check_run_options,
     load_for_run,
     pipeline_arguments,
@@ -23,52 +25,74 @@ if TYPE_CHECKING:
     from gitml.engine.planning.request import RunRequest
 
 
+class RunMode(NamedTuple):
+    """Whether a run is only shown, goes on in the background, and what its id is to be."""
+
+    dry_run: bool
+    exit_code: bool
+    detach: bool
+    run_id: str | None
+
+
+run_mode = bundle(
+    "mode",
+    RunMode,
+    click.option("-n", "--dry-run", is_flag=True, help="Show what each step would do, and do nothing."),
+    click.option("--exit-code", is_flag=True, help="With -n: exit with 1 when something would run."),
+    click.option("--detach", is_flag=True, help="Run in the background and print the run's id."),
+    click.option("--run-id", hidden=True),
+)
+
+
 @verb("run", json=True, reaches=ALWAYS)
 @pipeline_arguments
 @on_option
-@click.option("-n", "--dry-run", is_flag=True, help="Show what each step would do, and do nothing.")
-@click.option("--exit-code", is_flag=True, help="With -n: exit with 1 when something would run.")
+@run_mode
 @run_options
-@click.option("--detach", is_flag=True, help="Run in the background and print the run's id.")
-@click.option("--run-id", hidden=True)
-def command(
-    session: Session,
-    wanted: PipelineArguments,
-    on: str | None,
-    dry_run: bool,
-    exit_code: bool,
-    request: RunRequest,
-    detach: bool,
-    run_id: str | None,
-) -> int:
+def command(session: Session, wanted: PipelineArguments, on: str | None, mode: RunMode, request: RunRequest) -> int:
     """Run a pipeline, or the steps of it that are named and all they need.
 
     Works on the files as they are, uncommitted changes included, or on any commit with --at. Every step whose
     command, parameters, code, inputs and environment were run before is reused.
     """
-    if exit_code and not dry_run:
-        raise InputError("it is for a dry run", where="--exit-code", hint="add -n, or ask: gitml plan --exit-code")
     request = request._replace(on=on)
-    if detach and not dry_run:
-        check_run_options(wanted, request)
-        if wanted.secrets:
-            load_for_run(session, wanted, request)  # what it asks for the other process finds in its environment
+    check_run_options(wanted.given, request)
+    return carry_out(session, "run", mode, request, wanted.secrets, lambda: load_for_run(session, wanted, request))
+
+
+def carry_out(
+    session: Session,
+    name: str,
+    mode: RunMode,
+    request: RunRequest,
+    secrets: Sequence[str],
+    load: Callable[[], SelectedSteps],
+) -> int:
+    """Runs what `load` gives, or shows what that would do, as the options of the command `name` say; the exit code."""
+    if mode.exit_code and not mode.dry_run:
+        raise InputError("it is for a dry run", where="--exit-code", hint="add -n, or ask: gitml plan --exit-code")
+    if mode.detach and not mode.dry_run:
+        if secrets:
+            load()  # what it asks for the other process finds in its environment
             session.ws.leave()
         if not session.ws.consent.may_run():  # in the background nobody can be asked
             from gitml.analysis.named_places import steps_of
 
             session.ws.consent.need_run(steps_of(session.ws))
-        return _detach(session)
-    session.read_only = dry_run
-    selection = load_for_run(session, wanted, request)
-    if dry_run:
+        return _detach(session, name)
+    session.read_only = mode.dry_run
+    selection = load()
+    if mode.dry_run:
         from gitml.cli.commands.run.plan import show_plan
 
-        plan = show_plan(session, selection, force=request.force, reuse=request.reuse, on=on)
-        return FAILED if exit_code and plan.runs_something() else DONE
-    if run_id is not None and (len(run_id) != 16 or set(run_id) - set("0123456789abcdef")):
+        plan = show_plan(session, selection, force=request.force, reuse=request.reuse, on=request.on)
+        return FAILED if mode.exit_code and plan.runs_something() else DONE
+    if mode.run_id is not None and (len(mode.run_id) != 16 or set(mode.run_id) - set("0123456789abcdef")):
         raise InputError("not a run id", where="--run-id")
+    return _perform(session, selection, request, mode.run_id)
 
+
+def _perform(session: Session, selection: SelectedSteps, request: RunRequest, run_id: str | None) -> int:
     from gitml.cli.interrupts import InterruptHandler
     from gitml.cli.reporters.reporter import reporter_for
     from gitml.engine.run import run_pipeline
@@ -83,8 +107,8 @@ def command(
     return exit_code_of(run.status, hindered=run.is_hindered(), cancelled=handler.exit_code)
 
 
-def _detach(session: Session) -> int:
-    """Starts the same command in a session of its own, waits until the run goes on or has ended, and prints its id.
+def _detach(session: Session, name: str) -> int:
+    """Starts the same command `name` in a session of its own, waits until the run goes on or has ended, and prints its id.
 
     What it prints before the run begins is passed on.
     """
@@ -92,8 +116,9 @@ def _detach(session: Session) -> int:
 
     ws = session.ws
     arguments = [word for word in sys.argv[1:] if word not in ("--detach", "--json")]
-    place = arguments.index("run")
-    started = start_detached(ws, _without_directory(arguments[:place]), _without_directory(arguments[place + 1 :]))
+    place = arguments.index(name)
+    before, words = _without_directory(arguments[:place]), _without_directory(arguments[place + 1 :])
+    started = start_detached(ws, before, words, verb=name)
     run_id = started.run_id
     if started.code:
         sys.stderr.buffer.write(started.said)
