@@ -229,15 +229,12 @@ class _Known:
         return {file.path: file.oid for action in self.actions for file in action.code}
 
     def data(self) -> dict[str, Scalar | None]:
-        """What came from the commit or a dataset, by path; not what steps made of it."""
-        made = {output.mount for action in self.actions for output in action.outputs}
+        """What came from the commit, by path; not what steps made of it."""
         found: dict[str, Scalar | None] = {}
         for action in self.actions:
             for item in action.inputs:
                 if item.content.startswith("git:"):
                     found[item.mount] = item.content.rpartition(":")[2]
-                elif item.mount not in made and not item.mount.startswith(".gitml/in/"):
-                    found[item.mount] = item.content
         return found
 
     def environment(self) -> dict[str, Scalar | None]:

@@ -28,6 +28,7 @@ from gitml.core.language.keys import (
     keys_of,
 )
 from gitml.core.language.params import type_name
+from gitml.core.language.sources.step_inputs import step_inputs
 from gitml.core.language.spec import Port, Use
 from gitml.core.language.yaml_document import Node
 from gitml.core.model import paths
@@ -46,6 +47,7 @@ class StepReader(Fields):
         self.env: tuple[tuple[str, Template | None], ...] = ()  # that of all steps
         self.runs: dict[str, Node] = {}  # where the command of each step is
         self.ports: dict[tuple[str, str], Node] = {}  # where the path of a step's output is
+        self.sources: dict[tuple[str, str], Node] = {}  # where an input of a step is
         self.broken: set[str] = set()  # steps whose command could not be read whole
 
     def code_of(self, node: Node) -> tuple[Template, ...]:
@@ -161,6 +163,7 @@ def _read_command(reader: StepReader, name: str, pairs: Pairs) -> dict[str, Any]
     return {
         "words": words,
         "shell": shell,
+        "inputs": step_inputs(reader, name, pairs),
         "outputs": reader.outputs_in(name, pairs),
         "code": reader.code + (reader.code_of(pairs["code"][1]) if "code" in pairs else ()),
         "env": reader.env_in(pairs),

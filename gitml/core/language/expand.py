@@ -19,7 +19,9 @@ from gitml.core.language.expression import Ref, Template, refs_in
 from gitml.core.language.module_expansion import words_without
 from gitml.core.language.params import Param, normalised, problem_with_value, text_of
 from gitml.core.language.shell import script_with_variables
-from gitml.core.language.spec import ModuleSpec, Pipeline, ResolvedModule, Step, combinations, label_of
+from gitml.core.language.sources.placement import CommitPlaces, collision, own_places
+from gitml.core.language.sources.step_inputs import problem_with_place
+from gitml.core.language.spec import ModuleSpec, Pipeline, ResolvedModule, Step, StepInput, combinations, label_of
 from gitml.core.language.validate import overlap, parents_of
 from gitml.core.model import paths
 from gitml.core.model.action import ActionOutput, Scalar
@@ -108,6 +110,7 @@ class Renderer:
         )
         mounts = {output.name: output.mount for output in outputs}
         scope = (_Scope if module is None else _ModuleScope)(self, step, matrix, params, mounts)
+        scope.bind_declared()
         if step.shell:
             try:
                 argv = script_with_variables(words[0], scope.values)
@@ -124,6 +127,8 @@ class Renderer:
         data_parents = [binding.step for binding in scope.bindings if binding.step]
         order_parents = [full for parent in step.after for _, full in self.names[parent]]
         self.check_overlap(step, outputs, scope.bindings)
+        if step.inputs and (problem := collision(scope.bindings)):
+            self.fail(step, problem)
         return GraphStep(
             name=name,
             base=step.name,
@@ -196,14 +201,18 @@ class Renderer:
                         self.fail(self.pipeline.steps[step.base], f"{other!r} and {step.name!r} both make {path!r}")
 
     def check_outputs_in_inputs(self) -> None:
-        """As `validate` checks it, with the values in place, and for the outputs of modules."""
+        """As `validate` checks it, with the values in place, for the outputs of modules and the inputs of steps too."""
+        places = {path: name for name, path in self.inputs.items()}
+        for step in self.made.values():
+            for binding in step.inputs:
+                if binding.path is not None:
+                    places.setdefault(binding.path, binding.name)
+        committed = CommitPlaces(places)
         for step in self.made.values():
             for output in step.outputs:
-                for name, place in self.inputs.items():
-                    if not output.mount.startswith(OUT + "/") and paths.overlaps(output.mount, place):
-                        self.fail(
-                            self.pipeline.steps[step.base], overlap(step.name, output.name, output.mount, name, place)
-                        )
+                met = None if output.mount.startswith(OUT + "/") else committed.met_by(output.mount)
+                if met is not None:
+                    self.fail(self.pipeline.steps[step.base], overlap(step.name, output.name, output.mount, *met))
 
     def check_overlap(self, step: Step, outputs: tuple[ActionOutput, ...], bindings: list[Binding]) -> None:
         for output in outputs:
@@ -211,9 +220,34 @@ class Renderer:
                 if paths.overlaps(output.mount, binding.mount):
                     self.fail(step, f"output {output.name!r} ({output.mount}) overlaps input {binding.mount!r}")
 
+    def declared_path(self, step: Step, item: StepInput, matrix: Mapping[str, Scalar]) -> str:
+        """Where the file of the commit lies that a step's own input is."""
+        first = item.source[0]
+        if isinstance(first, Ref) and first.space == "inputs":
+            return self.inputs[first.name]
+        path = paths.clean(_text(item.source, self.params, matrix))
+        if problem := paths.problem_with(path):
+            self.fail(step, f"input {item.name!r} is {problem}")
+        return path
+
+    def declared_place(self, step: Step, item: StepInput, matrix: Mapping[str, Scalar]) -> str:
+        """The place that a step's own input is given, empty where none is."""
+        if not item.path:
+            return ""
+        place = paths.clean(_text(item.path, self.params, matrix))
+        if problem := paths.problem_with(place):
+            self.fail(step, f"path of input {item.name!r} is {problem}")
+        if problem := problem_with_place(place):
+            self.fail(step, f"path of input {item.name!r} {problem}")
+        return place
+
     def fail(self, step: Step, message: str) -> NoReturn:
         where = Diagnostic(self.pipeline.path, step.place.line, step.place.column, f"step {step.name!r}: {message}")
         raise SpecError([where])
+
+    def output(self, step: str, port: str) -> ActionOutput:
+        """What a step of the Graph makes for a port."""
+        return next(output for output in self.made[step].outputs if output.name == port)
 
     def sources(self, ref: Ref, matrix: Mapping[str, Scalar]) -> list[tuple[str, str]]:
         """(label, full name) of the steps a Ref means; the label is empty unless several are gathered."""
@@ -239,6 +273,7 @@ class _Scope:
     used: dict[str, Scalar] = field(default_factory=dict)
     bindings: list[Binding] = field(default_factory=list)
     bound: dict[Ref, list[str]] = field(default_factory=dict)
+    declared: dict[str, list[str]] = field(default_factory=dict)
     groups: int = 0
 
     def word(self, template: Template) -> list[str]:
@@ -256,9 +291,26 @@ class _Scope:
             return [text_of(self.matrix[ref.name])]
         if ref.space == "outputs":
             return [self.outputs[ref.name]]
+        if ref.space == "inputs" and ref.name in self.declared:
+            return self.declared[ref.name]
         if ref not in self.bound:
             self.bound[ref] = self.bind(ref)
         return self.bound[ref]
+
+    def bind_declared(self) -> None:
+        """Binds the step's own inputs. What they are made from means them in the command, so that nothing is placed twice."""
+        for item in self.step.inputs:
+            first = item.source[0]
+            place = self.renderer.declared_place(self.step, item, self.matrix)
+            if isinstance(first, Ref) and first.space == "steps":
+                found = self.bind_outputs(item.name, first, place=place)
+            else:
+                path = self.renderer.declared_path(self.step, item, self.matrix)
+                found = [place or path]
+                self.bindings.append(Binding(item.name, found[0], path))
+            self.declared[item.name] = found
+            if isinstance(first, Ref) and len(item.source) == 1:
+                self.bound.setdefault(first, found)
 
     def bind(self, ref: Ref) -> list[str]:
         name = self.free_name(ref.port or ref.name)
@@ -268,16 +320,23 @@ class _Scope:
             return [path]
         return self.bind_outputs(name, ref)
 
-    def bind_outputs(self, name: str, ref: Ref, kind: str = "") -> list[str]:
-        """Binds what the steps that `ref` means made."""
-        group, self.groups = self.groups, self.groups + 1
-        mounts = []
-        for label, source in self.renderer.sources(ref, self.matrix):
-            made = next(output for output in self.renderer.made[source].outputs if output.name == ref.port)
-            folder = f"{IN}/{group}/{_safe(label)}" if label else f"{IN}/{group}"
-            mount = f"{folder}/{posixpath.basename(made.mount)}"
+    def bind_outputs(self, name: str, ref: Ref, kind: str = "", place: str | None = None) -> list[str]:
+        """Binds what the steps that `ref` means made, at a place of its own each or, with `place`, where a declared input lies:
+
+        there, several below it by label, or where it is empty at the paths that the outputs have.
+        """
+        sources = self.renderer.sources(ref, self.matrix)
+        made = [self.renderer.output(source, ref.port) for _, source in sources]
+        mounts = own_places(made) if place == "" else None
+        if mounts is None and place and not any(label for label, _ in sources):
+            mounts = [place]
+        elif mounts is None:
+            folder = place or f"{IN}/{self.groups}"
+            self.groups += not place
+            folders = [f"{folder}/{_safe(label)}" if label else folder for label, _ in sources]
+            mounts = [f"{at}/{posixpath.basename(output.mount)}" for at, output in zip(folders, made, strict=True)]
+        for (_, source), mount in zip(sources, mounts, strict=True):
             self.bindings.append(Binding(name, mount, None, source, ref.port, kind))
-            mounts.append(mount)
         return mounts
 
     def free_name(self, name: str) -> str:

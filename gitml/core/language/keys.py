@@ -178,6 +178,10 @@ PORT_KEYS = keys_of(
     Key("path", "where the output belongs in the repository's layout", TEXT),
     Key("format", "what the file of a `metrics` output is written in; else its ending says so", _format),
 )
+INPUT_KEYS = keys_of(
+    Key("from", "the source: a path of the commit, an input of the pipeline, or what another step made", TEXT),
+    Key("path", "where it lies in the sandbox; else where the source has it", TEXT),
+)
 INPUT_PORT_KEYS = keys_of(
     Key("type", "the kind of the input", _kind),
     Key("optional", "whether it may be left out", TRUTH),
@@ -214,6 +218,12 @@ _GANG = "how many machines, and processes on each, run the command together"
 _INHERITED = "that of the pipeline"
 
 # Keys that more than one file has
+INPUTS = Key(
+    "inputs",
+    "files that it gets besides those in its command, by name",
+    by_name({"anyOf": [TEXT, mapping(INPUT_KEYS, "from")]}),
+    "none",
+)
 HELP = Key("help", "a sentence for people", TEXT)
 OUTPUTS = Key("outputs", "what the step makes, by name", lambda: ports(PORT_KEYS), "nothing")
 ENVIRONMENT = Key("environment", "what its programs are", _environment, _INHERITED, read_environment)
@@ -225,6 +235,7 @@ TARGET = Key("target", "where it runs", TEXT, _INHERITED, Fields.target)
 RESOURCES = Key("resources", "what the step needs of the machine", mapping(MACHINE_KEYS), "one CPU", _resources)
 COMMAND_KEYS = keys_of(
     Key("run", "the command", {"anyOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1}]}, "required"),
+    INPUTS,
     OUTPUTS,
     Key("shell", "`bash` or `sh`: `run` is a script", one_of(SHELLS), "no shell"),
     Key("env", "environment variables", ENV, "those of the pipeline"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import posixpath
-import re
 from typing import Any
 
 from gitml.core.kinds.step_kinds import COMMAND, STEP_KINDS, StepReader, is_misspelt, kind_of, step_keys
@@ -21,6 +20,7 @@ from gitml.core.language.keys import (
     settings_in,
 )
 from gitml.core.language.params import TYPES, Param, normalised, problem_with_value, text_of, type_name
+from gitml.core.language.sources.step_inputs import not_in_commit
 from gitml.core.language.spec import Axes, Pipeline, Step, combinations, label_of
 from gitml.core.language.validate import check_wiring
 from gitml.core.language.yaml_document import Node, read_yaml
@@ -28,20 +28,24 @@ from gitml.core.model.action import Scalar
 from gitml.core.model.guarantees import CUT
 from gitml.core.model.step_settings import ALONE, USUAL, StepSettings
 
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 MAX_COMBINATIONS = 10_000
 
 
 def pipeline_schema() -> dict[str, Any]:
     """The JSON Schema of pipeline files, for editors; what leads somewhere is checked here alone."""
     rules: list[Schema] = []
+    own_keys = [(name, key) for kind in STEP_KINDS.values() for name, key in kind.keys.items()]
+    differing = {
+        name for name, key in own_keys if key is not step_keys()[name]
+    }  # those that kinds read in their own way
     for at, kind in enumerate(kinds := list(STEP_KINDS.values())):
         others = {name: False for name in step_keys() if name not in kind.keys and name not in STEP_KEYS}
         later = [{"required": [other.key]} for other in kinds[at + 1 :]]
         is_it = {"required": [kind.key], **({"not": {"anyOf": later}} if later else {})}
-        rules.append({"if": is_it, "then": {"properties": others}})
+        own: Any = mapping({name: key for name, key in kind.keys.items() if name in differing})
+        rules.append({"if": is_it, "then": {"properties": {**others, **own["properties"]}}})
     step = {
-        **mapping(step_keys()),
+        **mapping({name: key._replace(schema={}) if name in differing else key for name, key in step_keys().items()}),
         "type": "object",
         "anyOf": [{"required": [kind]} for kind in STEP_KINDS],
         "allOf": rules,
@@ -160,7 +164,7 @@ class PipelineReader(StepReader):
 
     def input(self, name: str, node: Node) -> Template:
         text = self.text_of(node, f"input {name!r}")
-        problem = _no_input(text or "")
+        problem = not_in_commit(text or "")
         if problem:
             self.report(node, f"input {name!r} is {problem}")
             return ()
@@ -234,13 +238,3 @@ class PipelineReader(StepReader):
                     break
                 labels.add(label)
         return tuple(axes)
-
-
-def _no_input(text: str) -> str | None:
-    """Why a text is something else than a path of the commit; None when it may be one."""
-    if _URL.match(text):
-        return "a URL, and inputs are files of the commit: commit the file (with Git LFS if it is large), or fetch it in a step"
-    literal = re.sub(r"\$\{\{.*?\}\}", "", text)
-    if "*" in literal or "?" in literal:
-        return "a pattern, and an input is one file or folder: name the folder, or write the pattern under `code:`"
-    return None

@@ -29,6 +29,18 @@ class Port(NamedTuple):
     options: tuple[tuple[str, Any], ...] = ()
 
 
+class StepInput(NamedTuple):
+    """An input that a step declares by itself. `source` is one expression of what a step made or of an input of the pipeline,
+    or a path of the commit.
+
+    `path` is where it lies in the sandbox; empty: at the path that the source has.
+    """
+
+    name: str
+    source: Template
+    path: Template = ()
+
+
 class Use(NamedTuple):
     """The use of a module: `module` as written (``name@requirement``), what its inputs are bound to, its parameters' values.
 
@@ -91,6 +103,7 @@ class Step:
     words: tuple[Template, ...]
     shell: str | None = None
     outputs: tuple[Port, ...] = ()
+    inputs: tuple[StepInput, ...] = ()
     after: tuple[str, ...] = ()
     code: tuple[Template, ...] = ()
     env: tuple[tuple[str, Template | None], ...] = ()

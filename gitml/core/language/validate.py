@@ -20,6 +20,7 @@ def check_wiring(pipeline: Pipeline, reader: StepReader) -> None:
     """Reports every expression that leads nowhere, every cycle by its full path, every path made twice."""
     for step in pipeline.steps.values():
         _check_expressions(step, pipeline, reader)
+        _check_inputs(step, pipeline, reader)
         if step.use is not None:
             _check_use(step, pipeline, reader)
         for name in step.after:
@@ -80,6 +81,18 @@ def _check_expressions(step: Step, pipeline: Pipeline, reader: StepReader) -> No
             reader.report(step.place, NOT_IN_PATHS.format(ref=ref))
 
 
+def _check_inputs(step: Step, pipeline: Pipeline, reader: StepReader) -> None:
+    """What a step's own inputs are made from is there; ``inputs.x`` in them is one of the pipeline."""
+    for item in step.inputs:
+        node = reader.sources.get((step.name, item.name)) or step.place
+        for ref in refs_in((item.source, item.path)):
+            problem = _problem(ref, step, pipeline, own_inputs=False)
+            if problem is None and is_secret(ref, pipeline.params):
+                problem = NOT_IN_PATHS.format(ref=ref)
+            if problem:
+                reader.report(node, f"input {item.name!r}: {problem}")
+
+
 def _check_outputs(step: Step, reader: StepReader) -> None:
     """Each output is written somewhere."""
     used = {ref.name for ref in refs_in(step.words) if ref.space == "outputs"}
@@ -111,19 +124,20 @@ def _check_use(step: Step, pipeline: Pipeline, reader: StepReader) -> None:
 
 
 def used_by(step: Step) -> tuple[Template, ...]:
-    """The expressions that a use of a module is given."""
+    """The expressions that a use of a module is given, or from which a step's own inputs come."""
     if step.use is None:
-        return ()
+        return tuple(item.source for item in step.inputs)
     values = tuple(value for _, value in step.use.params if isinstance(value, tuple))
     return tuple(template for _, template in step.use.inputs) + values
 
 
-def _problem(ref: Ref, step: Step, pipeline: Pipeline) -> str | None:
+def _problem(ref: Ref, step: Step, pipeline: Pipeline, *, own_inputs: bool = True) -> str | None:
     if ref.space == "steps":
         return _step_problem(ref, step, pipeline)
+    inputs = [*pipeline.inputs, *(item.name for item in step.inputs if own_inputs)]
     ways: dict[str, tuple[str, Collection[str]]] = {
         "params": ("unknown parameter", pipeline.params),
-        "inputs": ("unknown input", pipeline.inputs),
+        "inputs": ("unknown input", inputs),
         "outputs": (f"step {step.name!r} has no output", [port.name for port in step.outputs]),
         "matrix": (f"step {step.name!r} has no matrix value", [name for name, _ in step.matrix]),
     }

@@ -149,8 +149,8 @@ def test_a_step_without_run_is_told_besides_its_unknown_keys(project: Project) -
     lines = project.gitml("run", "new", code=2).err.splitlines()
     assert [line.rpartition("yaml:")[2] for line in lines] == [
         "3:5: unknown key 'cmd' in step 'a' (write run: the command)",
-        "4:5: unknown key 'deps' in step 'a' (leave it out: the command says what a step depends on, and `code:` adds files "
-        "that it doesn't name)",
+        "4:5: unknown key 'deps' in step 'a' (write inputs: {NAME: source} for data that the command "
+        "doesn't name, and `code:` for code)",
     ]
     project.write("pipelines/new.yaml", "steps:\n  a:\n    runs: ls\n")
     assert told(project, "run", "new").endswith("unknown key 'runs' in step 'a' (did you mean 'run'?)")

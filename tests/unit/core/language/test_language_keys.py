@@ -90,7 +90,7 @@ def test_every_environment_of_the_documentation_is_valid_and_taken() -> None:
         "steps: {a: {run: x, timeout: soon}}",
         "steps: {a: {run: x, sandbox: loose}}",
         "steps: {a: {run: x, outputs: {o: fiel}}}",
-        "steps: {a: {run: x, inputs: {i: '${{ inputs.i }}'}}}",
+        "steps: {a: {run: x, inputs: {i: {path: x}}}}",
         "steps: {a: {module: m, run: x}}",
         "steps: {a: {module: m, outputs: {o: file}}}",
         "steps: {a: {help: nothing runs}}",

@@ -349,7 +349,7 @@ def test_what_is_no_expression_is_told_with_what_may_be_meant(text: str, expecte
         ("needs: [b]", "using ${{ steps.NAME.outputs.PORT }} is waiting for it"),
         ("if: x", "a step can't be left out by a condition"),
         ("uses: x", "write module: NAME"),
-        ("input: x", "a file of the commit stands in the command as it is"),
+        ("input: x", "did you mean 'inputs'?"),
         ("output: x", "did you mean 'outputs'?"),
         ("threads: 4", "write resources: {cpus: N}"),
         ("schedule: x", "gitml has no schedules"),

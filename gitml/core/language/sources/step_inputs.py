@@ -1,0 +1,93 @@
+"""Reads `inputs` of a step that runs a command: the source of each, and its place in the sandbox."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from gitml.core.language.expression import ExpressionError, Ref, Template, parse_template
+from gitml.core.language.keys import INPUT_KEYS, Pairs
+from gitml.core.language.spec import StepInput
+from gitml.core.language.yaml_document import Node
+from gitml.core.model import paths
+
+if TYPE_CHECKING:
+    from gitml.core.kinds.step_kinds import StepReader
+
+_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
+_WRITTEN = "a path of the commit, or ${{ steps.x.outputs.y }}"
+
+
+def step_inputs(reader: StepReader, step: str, pairs: Pairs) -> tuple[StepInput, ...]:
+    """The inputs of a step, by name: their order in the file says nothing. Mistakes are noted in the reader."""
+    if "inputs" not in pairs:
+        return ()
+    found = []
+    for name, (_, node) in sorted(reader.named(pairs["inputs"][1], "inputs").items()):
+        reader.sources[step, name] = node
+        declared = _input(reader, name, node)
+        if declared is not None:
+            found.append(declared)
+    return tuple(found)
+
+
+def _input(reader: StepReader, name: str, node: Node) -> StepInput | None:
+    what = f"input {name!r}"
+    keys: Pairs = reader.mapping(node, what, INPUT_KEYS) if node.is_mapping else {"from": (node, node)}
+    if "from" not in keys:
+        reader.report(node, f"{what} needs from: {_WRITTEN}")
+        return None
+    source = _source(reader, keys["from"][1], what)
+    place: Template = ()
+    if "path" in keys:
+        at = keys["path"][1]
+        text = reader.text_of(at, f"path of {what}")
+        if text is not None:
+            place = reader.path_template(at, text, f"path of {what}", ("params", "matrix"))
+            if text and (problem := problem_with_place(paths.clean(text))):
+                reader.report(at, f"path of {what} {problem}")
+    return StepInput(name, source, place) if source else None
+
+
+def _source(reader: StepReader, node: Node, what: str) -> Template:
+    text = reader.text_of(node, what)
+    if text is None:
+        return ()
+    first = _first_ref(text)
+    if first is None or first.space not in ("steps", "inputs"):
+        problem = not_in_commit(text)
+        if problem:
+            reader.report(node, f"{what} is {problem}")
+            return ()
+        return reader.path_template(node, text, what, ("params", "matrix"))
+    template = reader.template(node, text)
+    if len(template) > 1:
+        reader.report(node, f"{what} takes {_WRITTEN}: nothing can stand behind {first}")
+        return ()
+    return template
+
+
+def _first_ref(text: str) -> Ref | None:
+    """The expression that a text begins with."""
+    try:
+        template = parse_template(text)
+    except ExpressionError:
+        return None
+    return template[0] if template and isinstance(template[0], Ref) else None
+
+
+def problem_with_place(place: str) -> str | None:
+    """Why no input can be given a clean path as its place, as words; None when one can."""
+    if place == ".":
+        return "is the whole tree: name a folder in it"
+    return "can't lie in .gitml" if paths.overlaps(place, ".gitml") else None
+
+
+def not_in_commit(text: str) -> str | None:
+    """Why a text is something else than a path of the commit; None when it may be one."""
+    if _URL.match(text):
+        return "a URL, and inputs are files of the commit: commit the file (with Git LFS if it is large), or fetch it in a step"
+    literal = re.sub(r"\$\{\{.*?\}\}", "", text)
+    if "*" in literal or "?" in literal:
+        return "a pattern, and an input is one file or folder: name the folder, or write the pattern under `code:`"
+    return None

@@ -1,0 +1,176 @@
+"""Inputs that steps declare by themselves: where they lie, what they mean in the command, and what is a mistake in them."""
+
+from __future__ import annotations
+
+import pytest
+
+from gitml.core.language.diagnostics import SpecError
+from gitml.core.language.expand import build_graph
+from gitml.core.language.params import bind_params
+from gitml.core.language.parse import parse_pipeline
+from gitml.core.model.graph import Binding, Graph
+
+
+def build(text: str, **given: str) -> Graph:
+    pipeline = parse_pipeline(text.encode(), "pipelines/p.yaml")
+    return build_graph(pipeline, bind_params(pipeline.params, list(given.items())))
+
+
+def mistake(text: str) -> str:
+    with pytest.raises(SpecError) as caught:
+        build(text)
+    (found,) = caught.value.diagnostics
+    return str(found).removeprefix("pipelines/p.yaml:")
+
+
+MADE = """\
+params: {year: 2024}
+inputs: {mails: data/mails.csv}
+steps:
+  one:
+    run: x ${{ outputs.plain }}
+    outputs: {clean: {type: file, path: data/clean.csv}, plain: file, parts: {type: directory, path: data/parts}}
+  many:
+    run: x ${{ matrix.m }} ${{ outputs.plain }}
+    matrix: {m: [svm, a b]}
+    outputs: {model: {type: file, path: "models/${{ matrix.m }}.bin"}, plain: file}
+"""
+
+
+@pytest.mark.parametrize(
+    ("written", "bindings"),
+    [
+        ("data/raw.csv", [("data/raw.csv", "data/raw.csv", None)]),
+        ("./conf//", [("conf", "conf", None)]),
+        ('"data/${{ params.year }}.csv"', [("data/2024.csv", "data/2024.csv", None)]),
+        ("{from: data/raw.csv, path: in/raw.csv}", [("in/raw.csv", "data/raw.csv", None)]),
+        ('"${{ inputs.mails }}"', [("data/mails.csv", "data/mails.csv", None)]),
+        ('{from: "${{ inputs.mails }}", path: "m-${{ params.year }}"}', [("m-2024", "data/mails.csv", None)]),
+        ('"${{ steps.one.outputs.clean }}"', [("data/clean.csv", None, "one")]),
+        ('{from: "${{ steps.one.outputs.clean }}", path: ./x//y.csv}', [("x/y.csv", None, "one")]),
+        ('"${{ steps.one.outputs.plain }}"', [(".gitml/in/0/plain", None, "one")]),
+        ('"${{ steps.many[svm].outputs.model }}"', [("models/svm.bin", None, "many[svm]")]),
+        (
+            '"${{ steps.many[*].outputs.model }}"',
+            [("models/svm.bin", None, "many[svm]"), ("models/a b.bin", None, "many[a b]")],
+        ),
+        (
+            '{from: "${{ steps.many[*].outputs.model }}", path: all}',
+            [("all/svm/svm.bin", None, "many[svm]"), ("all/a_b~806c5cd3/a b.bin", None, "many[a b]")],
+        ),
+        (
+            '"${{ steps.many[*].outputs.plain }}"',
+            [
+                (".gitml/in/0/svm/plain", None, "many[svm]"),
+                (".gitml/in/0/a_b~806c5cd3/plain", None, "many[a b]"),
+            ],
+        ),
+    ],
+)
+def test_an_input_lies_where_its_path_says_or_else_where_its_source_has_it(
+    written: str, bindings: list[tuple[str, str | None, str | None]]
+) -> None:
+    step = build(MADE + f"  two:\n    run: use\n    inputs: {{x: {written}}}\n").steps["two"]
+    assert [(item.mount, item.path, item.step) for item in step.inputs] == bindings
+    assert {item.name for item in step.inputs} == {"x"}
+    assert set(step.parents) == {parent for _, _, parent in bindings if parent}
+
+
+def test_in_the_command_a_step_s_own_input_comes_before_the_pipeline_s_and_its_source_is_placed_once() -> None:
+    step = build(
+        MADE
+        + """\
+  two:
+    run: >-
+      use ${{ inputs.mails }} ${{ inputs.clean }} ${{ steps.one.outputs.clean }} ${{ steps.one.outputs.plain }}
+      --all=${{ inputs.models }}
+    inputs:
+      models: "${{ steps.many[*].outputs.model }}"
+      mails: {from: data/other.csv, path: here.csv}
+      clean: "${{ steps.one.outputs.clean }}"
+"""
+    ).steps["two"]
+    assert step.argv == (
+        *("use", "here.csv", "data/clean.csv", "data/clean.csv", ".gitml/in/0/plain"),
+        "--all=models/svm.bin models/a b.bin",
+    )
+    assert step.inputs == (
+        Binding("clean", "data/clean.csv", None, "one", "clean"),
+        Binding("mails", "here.csv", "data/other.csv"),
+        Binding("models", "models/svm.bin", None, "many[svm]", "model"),
+        Binding("models", "models/a b.bin", None, "many[a b]", "model"),
+        Binding("plain", ".gitml/in/0/plain", None, "one", "plain"),
+    )
+
+
+def test_the_order_in_which_inputs_are_written_says_nothing() -> None:
+    one, other = "b: data/b.csv", "a: data/a.csv"
+    texts = [f"steps: {{s: {{run: x, inputs: {{{a}, {b}}}}}}}" for a, b in ((one, other), (other, one))]
+    assert build(texts[0]).steps["s"] == build(texts[1]).steps["s"]
+
+
+def test_an_input_of_a_combination_may_be_what_the_same_combination_made() -> None:
+    graph = build(
+        MADE
+        + """\
+  test:
+    matrix: {m: [svm, a b]}
+    run: use ${{ matrix.m }}
+    inputs: {model: "${{ steps.many[matrix].outputs.model }}", part: "parts/${{ matrix.m }}.csv"}
+"""
+    )
+    assert [(item.mount, item.step) for item in graph.steps["test[a b]"].inputs] == [
+        ("models/a b.bin", "many[a b]"),
+        ("parts/a b.csv", None),
+    ]
+
+
+STEP = -1  # the mistake is told at the name of a step
+
+
+@pytest.mark.parametrize(
+    ("inputs", "place", "told"),
+    [
+        ("x: https://example.org/a.csv", 3, "input 'x' is a URL"),
+        ("x: data/*.csv", 3, "input 'x' is a pattern"),
+        ("x: ../a", 3, "input 'x' is a path that leaves the tree"),
+        ("x: {path: a}", 3, "input 'x' needs from: a path of the commit, or ${{ steps.x.outputs.y }}"),
+        ("x: {from: a, lazy: true}", 13, "unknown key 'lazy' in input 'x'"),
+        ("x: {from: a, path: .git/a}", 19, "path of input 'x' is a path into .git"),
+        ("x: {from: a, path: .gitml/in/0/a}", 19, "path of input 'x' can't lie in .gitml"),
+        ("x: {from: a, path: ./}", 19, "path of input 'x' is the whole tree"),
+        ("x: [a, b]", 3, "input 'x' must be text"),
+        ('x: "${{ steps.none.outputs.o }}"', 3, "input 'x': unknown step 'none'"),
+        ('x: "${{ steps.one.outputs.no }}"', 3, "input 'x': step 'one' has no output 'no'"),
+        ('x: "${{ steps.many.outputs.model }}"', 3, "input 'x': step 'many' has a matrix"),
+        ('x: "${{ inputs.x }}"', 3, "input 'x': unknown input 'x'"),
+        ('x: "${{ outputs.o }}"', 3, "input 'x' can use params.x and matrix.x, not outputs.o"),
+        ('x: "a/${{ steps.one.outputs.clean }}"', 3, "input 'x' can use params.x and matrix.x, not steps.one"),
+        ('x: {from: a, path: "${{ matrix.none }}"}', 3, "input 'x': step 'two' has no matrix value 'none'"),
+        ('x: "${{ params.token }}"', 3, "input 'x': params.token is secret, and paths are recorded"),
+        ('x: "${{ steps.two.outputs.o }}"', STEP, "steps wait for each other: two -> two"),
+        ("x: a, y: {from: b, path: a}", STEP, "step 'two': inputs 'x' and 'y' both lie at 'a': give one another path"),
+        (
+            "y: data/parts/a",
+            STEP,
+            "output 'parts' of step 'one' (data/parts) and the input 'y' (data/parts/a) lie in one another",
+        ),
+        (
+            'x: "${{ steps.one.outputs.parts }}", y: {from: a, path: data/parts/a}',
+            STEP,
+            "input 'y' (data/parts/a) lies in the input 'x' (data/parts): give one another path",
+        ),
+        ("x: {from: a, path: made/x}", STEP, "step 'two': output 'o' (made) overlaps input 'made/x'"),
+    ],
+)
+def test_a_mistake_in_an_input_is_told_at_its_place(inputs: str, place: int, told: str) -> None:
+    text = MADE.replace("year: 2024", "year: 2024, token: {secret: true}")
+    text += f"  two:\n    run: use\n    outputs: {{o: {{type: directory, path: made}}}}\n    inputs: {{{inputs}}}\n"
+    found = mistake(text)
+    assert told in found
+    assert ":3: " in found if place == STEP else found.startswith(f"14:{14 + place}: ")
+
+
+def test_files_of_the_commit_may_lie_in_one_another_as_they_do_there() -> None:
+    step = build("inputs: {all: data/}\nsteps: {s: {run: 'x ${{ inputs.all }}', inputs: {one: data/a.csv}}}").steps["s"]
+    assert [item.mount for item in step.inputs] == ["data/a.csv", "data"]
