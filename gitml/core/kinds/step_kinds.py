@@ -74,20 +74,6 @@ class StepReader(Fields):
                     self.ports[step, name] = node.value["path"][1]
         return tuple(outputs)
 
-    def path_template(self, node: Node, text: str, what: str, spaces: tuple[str, ...]) -> Template:
-        """A path, with expressions of these spaces in it."""
-        template = self.plain_template(node, text)
-        if text and not template:
-            return ()
-        literal = "".join(part if isinstance(part, str) else "x" for part in template)
-        problem = paths.problem_with(literal)
-        if problem:
-            self.report(node, f"{what} is {problem}")
-        for part in template:
-            if isinstance(part, Ref) and part.space not in spaces:
-                self.report(node, f"{what} can use {' and '.join(f'{s}.x' for s in spaces)}, not {part}")
-        return template
-
     def env_of(self, node: Node) -> tuple[tuple[str, Template | None], ...]:
         """The environment variables in a mapping."""
         found: list[tuple[str, Template | None]] = []
@@ -163,7 +149,7 @@ def _read_command(reader: StepReader, name: str, pairs: Pairs) -> dict[str, Any]
     return {
         "words": words,
         "shell": shell,
-        "inputs": step_inputs(reader, name, pairs),
+        "inputs": step_inputs(reader, name, pairs, reader.sources),
         "outputs": reader.outputs_in(name, pairs),
         "code": reader.code + (reader.code_of(pairs["code"][1]) if "code" in pairs else ()),
         "env": reader.env_in(pairs),

@@ -7,8 +7,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TypeVar
 
 from gitml.core.language.diagnostics import Diagnostic, nearest
-from gitml.core.language.expression import NAME, ExpressionError, Template, parse_template
+from gitml.core.language.expression import NAME, ExpressionError, Ref, Template, parse_template
 from gitml.core.language.yaml_document import Node
+from gitml.core.model import paths
 from gitml.core.model.guarantees import NETWORKS, Network, network_of
 
 DURATION = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(s|m|min|h|d)?\Z")
@@ -206,6 +207,20 @@ class Fields:
             self.report(self.place_of(node, text, written, start), foreign_syntax.no_expression(written, meant))
             return ()
         return self.template(node, text)
+
+    def path_template(self, node: Node, text: str, what: str, spaces: tuple[str, ...]) -> Template:
+        """A path, with expressions of these spaces in it."""
+        template = self.plain_template(node, text)
+        if text and not template:
+            return ()
+        literal = "".join(part if isinstance(part, str) else "x" for part in template)
+        problem = paths.problem_with(literal)
+        if problem:
+            self.report(node, f"{what} is {problem}")
+        for part in template:
+            if isinstance(part, Ref) and part.space not in spaces:
+                self.report(node, f"{what} can use {' and '.join(f'{s}.x' for s in spaces)}, not {part}")
+        return template
 
     def expression_place(self, node: Node, number: int) -> Node:
         """The place of the `number`-th expression written in a scalar node."""

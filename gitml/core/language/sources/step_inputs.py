@@ -3,66 +3,63 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from gitml.core.language.expression import ExpressionError, Ref, Template, parse_template
+from gitml.core.language.fields import Fields
 from gitml.core.language.keys import INPUT_KEYS, Pairs
 from gitml.core.language.spec import StepInput
 from gitml.core.language.yaml_document import Node
 from gitml.core.model import paths
 
-if TYPE_CHECKING:
-    from gitml.core.kinds.step_kinds import StepReader
-
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _WRITTEN = "a path of the commit, or ${{ steps.x.outputs.y }}"
 
 
-def step_inputs(reader: StepReader, step: str, pairs: Pairs) -> tuple[StepInput, ...]:
-    """The inputs of a step, by name: their order in the file says nothing. Mistakes are noted in the reader."""
+def step_inputs(fields: Fields, step: str, pairs: Pairs, nodes: dict[tuple[str, str], Node]) -> tuple[StepInput, ...]:
+    """The inputs of a step, by name: their order in the file says nothing. `nodes` gets the place of each in the file."""
     if "inputs" not in pairs:
         return ()
     found = []
-    for name, (_, node) in sorted(reader.named(pairs["inputs"][1], "inputs").items()):
-        reader.sources[step, name] = node
-        declared = _input(reader, name, node)
+    for name, (_, node) in sorted(fields.named(pairs["inputs"][1], "inputs").items()):
+        nodes[step, name] = node
+        declared = _input(fields, name, node)
         if declared is not None:
             found.append(declared)
     return tuple(found)
 
 
-def _input(reader: StepReader, name: str, node: Node) -> StepInput | None:
+def _input(fields: Fields, name: str, node: Node) -> StepInput | None:
     what = f"input {name!r}"
-    keys: Pairs = reader.mapping(node, what, INPUT_KEYS) if node.is_mapping else {"from": (node, node)}
+    keys: Pairs = fields.mapping(node, what, INPUT_KEYS) if node.is_mapping else {"from": (node, node)}
     if "from" not in keys:
-        reader.report(node, f"{what} needs from: {_WRITTEN}")
+        fields.report(node, f"{what} needs from: {_WRITTEN}")
         return None
-    source = _source(reader, keys["from"][1], what)
+    source = _source(fields, keys["from"][1], what)
     place: Template = ()
     if "path" in keys:
         at = keys["path"][1]
-        text = reader.text_of(at, f"path of {what}")
+        text = fields.text_of(at, f"path of {what}")
         if text is not None:
-            place = reader.path_template(at, text, f"path of {what}", ("params", "matrix"))
+            place = fields.path_template(at, text, f"path of {what}", ("params", "matrix"))
             if text and (problem := problem_with_place(paths.clean(text))):
-                reader.report(at, f"path of {what} {problem}")
+                fields.report(at, f"path of {what} {problem}")
     return StepInput(name, source, place) if source else None
 
 
-def _source(reader: StepReader, node: Node, what: str) -> Template:
-    text = reader.text_of(node, what)
+def _source(fields: Fields, node: Node, what: str) -> Template:
+    text = fields.text_of(node, what)
     if text is None:
         return ()
     first = _first_ref(text)
     if first is None or first.space not in ("steps", "inputs"):
         problem = not_in_commit(text)
         if problem:
-            reader.report(node, f"{what} is {problem}")
+            fields.report(node, f"{what} is {problem}")
             return ()
-        return reader.path_template(node, text, what, ("params", "matrix"))
-    template = reader.template(node, text)
+        return fields.path_template(node, text, what, ("params", "matrix"))
+    template = fields.template(node, text)
     if len(template) > 1:
-        reader.report(node, f"{what} takes {_WRITTEN}: nothing can stand behind {first}")
+        fields.report(node, f"{what} takes {_WRITTEN}: nothing can stand behind {first}")
         return ()
     return template
 
