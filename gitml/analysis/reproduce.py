@@ -139,6 +139,8 @@ def _compared(ws: Workspace, original: Run, run: Run) -> tuple[list[OutputDiffer
         for old in before.outputs:
             found = _output_differences(ws.store, available, old, new.get(old.name))
             differences += (OutputDifference(before.name, old.name, path, what) for path, what in found)
+        had = {output.name for output in before.outputs}  # one that is optional may be made this time alone
+        differences += [OutputDifference(before.name, name, "", "is new") for name in new if name not in had]
     return differences, notes
 
 

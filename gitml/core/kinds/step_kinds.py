@@ -118,6 +118,8 @@ class StepReader(Fields):
             else:
                 having = ", ".join(f"`{other}`" for other, known in PORT_KINDS.items() if known.formats)
                 self.report(key, f"output {name!r} is of type {kind}, which has no `format`: only {having} has one")
+        if "optional" in pairs and self.truth(pairs["optional"][1], f"optional of output {name!r}"):
+            options["optional"] = True
         return Port(name, kind, path, tuple(sorted(options.items())))
 
 

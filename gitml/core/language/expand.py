@@ -18,7 +18,7 @@ from gitml.core.language.diagnostics import Diagnostic, SpecError
 from gitml.core.language.expression import Ref, Template, refs_in
 from gitml.core.language.module_expansion import words_without
 from gitml.core.language.params import Param, normalised, problem_with_value, text_of
-from gitml.core.language.shell import script_with_variables
+from gitml.core.language.sources.optional_words import command_words, script_words
 from gitml.core.language.sources.placement import CommitPlaces, collision, own_places
 from gitml.core.language.sources.step_inputs import problem_with_place
 from gitml.core.language.spec import ModuleSpec, Pipeline, ResolvedModule, Step, StepInput, combinations, label_of
@@ -111,13 +111,15 @@ class Renderer:
         mounts = {output.name: output.mount for output in outputs}
         scope = (_Scope if module is None else _ModuleScope)(self, step, matrix, params, mounts)
         scope.bind_declared()
-        if step.shell:
-            try:
-                argv = script_with_variables(words[0], scope.values)
-            except ValueError as error:
-                self.fail(step, str(error))
-        else:
-            argv = tuple([text for word in words for text in scope.word(word)])
+        try:
+            if step.shell:
+                argv, conditional = script_words(words[0], scope.values, scope.optional)
+            else:
+                argv, conditional = command_words(words, scope.word, scope.optional)
+        except ValueError as error:
+            self.fail(step, str(error))
+        if any(word == 0 for word, _ in conditional):
+            self.fail(step, "the program can't be an optional input")
         if not argv or not argv[0]:
             self.fail(step, "the command is empty once its values are filled in")
         if any("\0" in word for word in argv):
@@ -144,6 +146,7 @@ class Renderer:
             settings=step.settings,
             module=module.content if module else None,
             secrets=secrets,
+            conditional=conditional,
         )
 
     def module_params(self, step: Step, module: ModuleSpec, matrix: Mapping[str, Scalar]) -> dict[str, Scalar]:
@@ -297,13 +300,20 @@ class _Scope:
             self.bound[ref] = self.bind(ref)
         return self.bound[ref]
 
+    def optional(self, ref: Ref) -> tuple[int, ...]:
+        """The numbers of the inputs that an expression stands for and that may be missing."""
+        if ref.space not in ("inputs", "steps") or not any(binding.optional for binding in self.bindings):
+            return ()
+        found = set(self.values(ref))
+        return tuple([n for n, binding in enumerate(self.bindings) if binding.optional and binding.mount in found])
+
     def bind_declared(self) -> None:
         """Binds the step's own inputs. What they are made from means them in the command, so that nothing is placed twice."""
         for item in self.step.inputs:
             first = item.source[0]
             place = self.renderer.declared_place(self.step, item, self.matrix)
             if isinstance(first, Ref) and first.space == "steps":
-                found = self.bind_outputs(item.name, first, place=place)
+                found = self.bind_outputs(item.name, first, place=place, optional=item.optional)
             else:
                 path = self.renderer.declared_path(self.step, item, self.matrix)
                 found = [place or path]
@@ -320,7 +330,9 @@ class _Scope:
             return [path]
         return self.bind_outputs(name, ref)
 
-    def bind_outputs(self, name: str, ref: Ref, kind: str = "", place: str | None = None) -> list[str]:
+    def bind_outputs(
+        self, name: str, ref: Ref, kind: str = "", place: str | None = None, *, optional: bool = False
+    ) -> list[str]:
         """Binds what the steps that `ref` means made, at a place of its own each or, with `place`, where a declared input lies:
 
         there, several below it by label, or where it is empty at the paths that the outputs have.
@@ -336,7 +348,7 @@ class _Scope:
             folders = [f"{folder}/{_safe(label)}" if label else folder for label, _ in sources]
             mounts = [f"{at}/{posixpath.basename(output.mount)}" for at, output in zip(folders, made, strict=True)]
         for (_, source), mount in zip(sources, mounts, strict=True):
-            self.bindings.append(Binding(name, mount, None, source, ref.port, kind))
+            self.bindings.append(Binding(name, mount, None, source, ref.port, kind, optional))
         return mounts
 
     def free_name(self, name: str) -> str:
@@ -360,7 +372,7 @@ class _ModuleScope(_Scope):
         declared = self.renderer.modules[self.step.use.module].spec.inputs[ref.name]
         kind = "directory" if is_directory(declared.kind) else "file"
         if meant.space == "steps":
-            return self.bind_outputs(ref.name, meant, kind)
+            return self.bind_outputs(ref.name, meant, kind, optional=declared.optional)
         path = self.renderer.inputs[meant.name]
         group, self.groups = self.groups, self.groups + 1
         mount = f"{IN}/{group}/{posixpath.basename(path)}"

@@ -176,11 +176,13 @@ def _format() -> Schema:
 PORT_KEYS = keys_of(
     Key("type", "the kind of the output", _kind),
     Key("path", "where the output belongs in the repository's layout", TEXT),
+    Key("optional", "`true`: the step may leave it out", TRUTH),
     Key("format", "what the file of a `metrics` output is written in; else its ending says so", _format),
 )
 INPUT_KEYS = keys_of(
     Key("from", "the source: a path of the commit, an input of the pipeline, or what another step made", TEXT),
     Key("path", "where it lies in the sandbox; else where the source has it", TEXT),
+    Key("optional", "`true`: it may be missing, where the source is an optional output", TRUTH),
 )
 INPUT_PORT_KEYS = keys_of(
     Key("type", "the kind of the input", _kind),

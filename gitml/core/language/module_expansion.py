@@ -93,12 +93,13 @@ def words_without(words: tuple[Template, ...], unbound: frozenset[str]) -> tuple
         missing = any(isinstance(ref, Ref) and ref.space == "inputs" and ref.name in unbound for ref in word)
         if not missing:
             kept.append(word)
-        elif len(word) == 1 and kept and _is_option(kept[-1]):
+        elif len(word) == 1 and kept and is_option(kept[-1]):
             kept.pop()
     return tuple(kept)
 
 
-def _is_option(word: Template) -> bool:
+def is_option(word: Template) -> bool:
+    """Whether a word is an option such as ``--rules``, whose value is the word behind it."""
     text = word[0] if len(word) == 1 else None
     return isinstance(text, str) and text.startswith("-") and text.strip("-") != "" and "=" not in text
 

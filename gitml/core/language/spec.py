@@ -33,12 +33,13 @@ class StepInput(NamedTuple):
     """An input that a step declares by itself. `source` is one expression of what a step made or of an input of the pipeline,
     or a path of the commit.
 
-    `path` is where it lies in the sandbox; empty: at the path that the source has.
+    `path` is where it lies in the sandbox; empty: at the path that the source has. One that is optional may be missing.
     """
 
     name: str
     source: Template
     path: Template = ()
+    optional: bool = False
 
 
 class Use(NamedTuple):

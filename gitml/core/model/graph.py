@@ -22,7 +22,8 @@ FORMAT = 9  # raised whenever reading a pipeline file, or these shapes, changes
 class Binding(NamedTuple):
     """What fills one input: a path of the commit, or the output `port` of the step `step` (its name in the Graph).
 
-    `kind` is file or directory where a module asks for one of them, else empty.
+    `kind` is file or directory where a module asks for one of them, else empty. One that is `optional` is absent where its step
+    left out what it could.
     """
 
     name: str
@@ -31,13 +32,15 @@ class Binding(NamedTuple):
     step: str | None = None
     port: str = ""
     kind: str = ""
+    optional: bool = False
 
 
 class GraphStep(NamedTuple):
     """One step to be decided and perhaps performed. `name` is unique (``train`` or ``train[svm]``), `base` as in the file.
 
     `module` is the Git id of the tree of the module that it uses; its code and environment are there. `secrets` are the secret
-    parameters that it uses, with their seals.
+    parameters that it uses, with their seals. `conditional` are the words of `argv` that go where none of some optional inputs is
+    there: the number of the word, and those of the inputs.
     """
 
     name: str
@@ -54,6 +57,7 @@ class GraphStep(NamedTuple):
     settings: StepSettings = USUAL
     module: str | None = None
     secrets: tuple[tuple[str, str], ...] = ()
+    conditional: tuple[tuple[int, tuple[int, ...]], ...] = ()
 
 
 class Graph(NamedTuple):
@@ -114,7 +118,7 @@ def graph_as_json(graph: Graph) -> Any:
     """JSON data of a Graph; what most steps leave at its default takes no room."""
     steps = []
     for step in graph.steps.values():
-        *head, inputs, outputs, env, code, parents, settings, module, secrets = step
+        *head, inputs, outputs, env, code, parents, settings, module, secrets, conditional = step
         steps.append(
             [
                 head,
@@ -124,6 +128,7 @@ def graph_as_json(graph: Graph) -> Any:
                 settings.as_json(),
                 module,
                 secrets or None,
+                conditional or None,
             ]
         )
     return [graph.pipeline, graph.path, graph.experiment, dict(graph.params), steps]
@@ -133,7 +138,7 @@ def graph_from_json(raw: Any) -> Graph:
     """The inverse of `graph_as_json`."""
     pipeline, path, experiment, params, rows = raw
     steps = {}
-    for head, inputs, outputs, (env, code, parents), settings, module, secrets in rows:
+    for head, inputs, outputs, (env, code, parents), settings, module, secrets, conditional in rows:
         name, base, label, argv, shell, used = head
         steps[name] = GraphStep(
             name,
@@ -150,5 +155,6 @@ def graph_from_json(raw: Any) -> Graph:
             settings_from_json(settings),
             module,
             tuple([(key, value) for key, value in secrets or ()]),
+            tuple([(word, tuple(inputs)) for word, inputs in conditional or ()]),
         )
     return Graph(pipeline, path, experiment, params, steps)

@@ -31,6 +31,13 @@ class PendingInput(NamedTuple):
     port: str
 
 
+class AbsentInput(NamedTuple):
+    """An optional input that is not there: the step that could make it left it out."""
+
+    step: str
+    port: str
+
+
 class PartProblem(NamedTuple):
     """Why a part of the Action can't be computed, and how to fix it."""
 
@@ -48,7 +55,7 @@ class Unconfirmed(NamedTuple):
 class ActionParts(NamedTuple):
     """The content of a step's Action: each part, or the Problem that keeps it from being known."""
 
-    inputs: Sequence[ActionInput | PendingInput | PartProblem]
+    inputs: Sequence[ActionInput | PendingInput | AbsentInput | PartProblem]
     code: tuple[CodeFile, ...] | PartProblem
     environment: Digest | PartProblem | Unconfirmed
     described: Mapping[
@@ -194,7 +201,7 @@ def action_of(step: GraphStep, parts: ActionParts) -> Action:
     assert not isinstance(parts.code, PartProblem)
     assert not isinstance(parts.environment, (PartProblem, Unconfirmed))
     return Action(
-        argv=step.argv,
+        argv=words_with(step, parts.inputs),
         shell=step.shell,
         params=step.params,
         code=parts.code,
@@ -206,6 +213,18 @@ def action_of(step: GraphStep, parts: ActionParts) -> Action:
         settings=step.settings.keyed(),
         secrets=step.secrets,
     )
+
+
+def words_with(step: GraphStep, inputs: Sequence[object]) -> tuple[str, ...]:
+    """The command of a step without the words of absent inputs; in a script, where they are variables, these are empty."""
+    absent = {number for number, part in enumerate(inputs) if isinstance(part, AbsentInput)}
+    gone = {word for word, needed in step.conditional if absent.issuperset(needed)} if absent else ()
+    if not gone:
+        return step.argv
+    words = enumerate(step.argv)
+    if step.shell:
+        return tuple(["" if number in gone else word for number, word in words])
+    return tuple([word for number, word in words if number not in gone])
 
 
 def open_action(step: GraphStep, parts: ActionParts) -> Action:

@@ -21,7 +21,7 @@ from gitml.core.model.links import LinkError, resolve_path
 from gitml.core.model.protocols import Entry, Source
 from gitml.core.model.result import ActionResult
 from gitml.core.planner.code import NO_IMPORTS, CodeFinder, Imports, imports_from
-from gitml.core.planner.plan import ActionParts, PartProblem, PendingInput, Unconfirmed
+from gitml.core.planner.plan import AbsentInput, ActionParts, PartProblem, PendingInput, Unconfirmed
 from gitml.core.planner.shell_scripts import script_word
 from gitml.engine.execution.executor_kinds import RunTargets
 from gitml.engine.planning.load import Loaded
@@ -58,7 +58,7 @@ class ActionBuilder:
 
     def parts(self, step: GraphStep, results: Mapping[str, ActionResult | None]) -> ActionParts:
         """The Parts of `step`; `results` has the result of each step that is done and None for those still to come."""
-        inputs: list[ActionInput | PendingInput | PartProblem] = []
+        inputs: list[ActionInput | PendingInput | AbsentInput | PartProblem] = []
         for binding in step.inputs:
             if binding.path is not None:
                 inputs.append(self._from_commit(binding, binding.path))
@@ -66,8 +66,10 @@ class ActionBuilder:
             assert binding.step is not None
             result = results.get(binding.step)
             output = result.output(binding.port) if result else None
-            if output is None:
+            if result is None:
                 inputs.append(PendingInput(binding.step, binding.port))
+            elif output is None:
+                inputs.append(AbsentInput(binding.step, binding.port) if binding.optional else _left_out(step, binding))
             else:
                 kind = "directory" if output.is_tree else "executable" if output.executable else "file"
                 inputs.append(ActionInput(binding.name, binding.mount, kind, output.digest))
@@ -340,6 +342,15 @@ class ActionBuilder:
         except InputError as error:
             where = f" ({error.where})" if error.where else ""
             return PartProblem(error.message + where, error.hint)
+
+
+def _left_out(step: GraphStep, binding: Binding) -> PartProblem:
+    """What to say of an optional output that is missing, to a step that needs it."""
+    message = f"step {binding.step} left out its optional output {binding.port}, and step {step.name} needs it"
+    if step.module is not None:
+        return PartProblem(f"{message} as input {binding.name}", "the input of the module is not optional")
+    written = f"{binding.name}: {{from: ${{{{ steps.{binding.step}.outputs.{binding.port} }}}}, optional: true}}"
+    return PartProblem(message, f"if it can do without, declare it under inputs: of step {step.base}, {written}")
 
 
 def _spelt_like(files: Source, path: str) -> str | None:

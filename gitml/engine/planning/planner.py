@@ -20,6 +20,7 @@ from gitml.core.planner.plan import (
     REUSE,
     RUN,
     UNKNOWN,
+    AbsentInput,
     Decision,
     PartProblem,
     Plan,
@@ -135,7 +136,8 @@ class Planner:
     def is_current(self, step: GraphStep, decision: Decision, results: Results) -> bool:
         """Whether what was decided is of the inputs that `results` give the step now."""
         assert decision.action is not None
-        return tuple(self.builder.parts(step, results).inputs) == decision.action.inputs
+        inputs = self.builder.parts(step, results).inputs
+        return tuple([part for part in inputs if not isinstance(part, AbsentInput)]) == decision.action.inputs
 
     def target(self, step: GraphStep) -> str:
         """The name of the target that a step runs on."""

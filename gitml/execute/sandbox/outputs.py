@@ -35,8 +35,10 @@ _KINDS = (
 def take_outputs(outputs: Sequence[ActionOutput], work: str, store: Store, taken: list[OutputRef]) -> ParsedMetrics:
     """Moves the outputs below `work` into the Store, each added to `taken` once it is there, and reads the metrics.
 
-    InputError when one is missing, not of its kind, or a metrics file is not one; all are looked at before any is taken.
+    An optional one may be missing. InputError when another is, not of its kind, or a metrics file is not one; all are looked at
+    before any is taken.
     """
+    outputs = [output for output in outputs if not (output.option("optional") and _is_missing(output, work))]
     executable = {output.name: _inspect(output, work) for output in outputs}
     numbers: dict[str, float] = {}
     labels: dict[str, str] = {}
@@ -63,6 +65,11 @@ def take_outputs(outputs: Sequence[ActionOutput], work: str, store: Store, taken
             raise
         taken.append(OutputRef(output.name, output.kind, digest, size, executable[output.name]))
     return ParsedMetrics(numbers, tuple(remarks), labels)
+
+
+def _is_missing(output: ActionOutput, work: str) -> bool:
+    """Whether nothing is at the place of an output, not even a link that leads nowhere."""
+    return not os.path.lexists(f"{work}/{output.mount}")
 
 
 def _inspect(output: ActionOutput, work: str) -> bool:

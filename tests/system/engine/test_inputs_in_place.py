@@ -67,3 +67,53 @@ def test_scripts_find_their_inputs_at_their_own_paths_and_a_run_is_reused_until_
     project.commit()
     assert outcomes(project.run("place")) == {"prepare": "executed", "train": "executed"}
     project.gitml("reproduce", "latest")
+
+
+OPTIONAL = """\
+params: {full: false}
+steps:
+  one:
+    shell: sh
+    run: |
+      echo clean > ${{ outputs.clean }}
+      if ${{ params.full }}; then echo '{"n": 1}' > ${{ outputs.scores }}; fi
+    outputs: {clean: file, scores: {type: metrics, optional: true}}
+  two:
+    run: sh src/two.sh --scores ${{ inputs.scores }} end
+    inputs: {scores: {from: "${{ steps.one.outputs.scores }}", path: reports/scores.json, optional: true}}
+    outputs: {said: {type: file, path: said.txt}}
+"""
+NEEDY = """\
+  needy: {run: "cat ${{ steps.one.outputs.scores }}"}
+"""
+
+
+def test_an_optional_output_may_be_missing_and_who_can_do_without_it_runs_without(project: Project) -> None:
+    project.write("pipelines/maybe.yaml", OPTIONAL)
+    project.write("src/two.sh", 'echo "$# $* ${GITML_INPUT_SCORES-none}" > said.txt; ls reports >> said.txt || true\n')
+    project.commit()
+    without = project.run("maybe")
+    assert outcomes(without) == {"one": "executed", "two": "executed"}
+    project.gitml("checkout", f"{without['run']}:two.said", "without.txt")
+    assert (project.root / "without.txt").read_text() == "1 end none\n"
+    assert outcomes(project.run("maybe")) == {"one": "reused", "two": "reused"}
+    project.gitml("reproduce", "latest")
+    missing = project.gitml("checkout", f"{without['run']}:one.scores", "x", code=2).err
+    assert "has no output 'scores'" in missing
+
+    with_it = project.run("maybe", "-S", "full=true")
+    assert outcomes(with_it) == {"one": "executed", "two": "executed"}
+    project.gitml("checkout", f"{with_it['run']}:two.said", "with.txt")
+    assert (project.root / "with.txt").read_text() == (
+        "3 --scores reports/scores.json end reports/scores.json\nscores.json\n"
+    )
+    assert outcomes(project.run("maybe")) == {"one": "reused", "two": "reused"}
+
+    project.write("pipelines/maybe.yaml", OPTIONAL + NEEDY)
+    told = "step one left out its optional output scores, and step needy needs it"
+    blocked = project.gitml("run", "maybe", code=2).err
+    assert told in blocked
+    assert "inputs: of step needy, scores: {from: ${{ steps.one.outputs.scores }}, optional: true}" in blocked
+    project.write("pipelines/maybe.yaml", OPTIONAL.replace("echo clean", "echo other") + NEEDY)
+    failed = project.run("maybe", code=1)  # known only once step one has ended
+    assert [step["error"] for step in failed["steps"] if step["name"] == "needy"] == [told]

@@ -43,7 +43,10 @@ def _input(fields: Fields, name: str, node: Node) -> StepInput | None:
             place = fields.path_template(at, text, f"path of {what}", ("params", "matrix"))
             if text and (problem := problem_with_place(paths.clean(text))):
                 fields.report(at, f"path of {what} {problem}")
-    return StepInput(name, source, place) if source else None
+    optional = "optional" in keys and bool(fields.truth(keys["optional"][1], f"optional of {what}"))
+    if optional and source and not (isinstance(source[0], Ref) and source[0].space == "steps"):
+        fields.report(keys["optional"][0], f"{what} is no output of a step: only those may be optional")
+    return StepInput(name, source, place, optional) if source else None
 
 
 def _source(fields: Fields, node: Node, what: str) -> Template:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from gitml.core.language.diagnostics import SpecError
 from gitml.core.language.expand import build_graph
 from gitml.core.language.params import bind_params
 from gitml.core.language.parse import parse_pipeline
-from gitml.core.model.graph import Binding, Graph
+from gitml.core.model.action import ActionInput
+from gitml.core.model.graph import Binding, Graph, graph_as_json, graph_from_json
+from gitml.core.planner.plan import AbsentInput, words_with
 
 
 def build(text: str, **given: str) -> Graph:
@@ -174,3 +178,63 @@ def test_a_mistake_in_an_input_is_told_at_its_place(inputs: str, place: int, tol
 def test_files_of_the_commit_may_lie_in_one_another_as_they_do_there() -> None:
     step = build("inputs: {all: data/}\nsteps: {s: {run: 'x ${{ inputs.all }}', inputs: {one: data/a.csv}}}").steps["s"]
     assert [item.mount for item in step.inputs] == ["data/a.csv", "data"]
+
+
+OPTIONAL = """\
+steps:
+  one:
+    run: x ${{ outputs.a }}
+    matrix: {m: [1, 2]}
+    outputs: {a: {type: file, optional: true}}
+  two:
+    run: >-
+      use -v --a ${{ inputs.a }} --b=${{ steps.one[2].outputs.a }} --all ${{ inputs.all }} end
+    inputs:
+      a: {from: "${{ steps.one[1].outputs.a }}", optional: true}
+      all: {from: "${{ steps.one[*].outputs.a }}", optional: true, path: all}
+      b: {from: "${{ steps.one[2].outputs.a }}", optional: true}
+  three:
+    shell: sh
+    run: test -n ${{ inputs.a }} || echo ${{ params.p }} ${{ inputs.a }}
+    inputs: {a: {from: "${{ steps.one[1].outputs.a }}", optional: true}}
+params: {p: 7}
+"""
+
+
+def test_words_of_optional_inputs_go_with_the_option_before_them() -> None:
+    graph = build(OPTIONAL)
+    assert graph.steps["one[1]"].outputs[0].options == (("optional", True),)
+    two = graph.steps["two"]
+    assert [(item.name, item.optional) for item in two.inputs] == [
+        ("a", True),
+        ("all", True),
+        ("all", True),
+        ("b", True),
+    ]
+    there, missing = ActionInput("n", "m", "file", "c"), AbsentInput("one[1]", "a")
+    assert words_with(two, [there] * 4) == two.argv
+    assert words_with(two, [missing] * 4) == ("use", "-v", "end")
+    assert words_with(two, [missing, missing, there, there]) == (
+        *("use", "-v", "--b=.gitml/in/1/a", "--all", "all/2/a", "end"),
+    )
+    assert words_with(graph.steps["three"], [missing])[1:] == ("", "7", "")
+    assert graph_from_json(json.loads(json.dumps(graph_as_json(graph)))) == graph
+
+
+@pytest.mark.parametrize(
+    ("step", "told"),
+    [
+        ("{run: use, inputs: {a: {from: data, optional: true}}}", "input 'a' is no output of a step"),
+        ("{run: use, inputs: {a: {from: data, optional: maybe}}}", "optional of input 'a' must be true or false"),
+        (
+            "{run: 'use --all=${{ inputs.a }}', inputs: {a: {from: '${{ steps.one[*].outputs.a }}', optional: true}}}",
+            "inputs.a is optional and may be several: let it be a word of its own",
+        ),
+        (
+            "{run: '${{ inputs.a }} x', inputs: {a: {from: '${{ steps.one[1].outputs.a }}', optional: true}}}",
+            "the program can't be an optional input",
+        ),
+    ],
+)
+def test_a_mistake_in_an_optional_input_is_told(step: str, told: str) -> None:
+    assert told in mistake(OPTIONAL.replace("params:", f"  four: {step}\nparams:"))
