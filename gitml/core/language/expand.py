@@ -50,7 +50,8 @@ def build_graph(
             made[full_name] = renderer.command(step, values, full_name)
     renderer.check_shared_outputs()
     renderer.check_outputs_in_inputs()
-    return Graph(pipeline.name, pipeline.path, pipeline.experiment or pipeline.name, params, made)
+    checkout = tuple((named.step, named.port) for named in pipeline.checkout)
+    return Graph(pipeline.name, pipeline.path, pipeline.experiment or pipeline.name, params, made, checkout)
 
 
 def _in_order(pipeline: Pipeline) -> list[str]:
@@ -187,8 +188,11 @@ class Renderer:
         return path
 
     def check_shared_outputs(self) -> None:
-        """Values and combinations may make one path of two that are written differently."""
-        owners: dict[str, str] = {}  # path -> the step that makes it
+        """Values and combinations may make one path of two that are written differently.
+
+        One path of several combinations of a step is none: checked out, each lies in a folder named by its label.
+        """
+        owners: dict[str, str] = {}  # path -> the step that makes it, the first combination
         for whole in (True, False):
             for step in self.made.values():
                 for output in step.outputs:
@@ -197,6 +201,7 @@ class Renderer:
                         continue
                     if whole:
                         other = owners.setdefault(path, step.name)
+                        other = step.name if self.made[other].base == step.base else other
                     else:
                         folders = [path[:index] for index, char in enumerate(path) if char == "/"]
                         other = next((owners[folder] for folder in folders if folder in owners), step.name)

@@ -269,6 +269,7 @@ PIPELINE_KEYS = keys_of(
     SANDBOX._replace(help="`strict` or `normal`, for every step"),
     NETWORK._replace(help="`full`, `loopback` or `none`, for every step"),
     TARGET._replace(help="where the steps run, unless one says otherwise"),
+    Key("checkout", "outputs, as `STEP.PORT`, that `run --checkout` puts into the work tree", listed(TEXT)),
     Key("experiment", "the name under which runs are compared", TEXT),
     Key("name", "may be left out; if it is there, it must be the name of the file", TEXT),
     HELP,

@@ -10,7 +10,7 @@ from gitml.core.language.diagnostics import Diagnostic, SpecError, nearest
 from gitml.core.language.expression import Ref, Template, refs_in
 from gitml.core.language.params import Param, problem_with_value
 from gitml.core.language.spec import ModuleSpec, Pipeline, Step
-from gitml.core.language.validate import used_by
+from gitml.core.language.validate import checkout_problem, used_by
 from gitml.core.model.action import Scalar
 from gitml.core.model.guarantees import CUT, stricter
 from gitml.core.model.step_settings import ALONE
@@ -25,6 +25,10 @@ def with_modules(pipeline: Pipeline, modules: Mapping[str, ModuleSpec]) -> Pipel
         for step in steps.values()
         for problem in [*_misfits(step, pipeline, modules), *_missing_ports(step, pipeline)]
     ]
+    for named in pipeline.checkout:
+        problem = checkout_problem(steps[named.step], named.port)
+        if problem:
+            problems.append(Diagnostic(pipeline.path, named.place.line, named.place.column, problem))
     if problems:
         raise SpecError(problems)
     return pipeline

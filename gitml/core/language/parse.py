@@ -21,7 +21,7 @@ from gitml.core.language.keys import (
 )
 from gitml.core.language.params import TYPES, Param, normalised, problem_with_value, text_of, type_name
 from gitml.core.language.sources.step_inputs import not_in_commit
-from gitml.core.language.spec import Axes, Pipeline, Step, combinations, label_of
+from gitml.core.language.spec import Axes, NamedOutput, Pipeline, Step, combinations, label_of
 from gitml.core.language.validate import check_wiring
 from gitml.core.language.yaml_document import Node, read_yaml
 from gitml.core.model.action import Scalar
@@ -103,7 +103,20 @@ class PipelineReader(StepReader):
             steps=steps,
             help=self.help_of(top),
             experiment=self.text_of(top["experiment"][1], "experiment") if "experiment" in top else None,
+            checkout=self.checkout(top["checkout"][1]) if "checkout" in top else (),
         )
+
+    def checkout(self, node: Node) -> tuple[NamedOutput, ...]:
+        """Outputs as ``STEP.PORT``; whether there are such is checked with the wiring."""
+        found = []
+        for item in self.items(node, "checkout"):
+            text = self.text_of(item, "checkout")
+            step, dot, port = (text or "").partition(".")
+            if dot and step and port:
+                found.append(NamedOutput(step, port, item))
+            elif text is not None:
+                self.report(item, f"checkout names outputs as STEP.PORT, not {text[:60]!r}")
+        return tuple(found)
 
     def help_of(self, pairs: Pairs) -> str:
         return (self.text_of(pairs["help"][1], "help") or "") if "help" in pairs else ""

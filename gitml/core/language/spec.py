@@ -54,6 +54,14 @@ class Use(NamedTuple):
     own_resources: bool = False
 
 
+class NamedOutput(NamedTuple):
+    """An output of a step that the pipeline names as ``STEP.PORT``, at its place in the file."""
+
+    step: str
+    port: str
+    place: Node
+
+
 class ModuleInput(NamedTuple):
     """An input port of a module; one that is optional may be left unbound."""
 
@@ -120,7 +128,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """A pipeline file. `inputs` maps a name to a path in the commit (a Template over params)."""
+    """A pipeline file. `inputs` maps a name to a path in the commit (a Template over params).
+
+    `checkout` are the outputs that a run puts into the work tree where it is asked to; empty: all that have a path.
+    """
 
     name: str
     path: str
@@ -129,6 +140,7 @@ class Pipeline:
     steps: Mapping[str, Step]
     help: str = ""
     experiment: str | None = None
+    checkout: tuple[NamedOutput, ...] = ()
 
 
 def combinations(axes: Axes) -> list[tuple[Scalar, ...]]:

@@ -39,6 +39,23 @@ def check_wiring(pipeline: Pipeline, reader: StepReader) -> None:
     _check_cycles(pipeline, reader)
     _check_outputs_in_inputs(pipeline, reader)
     _check_shared_outputs(pipeline, reader)
+    for named in pipeline.checkout:
+        if named.step not in pipeline.steps:
+            near = nearest(named.step, pipeline.steps)
+            reader.report(named.place, f"checkout: there is no step {named.step!r}{near}")
+        elif pipeline.steps[named.step].use is None and named.step not in reader.broken:
+            problem = checkout_problem(pipeline.steps[named.step], named.port)
+            if problem:
+                reader.report(named.place, problem)
+
+
+def checkout_problem(step: Step, name: str) -> str | None:
+    """Why an output of a step, whose ports are known, has no place in the work tree; None where it has one."""
+    port = step.port(name)
+    if port is None:
+        near = nearest(name, [other.name for other in step.outputs])
+        return f"checkout: step {step.name!r} has no output {name!r}{near}"
+    return None if port.path else f"checkout: output {step.name}.{name} has no path: give it one"
 
 
 NOT_IN_WORDS = (

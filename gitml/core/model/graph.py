@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 IN, OUT = ".gitml/in", ".gitml/out"
 """Where a sandbox has what other steps made, and outputs without a path of their own."""
-FORMAT = 9  # raised whenever reading a pipeline file, or these shapes, changes
+FORMAT = 10  # raised whenever reading a pipeline file, or these shapes, changes
 
 
 class Binding(NamedTuple):
@@ -61,13 +61,14 @@ class GraphStep(NamedTuple):
 
 
 class Graph(NamedTuple):
-    """Steps by name, each after all it waits for."""
+    """Steps by name, each after all it waits for. `checkout` has (step's base, port) as of a Pipeline."""
 
     pipeline: str
     path: str
     experiment: str
     params: Mapping[str, Scalar]
     steps: Mapping[str, GraphStep]
+    checkout: tuple[tuple[str, str], ...] = ()
 
     def select(self, wanted: Iterable[str]) -> list[str]:
         """The named steps (``train`` means all its combinations) and all they need, in order; InputError for unknown."""
@@ -131,12 +132,12 @@ def graph_as_json(graph: Graph) -> Any:
                 conditional or None,
             ]
         )
-    return [graph.pipeline, graph.path, graph.experiment, dict(graph.params), steps]
+    return [graph.pipeline, graph.path, graph.experiment, dict(graph.params), steps, graph.checkout]
 
 
 def graph_from_json(raw: Any) -> Graph:
     """The inverse of `graph_as_json`."""
-    pipeline, path, experiment, params, rows = raw
+    pipeline, path, experiment, params, rows, checkout = raw
     steps = {}
     for head, inputs, outputs, (env, code, parents), settings, module, secrets, conditional in rows:
         name, base, label, argv, shell, used = head
@@ -157,4 +158,4 @@ def graph_from_json(raw: Any) -> Graph:
             tuple([(key, value) for key, value in secrets or ()]),
             tuple([(word, tuple(inputs)) for word, inputs in conditional or ()]),
         )
-    return Graph(pipeline, path, experiment, params, steps)
+    return Graph(pipeline, path, experiment, params, steps, tuple([(step, port) for step, port in checkout]))

@@ -141,7 +141,7 @@ def load(
         parsed = parsed or _parse(source, entry, path, config)
         graph = graph_of(ws, parsed, params, contents)
         if config.experiment and graph.experiment == graph.pipeline:
-            graph = Graph(graph.pipeline, graph.path, config.experiment, graph.params, graph.steps)
+            graph = graph._replace(experiment=config.experiment)
         ws.index.remember(graph_kind, graph_memo, graph_as_json(graph))
     else:
         graph = graph_from_json(kept)
@@ -256,7 +256,7 @@ def load_run(
         values = bind_params(recorded, given)
         params |= {name: values[name] for name, _ in given}
     graph = graph_of(ws, parsed, params, contents)
-    graph = Graph(graph.pipeline, graph.path, run.experiment, graph.params, graph.steps)
+    graph = graph._replace(experiment=run.experiment)
     return Loaded(graph, PipelineHeader(graph.pipeline, "", {}), config, source, run.modules, project=project)
 
 

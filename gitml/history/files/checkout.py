@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from gitml.core.model.digest import PREFIX, Digest, digest_of
 from gitml.core.model.paths import is_git_name, problem_with_output
+from gitml.core.model.result import OutputRef
 from gitml.core.model.tree import TreeEntry, encode_tree, tree_size
 from gitml.core.records.record import DAYS_PARTIAL_STAYS
 from gitml.core.records.special_files import Remarks, is_bare_repository
@@ -16,7 +17,8 @@ from gitml.errors import InputError
 from gitml.git.integrity.durability import sync_path, sync_tree
 from gitml.history.files import contents
 from gitml.history.files.destination import in_the_way, move_in, open_folder, remove, write_file, write_tree
-from gitml.history.files.selector import SelectedOutput, Selection
+from gitml.history.files.placed import committed_as_they_are, placed_at, remember_placed
+from gitml.history.files.selector import SelectedOutput, Selection, folder_name
 from gitml.store.local.object_folder import MAX_DEPTH, MOST_NAMES
 from gitml.workspace import Workspace
 
@@ -47,7 +49,13 @@ class _Job(NamedTuple):
 
 
 def checkout(
-    ws: Workspace, selection: Selection, dest: str | None, *, force: bool = False, absence: str = "is not here"
+    ws: Workspace,
+    selection: Selection,
+    dest: str | None,
+    *,
+    force: bool = False,
+    absence: str = "is not here",
+    over_committed: bool = False,
 ) -> list[WrittenOutput]:
     """Writes the selected outputs below `dest` or, without one, to the paths that the pipeline gives them in the work tree.
 
@@ -55,6 +63,8 @@ def checkout(
     machine (`absence` is why, in words), when the way leads through a link, or when an output is or holds a bare repository
     (unless `force`). Nothing called ``.git`` is ever written or replaced, whatever a record says, and no link is replaced: git
     runs commands that the settings in a repository name.
+
+    With `over_committed` what is committed as it is, and what was put there by an earlier call, is replaced too.
     """
     jobs = _in_worktree(ws, selection) if dest is None else _below(selection, dest)
     _check_apart(jobs)
@@ -76,8 +86,63 @@ def checkout(
             )
     looks = [_Look(ws, job, force) for job in jobs]
     _check_together(jobs, force)
-    states = [_state(ws, job, force) for job in jobs]
-    return [_write(ws, job, state, look.notes()) for job, state, look in zip(jobs, states, looks, strict=True)]
+    free: frozenset[str] = frozenset()
+    if over_committed:
+        free = _replaceable(ws, jobs)
+        _refuse_changes([job for job in jobs if _is_in_the_way(job) and job.path not in free])
+    states = [_state(job, force or job.path in free) for job in jobs]
+    written = [_write(ws, job, state, look.notes()) for job, state, look in zip(jobs, states, looks, strict=True)]
+    if dest is None:
+        for job in jobs:
+            remember_placed(ws, job.path, job.output.ref)
+    return written
+
+
+def preview_placed(ws: Workspace, selection: Selection) -> list[tuple[SelectedOutput, str]]:
+    """What `checkout` would do without a destination and `over_committed`: ``written``, ``replaced``, ``unchanged``, or
+    ``in the way`` where something is that it leaves alone. Of outputs that are yet to be made it looks only at what is there.
+    """
+    jobs = _in_worktree(ws, selection)
+    _check_apart(jobs)
+    free = _replaceable(ws, jobs)
+    found = []
+    for job in jobs:
+        try:
+            _check_way(job)
+            state = _state(job, job.path in free)
+        except InputError:
+            state = "in the way"
+        found.append((job.output, state))
+    return found
+
+
+def _refuse_changes(jobs: list[_Job]) -> None:
+    """InputError that names what is in the way of these jobs, if there are any."""
+    if jobs:
+        names = [os.path.relpath(job.path) for job in jobs]
+        shown = ", ".join(names[:5]) + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
+        run = jobs[0].output.run
+        raise InputError(
+            "what you changed or made is in the way, and nothing was written",
+            where=shown,
+            hint=f"commit it or move it away, or overwrite it: gitml checkout {run.id[:8]} --force",
+        )
+
+
+def _is_in_the_way(job: _Job) -> bool:
+    """Whether something lies at the path of a job that writing it would replace."""
+    if not os.path.lexists(job.path) or os.path.islink(job.path) or _holds(job.path, job.output.ref):
+        return False
+    return not (job.output.ref.is_tree and os.path.isdir(job.path) and not os.listdir(job.path))
+
+
+def _replaceable(ws: Workspace, jobs: list[_Job]) -> frozenset[str]:
+    """The paths of jobs at which something lies that is not the user's own work."""
+    there = [job.path for job in jobs if os.path.lexists(job.path) and not os.path.islink(job.path)]
+    placed = {path for path in there if (ref := placed_at(ws, path)) is not None and _holds(path, ref)}
+    root = ws.location.worktree or ""
+    rest = {os.path.relpath(path, root): path for path in there if path not in placed}
+    return frozenset(placed | {rest[path] for path in committed_as_they_are(ws.location, list(rest))})
 
 
 def _in_worktree(ws: Workspace, selection: Selection) -> list[_Job]:
@@ -98,6 +163,7 @@ def _in_worktree(ws: Workspace, selection: Selection) -> list[_Job]:
         for output, place in placed
         if place is not None
     ]
+    jobs = _kept_apart(root, jobs)
     if not jobs or (selection.port is not None and len(jobs) < len(placed)):
         raise InputError(
             "the pipeline does not say where these outputs belong",
@@ -105,6 +171,20 @@ def _in_worktree(ws: Workspace, selection: Selection) -> list[_Job]:
             hint="name a folder to write to, or give the port a path: in the pipeline",
         )
     return jobs
+
+
+def _kept_apart(root: str, jobs: list[_Job]) -> list[_Job]:
+    """Those jobs that would write to one path, being of combinations of one step, each in a folder of its combination."""
+    steps: dict[str, set[str]] = {}
+    for job in jobs:
+        steps.setdefault(job.path, set()).add(job.output.step.name)
+    apart = []
+    for job in jobs:
+        if len(steps[job.path]) > 1 and job.output.step.name.endswith("]") and not job.output.folder:
+            output = job.output.apart()
+            job = _Job(output, root, os.path.join(root, output.run.pipeline.rpartition(":")[0], output.place or ""))
+        apart.append(job)
+    return apart
 
 
 def _below(selection: Selection, dest: str) -> list[_Job]:
@@ -116,14 +196,9 @@ def _below(selection: Selection, dest: str) -> list[_Job]:
             return [_Job(output, dest, os.path.join(dest, output.file_name))]
         return [_Job(output, os.path.dirname(dest), dest)]
     return [
-        _Job(output, dest, os.path.join(dest, _folder_name(output.step.name), output.file_name))
+        _Job(output, dest, os.path.join(dest, folder_name(output.step.name), output.file_name))
         for output in selection.outputs
     ]
-
-
-def _folder_name(step: str) -> str:
-    name = step.replace("/", "_").replace("\0", "_")
-    return f"_{name}" if name in (".", "..") else name
 
 
 def _check_apart(jobs: list[_Job]) -> None:
@@ -134,6 +209,17 @@ def _check_apart(jobs: list[_Job]) -> None:
         if other is not job.output:
             names = f"{other.step.name}.{other.ref.name} and {job.output.step.name}.{job.output.ref.name}"
             raise InputError(f"{names} would both be written here", where=job.path, hint="check them out one at a time")
+    for job in jobs:
+        above = os.path.dirname(job.path)
+        while len(above) > len(job.root):
+            if above in seen:
+                names = (
+                    f"{seen[above].step.name}.{seen[above].ref.name} and {job.output.step.name}.{job.output.ref.name}"
+                )
+                raise InputError(
+                    f"{names} would be written into one another", where=job.path, hint="give one another path"
+                )
+            above = os.path.dirname(above)
 
 
 def _check_way(job: _Job) -> None:
@@ -238,7 +324,7 @@ def _check_together(jobs: list[_Job], force: bool) -> None:
             )
 
 
-def _state(ws: Workspace, job: _Job, force: bool) -> str:
+def _state(job: _Job, force: bool) -> str:
     """What writing will be; InputError for something else in the way."""
     if not os.path.lexists(job.path):
         return "written"
@@ -248,9 +334,9 @@ def _state(ws: Workspace, job: _Job, force: bool) -> str:
             where=job.path,
             hint="remove the link, or name another place",
         )
-    if _is_same(ws, job):
+    if _holds(job.path, job.output.ref):
         return "unchanged"
-    if not force and not (job.output.ref.is_tree and os.path.isdir(job.path) and not os.listdir(job.path)):
+    if not force and _is_in_the_way(job):
         raise InputError(
             "another file is in the way", where=job.path, hint="move it away, or overwrite it with --force"
         )
@@ -271,18 +357,18 @@ def _refuse_repository(path: str, shown: str | None = None) -> None:
             )
 
 
-def _is_same(ws: Workspace, job: _Job) -> bool:
-    ref = job.output.ref
+def _holds(path: str, ref: OutputRef) -> bool:
+    """Whether just this content lies at `path`."""
     if ref.is_tree:
-        if not os.path.isdir(job.path):
+        if not os.path.isdir(path):
             return False
-        entries = _tree_of_folder(job.path)
+        entries = _tree_of_folder(path)
         return entries is not None and digest_of(encode_tree(entries)) == ref.digest
-    if not os.path.isfile(job.path) or os.path.getsize(job.path) != ref.size:
+    if not os.path.isfile(path) or os.path.getsize(path) != ref.size:
         return False
-    if _digest_of_file(job.path) != ref.digest:
+    if _digest_of_file(path) != ref.digest:
         return False
-    return bool(os.stat(job.path).st_mode & 0o100) == ref.executable
+    return bool(os.stat(path).st_mode & 0o100) == ref.executable
 
 
 def _tree_of_folder(path: str) -> list[TreeEntry] | None:

@@ -17,12 +17,16 @@ from gitml.workspace import Workspace
 
 
 class SelectedOutput(NamedTuple):
-    """One output of a step in a run. `mount` is where the step wrote it, None when no record has that."""
+    """One output of a step in a run. `mount` is where the step wrote it, None when no record has that.
+
+    `folder` keeps apart what combinations of a matrix wrote at one place: it lies between that and its folder.
+    """
 
     run: Run
     step: StepRun
     ref: OutputRef
     mount: str | None
+    folder: str = ""
 
     @property
     def file_name(self) -> str:
@@ -36,7 +40,18 @@ class SelectedOutput(NamedTuple):
         """The path that the pipeline gives it in the repository; None when it gives none."""
         if self.mount is None or self.mount.startswith(OUT + "/"):
             return None
-        return self.mount
+        above, name = posixpath.split(self.mount)
+        return posixpath.join(above, self.folder, name)
+
+    def apart(self) -> SelectedOutput:
+        """The same, in a folder named by the combination of its step."""
+        return self._replace(folder=folder_name(self.step.name.partition("[")[2].removesuffix("]")))
+
+
+def folder_name(name: str) -> str:
+    """The name of a step, or of a combination, as that of one folder."""
+    name = name.replace("/", "_").replace("\0", "_")
+    return f"_{name}" if name in (".", "..") else name
 
 
 class Selection(NamedTuple):

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from gitml.cli.session import ALWAYS, Session, verb
 from gitml.cli.text.format import size
 from gitml.cli.text.terminal import safe
+
+if TYPE_CHECKING:
+    from gitml.history.files.checkout import WrittenOutput
 
 
 @verb("checkout", json=True, reaches=ALWAYS)
@@ -40,7 +45,12 @@ def command(session: Session, what: str, dest: str | None, force: bool, failed: 
     written = checkout(ws, selection, dest, force=force, absence=absence)
     if session.json:
         session.show_json({"run": selection.run.id, "written": [as_json(item) for item in written]})
-        return
+    else:
+        show_written(session, written)
+
+
+def show_written(session: Session, written: Sequence[WrittenOutput]) -> None:
+    """A line for each output that was checked out, and warnings about what it holds."""
     for item in written:
         session.warn(*map(safe, item.notes))
         session.show(f"{item.state:<9}  {safe(os.path.relpath(item.path))}  {size(item.size)}")

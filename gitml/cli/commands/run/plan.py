@@ -18,7 +18,9 @@ from gitml.cli.text.terminal import paint, safe
 if TYPE_CHECKING:
     from gitml.core.model.graph import GraphStep
     from gitml.core.planner.plan import Plan
+    from gitml.engine.planning.load import Loaded
 
+IN_THE_WAY = "in the way"
 _COLOURS = {"reuse": "cyan", "run": "green", "unknown": "yellow", "blocked": "red"}
 
 
@@ -46,9 +48,15 @@ def command(
 
 
 def show_plan(
-    session: Session, selection: SelectedSteps, *, force: bool = False, reuse: bool = True, on: str | None = None
+    session: Session,
+    selection: SelectedSteps,
+    *,
+    force: bool = False,
+    reuse: bool = True,
+    on: str | None = None,
+    checkout: bool = False,
 ) -> Plan:
-    """Plans and shows it; nothing is performed or written down."""
+    """Plans and shows it, also what `checkout` would write; nothing is performed or written down."""
     from gitml.engine.planning.planner import make_plan, policy_for
     from gitml.git.objects.source import CommitSource
 
@@ -57,6 +65,7 @@ def show_plan(
     plan = make_plan(session.ws, loaded, wanted, policy, on)
     # Without writing a snapshot: of uncommitted work the commit it lies on.
     source = loaded.source
+    placed = _placed(session, loaded, plan) if checkout else []
     commit, dirty = (source.commit, False) if isinstance(source, CommitSource) else (source.head, bool(source.dirty))
     if session.json:
         session.show_json(
@@ -68,13 +77,38 @@ def show_plan(
                     {"name": name, "decision": decision.kind, "reason": decision.reason, "hint": decision.hint}
                     for name, decision in plan.decisions.items()
                 ],
+                **({"checkout": placed} if checkout else {}),
             }
         )
         return plan
     session.warn(*map(safe, plan.warnings))
     session.show(*_lines(plan, loaded.graph.steps if session.verbose else {}))
+    session.show(*[_placed_line(item) for item in placed])
     session.note(_summary(plan, commit, dirty))
     return plan
+
+
+def _placed(session: Session, loaded: Loaded, plan: Plan) -> list[dict[str, str]]:
+    """What would become of the place of each output in the work tree."""
+    from gitml.history.files.checkout import preview_placed
+    from gitml.history.files.run_checkout import expected_outputs
+
+    results = {name: decision.result for name, decision in plan.decisions.items()}
+    planned = {
+        name: result.outputs if result is not None and plan.decisions[name].kind == "reuse" else None
+        for name, result in results.items()
+    }
+    project = f"{loaded.project}/" if loaded.project else ""
+    return [
+        {"step": output.step.name, "port": output.ref.name, "path": f"{project}{output.place}", "state": state}
+        for output, state in preview_placed(session.ws, expected_outputs(loaded.graph, planned))
+    ]
+
+
+def _placed_line(item: Mapping[str, str]) -> str:
+    word = {"written": "write", "replaced": "replace"}.get(item["state"], item["state"])
+    colour = "red" if item["state"] == IN_THE_WAY else "green"
+    return f"{paint(f'{word:<10}', colour)}  {safe(item['path'])}  {safe(item['step'])}.{safe(item['port'])}"
 
 
 def _lines(plan: Plan, steps: Mapping[str, GraphStep]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -22,7 +22,12 @@ from gitml.cli.session import ALWAYS, Session, verb
 from gitml.errors import InputError
 
 if TYPE_CHECKING:
+    from gitml.core.model.graph import Graph
+    from gitml.core.records.record import Run
     from gitml.engine.planning.request import RunRequest
+
+
+_LATER = "without --detach, or afterwards: gitml checkout RUN"
 
 
 class RunMode(NamedTuple):
@@ -48,8 +53,13 @@ run_mode = bundle(
 @pipeline_arguments
 @on_option
 @run_mode
+@click.option(
+    "--checkout", is_flag=True, help="Then put the outputs that have a path into the work tree, over no changes."
+)
 @run_options
-def command(session: Session, wanted: PipelineArguments, on: str | None, mode: RunMode, request: RunRequest) -> int:
+def command(
+    session: Session, wanted: PipelineArguments, on: str | None, mode: RunMode, checkout: bool, request: RunRequest
+) -> int:
     """Run a pipeline, or the steps of it that are named and all they need.
 
     Works on the files as they are, uncommitted changes included, or on any commit with --at. Every step whose
@@ -57,7 +67,21 @@ def command(session: Session, wanted: PipelineArguments, on: str | None, mode: R
     """
     request = request._replace(on=on)
     check_run_options(wanted.given, request)
-    return carry_out(session, "run", mode, request, wanted.secrets, lambda: load_for_run(session, wanted, request))
+    if checkout and mode.detach:
+        raise InputError("a run in the background can't report what is in the way", where="--checkout", hint=_LATER)
+
+    def load() -> SelectedSteps:
+        selection = load_for_run(session, wanted, request)
+        if checkout:
+            from gitml.git.worktree.snapshot import WorkTree
+            from gitml.history.files.run_checkout import refuse_checkout
+
+            loaded = selection.loaded
+            commit = None if isinstance(loaded.source, WorkTree) else loaded.source.commit
+            refuse_checkout(session.ws, loaded.graph, commit)
+        return selection
+
+    return carry_out(session, "run", mode, request, wanted.secrets, load, checkout=checkout)
 
 
 def carry_out(
@@ -67,8 +91,13 @@ def carry_out(
     request: RunRequest,
     secrets: Sequence[str],
     load: Callable[[], SelectedSteps],
+    *,
+    checkout: bool = False,
 ) -> int:
-    """Runs what `load` gives, or shows what that would do, as the options of the command `name` say; the exit code."""
+    """Runs what `load` gives, or shows what that would do, as the options of the command `name` say; the exit code.
+
+    With `checkout` the outputs of a run that succeeded are put into the work tree.
+    """
     if mode.exit_code and not mode.dry_run:
         raise InputError("it is for a dry run", where="--exit-code", hint="add -n, or ask: gitml plan --exit-code")
     if mode.detach and not mode.dry_run:
@@ -85,14 +114,17 @@ def carry_out(
     if mode.dry_run:
         from gitml.cli.commands.run.plan import show_plan
 
-        plan = show_plan(session, selection, force=request.force, reuse=request.reuse, on=request.on)
+        reuse = request.reuse
+        plan = show_plan(session, selection, force=request.force, reuse=reuse, on=request.on, checkout=checkout)
         return FAILED if mode.exit_code and plan.runs_something() else DONE
     if mode.run_id is not None and (len(mode.run_id) != 16 or set(mode.run_id) - set("0123456789abcdef")):
         raise InputError("not a run id", where="--run-id")
-    return _perform(session, selection, request, mode.run_id)
+    return _perform(session, selection, request, mode.run_id, checkout)
 
 
-def _perform(session: Session, selection: SelectedSteps, request: RunRequest, run_id: str | None) -> int:
+def _perform(
+    session: Session, selection: SelectedSteps, request: RunRequest, run_id: str | None, checkout: bool
+) -> int:
     from gitml.cli.interrupts import InterruptHandler
     from gitml.cli.reporters.reporter import reporter_for
     from gitml.engine.run import run_pipeline
@@ -100,11 +132,32 @@ def _perform(session: Session, selection: SelectedSteps, request: RunRequest, ru
     request = request._replace(wanted=selection.wanted)
     with InterruptHandler(quiet=session.quiet) as handler, reporter_for(session) as emit:
         run = run_pipeline(session.ws, selection.loaded, request, emit, handler.stop, run_id)
-    if session.json:
-        from gitml.core.records.record import run_as_json
+    from gitml.core.records.record import run_as_json
 
-        session.show_json(run_as_json(run))
+    shown = run_as_json(run) if session.json else {}
+    try:
+        if checkout and run.status == "succeeded":
+            shown["checkout"] = _check_out(session, selection.loaded.graph, run)
+    finally:
+        if session.json:
+            session.show_json(shown)
     return exit_code_of(run.status, hindered=run.is_hindered(), cancelled=handler.exit_code)
+
+
+def _check_out(session: Session, graph: Graph, run: Run) -> list[dict[str, Any]]:
+    """Puts the outputs of a run into the work tree; as ``--json`` shows that."""
+    from gitml.cli.commands.history.checkout import show_written
+    from gitml.cli.transfers import fetch_outputs
+    from gitml.history.files.checkout import as_json, checkout
+    from gitml.history.files.run_checkout import placed_outputs
+
+    selection = placed_outputs(graph, run)
+    if not selection.outputs:
+        return []
+    absence = fetch_outputs(session, [output.ref for output in selection.outputs])
+    written = checkout(session.ws, selection, None, absence=absence or "is not here any more", over_committed=True)
+    show_written(session, written)
+    return [as_json(item) for item in written]
 
 
 def _detach(session: Session, name: str) -> int:
