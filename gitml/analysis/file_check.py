@@ -13,14 +13,13 @@ from gitml.core.config.project import Config
 from gitml.core.kinds.environment_kinds import environment_files, script_of
 from gitml.core.language.diagnostics import Diagnostic, SpecError
 from gitml.core.language.params import Param, bind_params
-from gitml.core.language.parse import parse_pipeline
 from gitml.core.language.spec import Pipeline
 from gitml.core.model import paths
-from gitml.core.model.action import Scalar
 from gitml.core.model.graph import Graph, GraphStep, header_of
 from gitml.core.model.protocols import Source
+from gitml.core.parameters.value_path import Value
 from gitml.core.planner.code import CodeFinder
-from gitml.engine.planning.load import SUFFIXES, config_at, every_pipeline, graph_of, open_source
+from gitml.engine.planning.load import SUFFIXES, config_at, every_pipeline, graph_of, open_source, parse_at
 from gitml.engine.planning.module_resolution import resolve_uses
 from gitml.engine.planning.projects import marked_projects, project_of_file
 from gitml.errors import GitmlError, InputError, RemoteError
@@ -166,7 +165,7 @@ def check_pipeline(ws: Workspace, source: ListableSource, path: str, config: Con
         return PipelineCheck()
     data = source.read(entry.oid)
     try:
-        pipeline = parse_pipeline(data, path, config.defaults)
+        pipeline = parse_at(source, entry, path, config)
     except SpecError as error:
         return PipelineCheck(error.diagnostics)
     text = data.decode("utf-8", "replace")
@@ -195,23 +194,25 @@ def check_pipeline(ws: Workspace, source: ListableSource, path: str, config: Con
     files: Source = source
     if project:
         files = WorkTreeFolder(source, project) if isinstance(source, WorkTree) else FolderSource(source, project)
-    if all(param.default is not None or param.secret for param in pipeline.params.values()):
+    if all(param.default is not None or param.secret or param.source for param in pipeline.params.values()):
         missing = tuple(_missing(ws, files, graph, pipeline, text))
     else:
         missing = ()  # paths may depend on a value that only a run is given
     return PipelineCheck((), missing, (*warnings, *_left_out(ws, files, graph, pipeline)))
 
 
-def _values(pipeline: Pipeline) -> dict[str, Scalar]:
+def _values(pipeline: Pipeline) -> dict[str, Value]:
     return bind_params({name: param for name, param in pipeline.params.items() if param.secret}, ()) | {
-        name: _stand_in(param) if param.default is None else param.default
+        name: _stand_in(param) if param.default is None and not param.source else param.default
         for name, param in pipeline.params.items()
         if not param.secret
     }
 
 
-def _stand_in(param: Param) -> Scalar:
+def _stand_in(param: Param) -> Value:
     """Some value that the parameter can have, for a pipeline is checked without parameters."""
+    if param.type in ("list", "mapping"):
+        return list(param.choices[:1]) if param.type == "list" else {}
     if param.choices:
         return param.choices[0]
     if param.type in ("int", "float"):

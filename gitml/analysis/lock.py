@@ -10,14 +10,13 @@ from typing import NamedTuple
 from gitml.core.kinds.environment_kinds import tagged_image
 from gitml.core.kinds.image_names import ImageName, parse_image_name
 from gitml.core.language.diagnostics import nearest
-from gitml.core.language.parse import parse_pipeline
 from gitml.core.model.environment import EnvironmentSpec
 from gitml.core.model.graph import header_of
-from gitml.engine.planning.load import config_at, every_pipeline, open_source
+from gitml.engine.planning.load import config_at, every_pipeline, open_source, parse_at
 from gitml.engine.planning.module_resolution import open_modules, read_image_pins, read_lock
 from gitml.engine.planning.projects import project_of_file
 from gitml.errors import Guard, InputError, TrustError
-from gitml.git.objects.source import ListableSource, settings_in
+from gitml.git.objects.source import ListableSource
 from gitml.modules.lockfile import PATH, Lock, LockEntry, lock_as_bytes
 from gitml.modules.service import ModuleService, ResolvedUse, parse_ref
 from gitml.store.local import disk
@@ -60,7 +59,7 @@ def resolve_lock(
         config = config_at(ws, source, project_of_file(path))
         entry = source.lookup(path)
         assert entry is not None
-        pipeline = parse_pipeline(settings_in(source, entry, path), path, config.defaults)
+        pipeline = parse_at(source, entry, path, config)
         uses.update(dict.fromkeys(header_of(pipeline).modules))
         tags.update(
             {str(name): name for name in tagged_images(step.settings.environment for step in pipeline.steps.values())}

@@ -101,6 +101,7 @@ def is_denial(text: str) -> bool:
 
 MOST = 8  # names
 MODULE = "module "  # before the name of a Python module
+KEY = "key "  # before a key that a mapping does not have
 _PATH = r"([^\s'\"\n:][^'\"\n:]{0,400}?)"
 _QUOTED = r"['\"\u2018\u201c`]([^'\"\u2019\u201d`\n]{1,400})['\"\u2019\u201d`]"
 _GONE = r"[Nn]o such file or directory"
@@ -131,6 +132,14 @@ _MODULES = (
     re.compile(r"Primary config module '([A-Za-z_][\w.]{0,200})' not found"),  # hydra
     re.compile(r"cannot import name '(?P<name>\w{1,200})' from '(?P<package>[\w.]{1,200})' \(unknown location\)"),
 )
+_KEYS = (
+    re.compile(r"^KeyError: ['\"]([^'\"\n]{1,200})['\"]$", re.MULTILINE),
+    re.compile(r"(?:Key|Missing key) '?([\w.-]{1,200})'?(?: is not in struct|$)", re.MULTILINE),  # omegaconf
+    re.compile(
+        r"^AttributeError: '\w*(?:Dict|Munch|Box|Config|Namespace|Params)\w*' object has no attribute '(\w{1,200})'",
+        re.MULTILINE,
+    ),
+)
 _HYDRA_CONFIG = re.compile(r"(?:Could not find|Cannot find primary config) '([^'\n]{1,300})'")
 _HYDRA_FOLDER = re.compile(r"^\s*provider=main, path=file://(/[^\n]{1,400})", re.MULTILINE)
 _NODE_MODULE = re.compile(r"Cannot find module ['\"]([./][^'\"\n]{0,400})['\"]")
@@ -139,12 +148,17 @@ _MAKEFILE = re.compile(r"No targets specified and no makefile found|No rule to m
 
 
 def missing_names(tail: str, places: Iterable[str]) -> tuple[str, ...]:
-    """What was not found, the last first: paths, those below `places`, where the step ran, relative to it; ``module NAME``."""
+    """What was not found, the last first: paths, those below `places`, where the step ran, relative to it.
+
+    ``module NAME`` is a module of Python, ``key NAME`` a key of a mapping.
+    """
     found: list[tuple[int, str]] = []
     for pattern in (*_FILES, _NODE_MODULE, _PERL_MODULE):
         found += [(match.end(), _relative(match.group(1), places)) for match in pattern.finditer(tail)]
     for pattern in _MODULES[:2]:
         found += [(match.end(), MODULE + match.group(1).rstrip(".")) for match in pattern.finditer(tail)]
+    for pattern in _KEYS:
+        found += [(match.end(), KEY + match.group(1)) for match in pattern.finditer(tail)]
     for match in _MODULES[2].finditer(tail):
         found.append((match.end(), f"{MODULE}{match['package']}.{match['name']}"))
     for match in _MAKEFILE.finditer(tail):

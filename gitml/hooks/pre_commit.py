@@ -16,7 +16,7 @@ from gitml.core.config.project import PATH as CONFIG
 from gitml.core.config.project import Config, Hooks, matches
 from gitml.core.language.diagnostics import Diagnostic, SpecError
 from gitml.core.model.protocols import Entry, Source
-from gitml.engine.planning.load import config_at, every_pipeline, read_config
+from gitml.engine.planning.load import config_at, every_pipeline, files_named_by, read_config
 from gitml.engine.planning.module_resolution import read_image_pins, read_lock
 from gitml.engine.planning.projects import FOLDER, project_of_file
 from gitml.errors import InputError, RemoteError
@@ -62,7 +62,9 @@ def check_commit(ws: Workspace, index: str | None = None) -> CommitCheck:
             mistakes += error.diagnostics
             config_here = config
         for path in pipeline_paths:
-            if everything or made.changed.keys() & {*own, path}:
+            entry = source.lookup(path)
+            named = [] if entry is None else files_named_by(ws, source, config_here, path, entry)
+            if everything or {*made.changed, *made.removed} & {*own, path, *named}:
                 found = check_pipeline(ws, source, path, config_here)
             elif made.removed:
                 found = check_pipeline(ws, source, path, config_here).of(made.removed)

@@ -25,6 +25,7 @@ from gitml.core.language.keys import (
     ports,
     settings_in,
 )
+from gitml.core.language.params import SCALAR_TYPES
 from gitml.core.language.parse import PipelineReader
 from gitml.core.language.spec import ModuleInput, ModuleSpec
 from gitml.core.language.validate import NOT_IN_PATHS, NOT_IN_WORDS, is_secret
@@ -65,7 +66,10 @@ def interface_of(spec: ModuleSpec) -> Interface:
     return Interface(
         tuple(ModulePort(port.name, port.kind, port.optional, port.help) for port in spec.inputs.values()),
         tuple(ModulePort(port.name, port.kind) for port in spec.outputs),
-        tuple(ModuleParam(*param) for param in spec.params.values()),
+        tuple(
+            ModuleParam(p.name, p.type, p.default, p.min, p.max, p.choices, p.help, p.secret)
+            for p in spec.params.values()
+        ),
     )
 
 
@@ -87,6 +91,8 @@ def parse_module(data: bytes, path: str = FILE) -> ModuleSpec:
 
 
 class _ModuleReader(PipelineReader):
+    types = SCALAR_TYPES
+
     def module(self, root: Node) -> ModuleSpec:
         top = self.mapping(root, FILE, _KEYS, "step")
         for key, what in (("name", "what pipelines call it"), ("run", "the command")):
@@ -181,3 +187,5 @@ class _ModuleReader(PipelineReader):
         elif ref.name not in spaces[ref.space]:
             what = {"inputs": "input", "outputs": "output", "params": "parameter"}[ref.space]
             self.report(node, f"no {what} {ref.name!r}{nearest(ref.name, spaces[ref.space])}")
+        elif ref.path or (ref.selector and ref.space == "params"):
+            self.report(node, f"{ref}: a parameter of a module has no parts")

@@ -24,6 +24,11 @@ PIPELINES = [
 ]
 
 
+def file_shown(path: str) -> bytes:
+    """A file that the page shows, its path in a comment on the first line."""
+    return next(text for _, text in BLOCKS if text.startswith(f"# {path}\n")).encode()
+
+
 def test_the_page_has_examples_and_mistakes() -> None:
     assert len(PIPELINES) > 10
     assert len(MISTAKES) > 3
@@ -31,7 +36,7 @@ def test_the_page_has_examples_and_mistakes() -> None:
 
 @pytest.mark.parametrize("text", PIPELINES)
 def test_an_example_is_a_pipeline(text: str) -> None:
-    assert parse_pipeline(text.encode(), "pipelines/example.yaml").steps
+    assert parse_pipeline(text.encode(), "pipelines/example.yaml", read_file=file_shown).steps
 
 
 @pytest.mark.parametrize(("text", "answer"), MISTAKES)

@@ -21,6 +21,7 @@ from gitml.core.config import user_settings
 from gitml.core.kinds.step_kinds import step_keys
 from gitml.core.language import keys, parse
 from gitml.core.language.diagnostics import SpecError
+from gitml.core.parameters.config_file import read_config_file
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
@@ -114,6 +115,11 @@ def blocks(path: Path) -> list[tuple[str, str]]:
     return [(match[1], match[2]) for match in FENCE.finditer(path.read_text())]
 
 
+def file_shown(path: str) -> bytes:
+    """A file that the page on pipelines shows."""
+    return next(content for _, content in blocks(PIPELINES) if content.startswith(f"# {path}\n")).encode()
+
+
 def mistakes_in(yaml: str) -> str:
     """What the parser says of a block: one line a mistake."""
     try:
@@ -121,8 +127,10 @@ def mistakes_in(yaml: str) -> str:
             parseconfig.parse_config(yaml.encode())
         elif yaml.startswith("# ~/.config/gitml/config.yaml"):
             user_settings.parse_settings(yaml.encode(), "config.yaml")
+        elif yaml.startswith("# params.yaml"):
+            read_config_file(yaml.encode(), "params.yaml")
         else:
-            parse.parse_pipeline(yaml.encode(), "pipelines/example.yaml")
+            parse.parse_pipeline(yaml.encode(), "pipelines/example.yaml", read_file=file_shown)
     except SpecError as error:
         return "".join(f"{diagnostic}\n" for diagnostic in error.diagnostics)
     return ""

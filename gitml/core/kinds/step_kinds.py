@@ -29,10 +29,11 @@ from gitml.core.language.keys import (
 )
 from gitml.core.language.params import type_name
 from gitml.core.language.sources.step_inputs import step_inputs
-from gitml.core.language.spec import Port, Use
+from gitml.core.language.spec import EVERYTHING, Port, Use
 from gitml.core.language.yaml_document import Node
 from gitml.core.model import paths
 from gitml.core.model.action import Scalar
+from gitml.core.parameters.value_path import Path, parse_path
 
 if TYPE_CHECKING:
     pass
@@ -63,6 +64,21 @@ class StepReader(Fields):
         """The environment variables of a step: the pipeline's, and its own over them."""
         env = {**dict(self.env), **dict(self.env_of(pairs["env"][1]) if "env" in pairs else ())}
         return tuple(sorted(env.items(), key=lambda item: item[0]))
+
+    def reads_of(self, node: Node) -> tuple[Path, ...]:
+        """The parameters that a program reads by itself, as paths; ``("*",)`` is all that config files hold."""
+        found: list[Path] = []
+        if node.is_mapping:
+            self.report(node, "params is a list of the names that the program reads: [train, data.seed]")
+            return ()
+        for item in self.items(node, "params"):
+            text = self.text_of(item, "params")
+            path = EVERYTHING if text == "*" else parse_path(text or "")
+            if text is not None and path is None:
+                self.report(item, f"{text[:60]!r} is no name of a parameter: write train, data.seed, or *")
+            elif path is not None:
+                found.append(path)
+        return tuple(found)
 
     def outputs_in(self, step: str, pairs: Pairs) -> tuple[Port, ...]:
         """The output ports of a step."""
@@ -155,6 +171,7 @@ def _read_command(reader: StepReader, name: str, pairs: Pairs) -> dict[str, Any]
         "outputs": reader.outputs_in(name, pairs),
         "code": reader.code + (reader.code_of(pairs["code"][1]) if "code" in pairs else ()),
         "env": reader.env_in(pairs),
+        "reads": reader.reads_of(pairs["params"][1]) if "params" in pairs else (),
     }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -17,7 +17,7 @@ from gitml.core.kinds.port_kinds import is_directory
 from gitml.core.language.diagnostics import Diagnostic, SpecError
 from gitml.core.language.expression import Ref, Template, refs_in
 from gitml.core.language.module_expansion import words_without
-from gitml.core.language.params import Param, normalised, problem_with_value, text_of
+from gitml.core.language.params import Param, normalised, problem_with_value
 from gitml.core.language.sources.optional_words import command_words, script_words
 from gitml.core.language.sources.placement import CommitPlaces, collision, own_places
 from gitml.core.language.sources.step_inputs import problem_with_place
@@ -26,11 +26,13 @@ from gitml.core.language.validate import overlap, parents_of
 from gitml.core.model import paths
 from gitml.core.model.action import ActionOutput, Scalar
 from gitml.core.model.graph import IN, OUT, Binding, Graph, GraphStep
+from gitml.core.parameters.step_values import ConfigTexts, recorded_parts, recorded_values, value_of, words_for
+from gitml.core.parameters.value_path import Path, Value
 from gitml.errors import InputError
 
 
 def build_graph(
-    pipeline: Pipeline, params: Mapping[str, Scalar], modules: Mapping[str, ResolvedModule] | None = None
+    pipeline: Pipeline, params: Mapping[str, Value], modules: Mapping[str, ResolvedModule] | None = None
 ) -> Graph:
     """The Graph of a checked Pipeline with every parameter bound; `modules` by their uses, for `with_modules` was done."""
     names = {
@@ -51,7 +53,11 @@ def build_graph(
     renderer.check_shared_outputs()
     renderer.check_outputs_in_inputs()
     checkout = tuple((named.step, named.port) for named in pipeline.checkout)
-    return Graph(pipeline.name, pipeline.path, pipeline.experiment or pipeline.name, params, made, checkout)
+    recorded = recorded_values(pipeline, params, made.values())
+    experiment = pipeline.experiment or pipeline.name
+    config = renderer.config
+    changed = config.changed_files()
+    return Graph(pipeline.name, pipeline.path, experiment, recorded, made, checkout, config.texts, changed)
 
 
 def _in_order(pipeline: Pipeline) -> list[str]:
@@ -70,16 +76,16 @@ def _in_order(pipeline: Pipeline) -> list[str]:
 
 
 def _secrets_in(
-    templates: tuple[Template, ...], declared: Mapping[str, Param], params: Mapping[str, Scalar]
+    templates: tuple[Template, ...], declared: Mapping[str, Param], params: Mapping[str, Value]
 ) -> tuple[tuple[str, str], ...]:
     """The secret parameters that templates use, with their seals."""
     used = {ref.name for ref in refs_in(templates) if ref.space == "params" and declared[ref.name].secret}
     return tuple((name, str(params[name])) for name in sorted(used))
 
 
-def _text(template: Template, params: Mapping[str, Scalar], matrix: Mapping[str, Scalar]) -> str:
+def _text(template: Template, params: Mapping[str, Value], matrix: Mapping[str, Value]) -> str:
     return "".join(
-        part if isinstance(part, str) else text_of((params if part.space == "params" else matrix)[part.name])
+        part if isinstance(part, str) else " ".join(words_for(part, params if part.space == "params" else matrix))
         for part in template
     )
 
@@ -89,11 +95,14 @@ class Renderer:
     """Makes the steps of a Graph from those of a Pipeline: expressions get their values, inputs their places."""
 
     pipeline: Pipeline
-    params: Mapping[str, Scalar]
+    params: Mapping[str, Value]
     inputs: Mapping[str, str]
     names: Mapping[str, list[tuple[tuple[Scalar, ...], str]]]
     made: Mapping[str, GraphStep]
     modules: Mapping[str, ResolvedModule]
+
+    def __post_init__(self) -> None:
+        self.config = ConfigTexts(self.pipeline.config, self.params)
 
     def command(self, step: Step, values: tuple[Scalar, ...], name: str) -> GraphStep:
         """One combination of a step, which runs its own command or that of the module it uses."""
@@ -126,6 +135,7 @@ class Renderer:
         if any("\0" in word for word in argv):
             self.fail(step, "a word of the command holds a NUL character")
         env = tuple((key, None if template is None else _text(template, params, inner)) for key, template in step.env)
+        scope.read(step.reads)
         secrets = _secrets_in((*words, *(template or () for _, template in step.env)), declared, params)
         data_parents = [binding.step for binding in scope.bindings if binding.step]
         order_parents = [full for parent in step.after for _, full in self.names[parent]]
@@ -139,7 +149,7 @@ class Renderer:
             argv=argv,
             shell=step.shell,
             params=tuple(sorted(scope.used.items())),
-            inputs=tuple(scope.bindings),
+            inputs=(*scope.bindings, *(self.config.bindings(step.reads) if step.reads else ())),
             outputs=outputs,
             env=env,
             code=tuple(paths.clean(_text(pattern, self.params, matrix)) for pattern in step.code),
@@ -150,16 +160,18 @@ class Renderer:
             conditional=conditional,
         )
 
-    def module_params(self, step: Step, module: ModuleSpec, matrix: Mapping[str, Scalar]) -> dict[str, Scalar]:
+    def module_params(self, step: Step, module: ModuleSpec, matrix: Mapping[str, Value]) -> dict[str, Value]:
         """The values of a module's parameters in this use."""
         assert step.use is not None
-        values = {name: param.default for name, param in module.params.items() if param.default is not None}
+        values: dict[str, Value] = {
+            name: param.default for name, param in module.params.items() if param.default is not None
+        }
         for name, given in step.use.params:
-            value: Scalar
+            value: Value
             if not isinstance(given, tuple):
                 value = given
-            elif len(given) == 1 and isinstance(given[0], Ref):
-                value = (self.params if given[0].space == "params" else matrix)[given[0].name]
+            elif len(given) == 1 and isinstance(given[0], Ref) and not given[0].selector:
+                value = value_of(given[0], self.params if given[0].space == "params" else matrix)
             else:
                 value = _text(given, self.params, matrix)
             problem = problem_with_value(module.params[name], value)
@@ -175,7 +187,7 @@ class Renderer:
         return module.words if module.shell else words_without(module.words, frozenset(module.inputs) - bound)
 
     def output_path(
-        self, step: Step, name: str, template: Template, params: Mapping[str, Scalar], matrix: Mapping[str, Scalar]
+        self, step: Step, name: str, template: Template, params: Mapping[str, Value], matrix: Mapping[str, Value]
     ) -> str:
         if not template:
             return f"{OUT}/{name}"
@@ -257,7 +269,7 @@ class Renderer:
         """What a step of the Graph makes for a port."""
         return next(output for output in self.made[step].outputs if output.name == port)
 
-    def sources(self, ref: Ref, matrix: Mapping[str, Scalar]) -> list[tuple[str, str]]:
+    def sources(self, ref: Ref, matrix: Mapping[str, Value]) -> list[tuple[str, str]]:
         """(label, full name) of the steps a Ref means; the label is empty unless several are gathered."""
         found = self.names[ref.name]
         if ref.selector is None:
@@ -275,8 +287,8 @@ class _Scope:
 
     renderer: Renderer
     step: Step
-    matrix: Mapping[str, Scalar]
-    params: Mapping[str, Scalar]
+    matrix: Mapping[str, Value]
+    params: Mapping[str, Value]
     outputs: Mapping[str, str]
     used: dict[str, Scalar] = field(default_factory=dict)
     bindings: list[Binding] = field(default_factory=list)
@@ -293,10 +305,10 @@ class _Scope:
     def values(self, ref: Ref) -> list[str]:
         """What an expression stands for."""
         if ref.space == "params":
-            self.used[ref.name] = self.params[ref.name]
-            return [text_of(self.params[ref.name])]
+            self.used |= recorded_parts(self.params, ref.full_path, leafwise=self.renderer.config.is_of_file(ref.name))
+            return words_for(ref, self.params)
         if ref.space == "matrix":
-            return [text_of(self.matrix[ref.name])]
+            return words_for(ref, self.matrix)
         if ref.space == "outputs":
             return [self.outputs[ref.name]]
         if ref.space == "inputs" and ref.name in self.declared:
@@ -326,6 +338,12 @@ class _Scope:
             self.declared[item.name] = found
             if isinstance(first, Ref) and len(item.source) == 1:
                 self.bound.setdefault(first, found)
+
+    def read(self, paths: Sequence[Path]) -> None:
+        """Counts what the program reads by itself as used."""
+        config = self.renderer.config
+        for path in config.selected(paths):
+            self.used |= recorded_parts(self.params, path, leafwise=config.is_of_file(path[0]))
 
     def bind(self, ref: Ref) -> list[str]:
         name = self.free_name(ref.port or ref.name)

@@ -1,6 +1,8 @@
 """Expressions: ``${{ params.x }}`` and its kin. A Template is text with Refs in it; ``$${{`` is a literal ``${{``.
 
 params.NAME   inputs.NAME   outputs.NAME   matrix.NAME   steps.NAME.outputs.PORT
+params.NAME.KEY   params.NAME[0]   params["odd key"]   a part of a parameter that is a mapping or a list; matrix.NAME.KEY likewise
+params.NAME[*]                    every item of a list, in order: several values
 steps.NAME[*].outputs.PORT        every combination of a matrix step, in order: several values
 steps.NAME[LABEL].outputs.PORT    one combination by its label (``svm`` or ``svm,0.1``)
 steps.NAME[matrix].outputs.PORT   the combination that agrees with this step's own matrix values
@@ -11,23 +13,38 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from gitml.core.parameters.value_path import Path, parse_parts, path_text
+
 OPEN, CLOSE = "${{", "}}"
 
 _NAME = r"[A-Za-z_][A-Za-z0-9_-]*"
-_SIMPLE = re.compile(rf"(params|inputs|outputs|matrix)\.({_NAME})\Z")
+_SIMPLE = re.compile(rf"(inputs|outputs)\.({_NAME})\Z")
+_VALUE = re.compile(r"(params|matrix)(?=[.\[])")
 _STEP = re.compile(rf"steps\.({_NAME})(?:\[([^\]]*)\])?\.outputs\.({_NAME})\Z")
 NAME = re.compile(rf"{_NAME}\Z")
 
 
 class Ref(NamedTuple):
-    """One expression. `space` is params, inputs, outputs, matrix or steps; `port` and `selector` only for steps."""
+    """One expression. `space` is params, inputs, outputs, matrix or steps; `port` only for steps.
+
+    `path` leads from a parameter, or a value of the matrix, to a part of it; with the selector ``*`` all items of it are meant.
+    """
 
     space: str
     name: str
     port: str = ""
     selector: str | None = None
+    path: Path = ()
+
+    @property
+    def full_path(self) -> Path:
+        """The path with the name in front."""
+        return (self.name, *self.path)
 
     def __str__(self) -> str:
+        if self.space in ("params", "matrix"):
+            text = path_text(self.full_path)
+            return f"{self.space}{'' if text.startswith('[') else '.'}{text}{'[*]' if self.selector else ''}"
         if self.space != "steps":
             return f"{self.space}.{self.name}"
         selector = "" if self.selector is None else f"[{self.selector}]"
@@ -49,6 +66,12 @@ class ExpressionError(ValueError):
 def parse_ref(text: str) -> Ref | None:
     """The Ref written within the braces; None when it is not one."""
     text = text.strip()
+    if match := _VALUE.match(text):
+        every = text.endswith("[*]")
+        path = parse_parts(text[match.end() : -3 if every else None])
+        return (
+            Ref(match[1], path[0], "", "*" if every else None, path[1:]) if path and isinstance(path[0], str) else None
+        )
     if match := _SIMPLE.match(text):
         return Ref(match[1], match[2])
     if match := _STEP.match(text):

@@ -155,8 +155,12 @@ def _resources(fields: Fields, node: Node, what: str) -> Resources:
 
 
 PARAM_KEYS = keys_of(
-    Key("default", "the value when none is given; without it one must be given", SCALAR),
-    Key("type", "`str`, `int`, `float` or `bool`; else the type of the default, else `str`", one_of(TYPES)),
+    Key("default", "the value when none is given; without it one must be given", {}),
+    Key(
+        "type",
+        "`str`, `int`, `float`, `bool`, `list` or `mapping`; else the type of the default, else `str`",
+        one_of(TYPES),
+    ),
     Key("min", "bounds of a number, inclusive", number()),
     Key("max", "bounds of a number, inclusive", number()),
     Key("choices", "the only values allowed", listed(SCALAR)),
@@ -213,7 +217,12 @@ def _environment() -> Schema:
     }
 
 
-PARAMS: Schema = by_name({"anyOf": [SCALAR, mapping(PARAM_KEYS)]})
+_PARAM: Schema = {"anyOf": [SCALAR, {"type": "array"}, mapping(PARAM_KEYS)]}
+PARAMS: Schema = {
+    "type": ["object", "null"],
+    "properties": {"from": {"anyOf": [listed(WORD), _PARAM], "description": "config files whose keys are parameters"}},
+    "additionalProperties": _PARAM,
+}
 ENV: Schema = by_text({"type": ["string", "number", "boolean", "null"]})
 _COUNT = number(least=1, most=MAX_GANG, whole=True)
 _GANG = "how many machines, and processes on each, run the command together"
@@ -243,6 +252,7 @@ COMMAND_KEYS = keys_of(
     Key("env", "environment variables", ENV, "those of the pipeline"),
     ENVIRONMENT,
     Key("code", "files the step may use besides those in its command", listed(TEXT), "none"),
+    Key("params", "parameters that the program reads by itself", listed(WORD), "those in the command"),
 )
 STEP_KEYS = keys_of(
     Key("matrix", "run once for each combination of values", by_name(listed(SCALAR)), "once"),
@@ -261,7 +271,7 @@ STEP_KEYS = keys_of(
 """What a step of every kind may have; `core.kinds.step_kinds` has the keys of each kind."""
 PIPELINE_KEYS = keys_of(
     Key("steps", "the steps, by name; at least one", {}),
-    Key("params", "parameters, by name", PARAMS),
+    Key("params", "parameters, by name, and config files (`from`)", PARAMS),
     Key("inputs", "files and directories of the commit, by name", by_name(TEXT)),
     ENVIRONMENT._replace(help="what steps run in, unless a step says otherwise"),
     Key("env", "environment variables of every step", ENV),

@@ -8,7 +8,7 @@ from dataclasses import replace
 from gitml.core.kinds.port_kinds import is_directory
 from gitml.core.language.diagnostics import Diagnostic, SpecError, nearest
 from gitml.core.language.expression import Ref, Template, refs_in
-from gitml.core.language.params import Param, problem_with_value
+from gitml.core.language.params import Param, part_of, problem_with_value
 from gitml.core.language.spec import ModuleSpec, Pipeline, Step
 from gitml.core.language.validate import checkout_problem, used_by
 from gitml.core.model.action import Scalar
@@ -143,7 +143,7 @@ def _type_problem(param: Param, template: Template, pipeline: Pipeline) -> str |
         return None if param.type == "str" else f"parameter {param.name!r} must be {param.type}, not text"
     if ref.space != "params" or ref.name not in pipeline.params:
         return None
-    given = pipeline.params[ref.name].type
+    given = part_of(pipeline.params, ref.full_path)[0].type
     if given == param.type or (given, param.type) == ("int", "float"):
         return None
     return f"parameter {param.name!r} must be {param.type}, not {given} (params.{ref.name})"

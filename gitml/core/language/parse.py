@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gitml.core.kinds.step_kinds import COMMAND, STEP_KINDS, StepReader, is_misspelt, kind_of, step_keys
@@ -19,14 +20,28 @@ from gitml.core.language.keys import (
     mapping,
     settings_in,
 )
-from gitml.core.language.params import TYPES, Param, normalised, problem_with_value, text_of, type_name
+from gitml.core.language.params import (
+    TYPES,
+    Param,
+    normalised,
+    param_of_file,
+    part_of,
+    problem_with_value,
+    text_of,
+    type_name,
+    value_type,
+)
 from gitml.core.language.sources.step_inputs import not_in_commit
 from gitml.core.language.spec import Axes, NamedOutput, Pipeline, Step, combinations, label_of
 from gitml.core.language.validate import check_wiring
 from gitml.core.language.yaml_document import Node, read_yaml
+from gitml.core.model import paths
 from gitml.core.model.action import Scalar
 from gitml.core.model.guarantees import CUT
 from gitml.core.model.step_settings import ALONE, USUAL, StepSettings
+from gitml.core.parameters.config_file import ConfigFile, format_of_path, plain_value, read_config_file
+from gitml.core.parameters.value_path import Path, Value, parse_path
+from gitml.errors import InputError
 
 MAX_COMBINATIONS = 10_000
 
@@ -55,10 +70,19 @@ def pipeline_schema() -> dict[str, Any]:
     return document("A pipeline of gitml", mapping(keys, "steps"))
 
 
-def parse_pipeline(data: bytes, path: str, defaults: StepSettings = USUAL) -> Pipeline:
+ReadFile = Callable[[str], bytes]
+"""The content of a file that a pipeline file names, by its path from the project; InputError where there is none."""
+
+
+def no_files(path: str) -> bytes:
+    """A ReadFile where there are no files."""
+    raise InputError(f"{path} is not in the commit", hint="commit it, or fix the path")
+
+
+def parse_pipeline(data: bytes, path: str, defaults: StepSettings = USUAL, read_file: ReadFile = no_files) -> Pipeline:
     """The Pipeline in `data`; SpecError with all mistakes. `path` is its place in the repository."""
     root, text = read_yaml(data, path)
-    reader = PipelineReader(path, text, defaults)
+    reader = PipelineReader(path, text, defaults, read_file)
     pipeline = reader.pipeline(root)
     check_wiring(pipeline, reader)
     if reader.diagnostics:
@@ -69,9 +93,12 @@ def parse_pipeline(data: bytes, path: str, defaults: StepSettings = USUAL) -> Pi
 class PipelineReader(StepReader):
     """Reads a pipeline file, or what shares its keys, into values, noting every mistake."""
 
-    def __init__(self, path: str, text: str, usual: StepSettings = USUAL) -> None:
+    types: tuple[str, ...] = TYPES
+
+    def __init__(self, path: str, text: str, usual: StepSettings = USUAL, read_file: ReadFile = no_files) -> None:
         super().__init__(path, text)
         self.usual = usual
+        self.read_file = read_file
 
     def pipeline(self, root: Node) -> Pipeline:
         top = self.mapping(root, "the pipeline", PIPELINE_KEYS, "pipeline")
@@ -80,7 +107,8 @@ class PipelineReader(StepReader):
             given = self.text_of(top["name"][1], "name")
             if given is not None and given != stem:
                 self.report(top["name"][1], f"the name is {given!r} but the file is {stem!r}; make them the same")
-        params = self.each(top, "params", self.param)
+        config = self.config_files(top)
+        params = self.params(top, config)
         inputs = self.each(top, "inputs", self.input)
         self.usual = settings_in(self, top, PIPELINE_KEYS.values(), self.usual)
         if "env" in top:
@@ -104,6 +132,7 @@ class PipelineReader(StepReader):
             help=self.help_of(top),
             experiment=self.text_of(top["experiment"][1], "experiment") if "experiment" in top else None,
             checkout=self.checkout(top["checkout"][1]) if "checkout" in top else (),
+            config=config,
         )
 
     def checkout(self, node: Node) -> tuple[NamedOutput, ...]:
@@ -121,37 +150,152 @@ class PipelineReader(StepReader):
     def help_of(self, pairs: Pairs) -> str:
         return (self.text_of(pairs["help"][1], "help") or "") if "help" in pairs else ""
 
+    def config_files(self, top: Pairs) -> tuple[ConfigFile, ...]:
+        """The config files that ``from`` under `params` names; a parameter may be called ``from``, too."""
+        pairs = top["params"][1].value if "params" in top and top["params"][1].is_mapping else {}
+        if "from" not in pairs:
+            return ()
+        node = pairs["from"][1]
+        if not _names_config_files(node):
+            return ()
+        files: dict[str, ConfigFile] = {}
+        owners: dict[str, str] = {}
+        for item in node.value if node.is_list else [node]:
+            path = paths.clean(item.value)
+            problem = paths.problem_with(item.value)
+            if problem is None and path in files:
+                problem = "there twice"
+            if problem is not None:
+                self.report(item, f"the config file {item.value[:60]!r} is {problem}")
+                continue
+            file = self.config_file(item, path)
+            if file is None:
+                continue
+            for key in file.values:
+                if owners.setdefault(key, path) != path:
+                    self.report(item, f"{owners[key]} and {path} both have the key {key!r}: keep it in one of them")
+            files[path] = file
+        return tuple(files.values())
+
+    def config_file(self, node: Node, path: str) -> ConfigFile | None:
+        """A config file; what is wrong in it is reported at its place there."""
+        try:
+            # mistakes are shown at the file's place in the repository, of which the project may be a folder
+            folder, name = posixpath.split(posixpath.dirname(self.path))
+            shown = posixpath.join(folder, path) if name == "pipelines" else path
+            return read_config_file(self.read_file(path), shown)._replace(path=path)
+        except SpecError as error:
+            self.diagnostics += error.diagnostics
+        except InputError as error:
+            self.report(node, error.message + (f" ({error.hint})" if error.hint else ""))
+        return None
+
+    def params(self, top: Pairs, config: Sequence[ConfigFile]) -> dict[str, Param]:
+        """The parameters that the pipeline declares, and those of its config files."""
+        found = {key: param_of_file(key, value, file.path) for file in config for key, value in file.values.items()}
+        parts: dict[str, list[Param]] = {}
+        declared = self.mapping(top["params"][1], "params") if "params" in top else {}
+        files = "from" in declared and _names_config_files(declared["from"][1])
+        own: dict[str, tuple[Node, Node]] = {}
+        for name, (key, node) in declared.items():
+            if files and name == "from":
+                continue
+            path = parse_path(name) if files else None
+            if path is not None and (len(path) > 1 or path[0] in found):
+                part = self.part_of_file(name, path, key, node, found)
+                if part is not None and len(path) > 1:
+                    parts.setdefault(str(path[0]), []).append(part)
+                elif part is not None:
+                    found[name] = part
+            else:
+                own[name] = (key, node)
+        for name, many in parts.items():
+            found[name] = found[name]._replace(parts=tuple(many))
+        named = Node(own, 1, 1, 0, 0)
+        return {**{name: self.param(name, node) for name, (_, node) in self.named(named, "params").items()}, **found}
+
+    def part_of_file(self, name: str, path: Path, key: Node, node: Node, found: Mapping[str, Param]) -> Param | None:
+        """What a pipeline says of a key of a config file, at any depth; None for a mistake, which is noted."""
+        try:
+            before, value = part_of(found, path)
+        except InputError as error:
+            self.report(key, error.message)
+            return None
+        if not node.is_mapping:
+            self.report(node, f"{name!r} has its value in {before.source}: keep it there alone")
+            return None
+        pairs = self.mapping(node, f"parameter {name!r}", PARAM_KEYS)
+        for word in ("default", "secret"):
+            if word in pairs:
+                self.report(pairs[word][0], f"{name!r} is a key of {before.source}, so it has no {word} here")
+        kind = self.one_of(pairs["type"][1], "type", TYPES) or before.type if "type" in pairs else before.type
+        param = before._replace(loose="type" not in pairs, type=kind)
+        if value is None:
+            return param._replace(help=self.help_of(pairs))
+        usual = "float" if kind == "int" and param.loose else kind
+        param = self.with_bounds(param._replace(type=usual), pairs)._replace(type=kind)
+        problem = problem_with_value(param._replace(type=usual), value)
+        if problem:
+            self.report(node, f"{problem} ({before.source})")
+        return param
+
     def param(self, name: str, node: Node) -> Param:
         if not node.is_mapping:
             kind = type_name(node.value)
-            if not kind:
+            if not kind and not (node.is_list and "list" in self.types):
                 self.report(node, f"parameter {name!r} needs a default (text, number, true or false), or a type")
                 return Param(name, "str", None)
-            return self.checked(node, Param(name, kind, node.value))
+            return self.checked(node, Param(name, kind or "list", self.value(node)))
         pairs = self.mapping(node, f"parameter {name!r}", PARAM_KEYS)
         if "secret" in pairs and self.truth(pairs["secret"][1], "secret"):
             return self.secret(name, pairs)
-        default: Scalar | None = pairs["default"][1].value if "default" in pairs else None
-        kind = type_name(default) or "str"
+        default = self.value(pairs["default"][1]) if "default" in pairs else None
+        kind = value_type(default) or "str"
         if "type" in pairs:
-            kind = self.one_of(pairs["type"][1], "type", TYPES) or kind
+            kind = self.one_of(pairs["type"][1], "type", self.types) or kind
+        if kind not in self.types:
+            self.report(pairs["default"][1], f"parameter {name!r} must be text, a number, true or false")
+            return Param(name, "str", None)
+        param = self.with_bounds(Param(name, kind, default), pairs)
+        return self.checked(pairs["default"][1] if "default" in pairs else node, param)
+
+    def value(self, node: Node) -> Value:
+        """A value as data; what no parameter can hold is noted."""
+        if node.is_scalar:
+            return node.value
+        try:
+            return plain_value(node, self.path)
+        except SpecError as error:
+            self.diagnostics += error.diagnostics
+            return None
+
+    def with_bounds(self, param: Param, pairs: Pairs) -> Param:
+        """The parameter with the bounds, choices and help that a mapping says."""
+        name, kind = param.name, param.type
         bounds: dict[str, float | None] = {}
         for bound in ("min", "max"):
             if bound in pairs:
                 bounds[bound] = self.number(pairs[bound][1], bound)
                 if kind not in ("int", "float"):
                     self.report(pairs[bound][0], f"{bound} is for numbers; parameter {name!r} is {kind}")
-        choices: tuple[Scalar, ...] = ()
-        if "choices" in pairs:
-            choices = tuple(item.value for item in self.items(pairs["choices"][1], "choices"))
-        bare = Param(name, kind, default, bounds.get("min"), bounds.get("max"), (), self.help_of(pairs))
+        bare = param._replace(min=bounds.get("min"), max=bounds.get("max"), help=self.help_of(pairs))
+        choices = [item.value for item in self.items(pairs["choices"][1], "choices")] if "choices" in pairs else []
+        if kind == "mapping" and choices:
+            self.report(pairs["choices"][0], f"choices are for values; parameter {name!r} is a mapping")
+            return bare
         for choice in choices:
-            problem = problem_with_value(bare, choice)
+            scalar = type_name(choice)
+            problem = (
+                problem_with_value(bare, choice)
+                if kind != "list"
+                else None
+                if scalar
+                else "a choice is text, a number, true or false"
+            )
             if problem:
                 self.report(pairs["choices"][1], f"a choice: {problem}")
                 return bare
-        param = bare._replace(choices=tuple(normalised(bare, choice) for choice in choices))
-        return self.checked(pairs["default"][1] if "default" in pairs else node, param)
+        return bare._replace(choices=tuple(normalised(bare, choice) for choice in choices))
 
     def secret(self, name: str, pairs: Pairs) -> Param:
         for key, (place, node) in pairs.items():
@@ -251,3 +395,12 @@ class PipelineReader(StepReader):
                     break
                 labels.add(label)
         return tuple(axes)
+
+
+def _names_config_files(node: Node) -> bool:
+    """Whether a value is the path of a config file, or a list of such paths, and no parameter's default."""
+    items = node.value if node.is_list else [node]
+    return bool(items) and all(
+        isinstance(item.value, str) and "${{" not in item.value and format_of_path(item.value) is not None
+        for item in items
+    )

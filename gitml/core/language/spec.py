@@ -12,7 +12,11 @@ from gitml.core.language.params import Param, text_of
 from gitml.core.language.yaml_document import Node
 from gitml.core.model.action import Scalar
 from gitml.core.model.step_settings import USUAL, StepSettings
+from gitml.core.parameters.config_file import ConfigFile
+from gitml.core.parameters.value_path import Path
 
+EVERYTHING = ("*",)
+"""Among what a step reads: all that config files hold."""
 Axes = tuple[tuple[str, tuple[Scalar, ...]], ...]
 """The axes of a matrix by name, each with its values."""
 
@@ -104,7 +108,8 @@ class ResolvedModule(NamedTuple):
 class Step:
     """One step as written. `words` is the command: one Template a word, or with `shell` the one script.
 
-    `place` is its name in the file. A step that uses a module has a `use` and neither command nor outputs of its own.
+    `place` is its name in the file. A step that uses a module has a `use` and neither command nor outputs of its own. `reads`
+    are the parameters, or parts of them, that its program reads by itself; with ``*`` among them, all that config files hold.
     """
 
     name: str
@@ -120,6 +125,7 @@ class Step:
     matrix: Axes = ()
     help: str = ""
     use: Use | None = None
+    reads: tuple[Path, ...] = ()
 
     def port(self, name: str) -> Port | None:
         """The output port of that name."""
@@ -130,7 +136,8 @@ class Step:
 class Pipeline:
     """A pipeline file. `inputs` maps a name to a path in the commit (a Template over params).
 
-    `checkout` are the outputs that a run puts into the work tree where it is asked to; empty: all that have a path.
+    `checkout` are the outputs that a run puts into the work tree where it is asked to; empty: all that have a path. `config` are
+    its config files.
     """
 
     name: str
@@ -141,6 +148,7 @@ class Pipeline:
     help: str = ""
     experiment: str | None = None
     checkout: tuple[NamedOutput, ...] = ()
+    config: tuple[ConfigFile, ...] = ()
 
 
 def combinations(axes: Axes) -> list[tuple[Scalar, ...]]:

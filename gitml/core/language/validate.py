@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 
 from gitml.core.language.diagnostics import nearest
 from gitml.core.language.expression import Ref, Template, refs_in
-from gitml.core.language.params import Param, text_of
-from gitml.core.language.spec import Pipeline, Step, combinations, label_of
+from gitml.core.language.params import Param, part_of, text_of
+from gitml.core.language.spec import EVERYTHING, Pipeline, Step, combinations, label_of
 from gitml.core.language.yaml_document import FIRST
 from gitml.core.model import paths
+from gitml.core.parameters.value_path import kind_of_value
+from gitml.errors import InputError
 
 if TYPE_CHECKING:
     from gitml.core.kinds.step_kinds import StepReader
@@ -27,13 +29,13 @@ def check_wiring(pipeline: Pipeline, reader: StepReader) -> None:
             if name not in pipeline.steps:
                 near = nearest(name, pipeline.steps)
                 reader.report(step.place, f"step {step.name!r} is after {name!r}, which is no step{near}")
+        _check_reads(step, pipeline, reader)
         _check_outputs(step, reader)
         _check_ports(step, reader)
     for name, input_template in pipeline.inputs.items():
         for ref in refs_in((input_template,)):
-            if ref.name not in pipeline.params:
-                near = nearest(ref.name, pipeline.params)
-                reader.report(FIRST, f"input {name!r}: unknown parameter {ref.name!r}{near}")
+            if problem := param_problem(ref, pipeline.params):
+                reader.report(FIRST, f"input {name!r}: {problem}")
             elif is_secret(ref, pipeline.params):
                 reader.report(FIRST, f"input {name!r}: {NOT_IN_PATHS.format(ref=ref)}")
     _check_cycles(pipeline, reader)
@@ -110,6 +112,26 @@ def _check_inputs(step: Step, pipeline: Pipeline, reader: StepReader) -> None:
                 reader.report(node, f"input {item.name!r}: {problem}")
 
 
+def _check_reads(step: Step, pipeline: Pipeline, reader: StepReader) -> None:
+    """What a program is to read by itself is there, and no secret."""
+    for path in step.reads:
+        if path == EVERYTHING:
+            if not pipeline.config:
+                reader.report(
+                    step.place, f"step {step.name!r}: params: [*] is all of the config files, and there are none"
+                )
+            continue
+        try:
+            param, _ = part_of(pipeline.params, path)
+        except InputError as error:
+            reader.report(step.place, f"step {step.name!r}: {error.message}")
+            continue
+        if param.secret:
+            reader.report(
+                step.place, f"step {step.name!r}: {path[0]} is secret: a program gets it by env or in a script"
+            )
+
+
 def _check_outputs(step: Step, reader: StepReader) -> None:
     """Each output is written somewhere."""
     used = {ref.name for ref in refs_in(step.words) if ref.space == "outputs"}
@@ -151,15 +173,30 @@ def used_by(step: Step) -> tuple[Template, ...]:
 def _problem(ref: Ref, step: Step, pipeline: Pipeline, *, own_inputs: bool = True) -> str | None:
     if ref.space == "steps":
         return _step_problem(ref, step, pipeline)
+    if ref.space == "params":
+        return param_problem(ref, pipeline.params)
     inputs = [*pipeline.inputs, *(item.name for item in step.inputs if own_inputs)]
     ways: dict[str, tuple[str, Collection[str]]] = {
-        "params": ("unknown parameter", pipeline.params),
         "inputs": ("unknown input", inputs),
         "outputs": (f"step {step.name!r} has no output", [port.name for port in step.outputs]),
         "matrix": (f"step {step.name!r} has no matrix value", [name for name, _ in step.matrix]),
     }
     lacks, known = ways[ref.space]
     return None if ref.name in known else f"{lacks} {ref.name!r}{nearest(ref.name, known)}"
+
+
+def param_problem(ref: Ref, params: Mapping[str, Param]) -> str | None:
+    """Why an expression of a parameter leads nowhere; None when it leads to a value."""
+    try:
+        param, value = part_of(params, ref.full_path)
+    except InputError as error:
+        return error.message
+    if value is None and param.source:
+        return f"{ref} is null in {param.source}: give it a value there"
+    if ref.selector and param.type != "list":
+        what = kind_of_value(value) if value is not None else param.type
+        return f"{ref}: {str(ref).removesuffix('[*]')} is {what}, not a list"
+    return None
 
 
 def _step_problem(ref: Ref, step: Step, pipeline: Pipeline) -> str | None:

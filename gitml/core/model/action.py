@@ -30,11 +30,15 @@ class CodeFile(NamedTuple):
     oid: str
 
 
+CONFIG = "config"
+"""The kind of an input that is the projection of a config file; the step has a copy of its own, and no variable for it."""
+
+
 class ActionInput(NamedTuple):
     """What lies at `mount` in the sandbox; `content` is ``git:<mode>:<oid>`` or a Digest.
 
     `kind` is file or directory, or executable for a file with that bit that another step made; a file of the commit has its mode
-    in `content`.
+    in `content`. Or it is CONFIG.
     """
 
     name: str

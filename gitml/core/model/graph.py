@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gitml.core.language.diagnostics import nearest
-from gitml.core.language.params import Param
+from gitml.core.language.params import Param, param_from_json
 from gitml.core.model.action import ActionOutput, Scalar, output_from_json
 from gitml.core.model.step_settings import USUAL, StepSettings, settings_from_json
 from gitml.errors import InputError
@@ -22,8 +22,8 @@ FORMAT = 10  # raised whenever reading a pipeline file, or these shapes, changes
 class Binding(NamedTuple):
     """What fills one input: a path of the commit, or the output `port` of the step `step` (its name in the Graph).
 
-    `kind` is file or directory where a module asks for one of them, else empty. One that is `optional` is absent where its step
-    left out what it could.
+    `kind` is file or directory where a module asks for one of them, CONFIG for a config file, else empty. One that is `optional`
+    is absent where its step left out what it could. Of a config file `content` is the Digest of its text, which the Graph has.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Binding(NamedTuple):
     port: str = ""
     kind: str = ""
     optional: bool = False
+    content: str = ""
 
 
 class GraphStep(NamedTuple):
@@ -61,7 +62,12 @@ class GraphStep(NamedTuple):
 
 
 class Graph(NamedTuple):
-    """Steps by name, each after all it waits for. `checkout` has (step's base, port) as of a Pipeline."""
+    """Steps by name, each after all it waits for.
+
+    `params` are the values as a run records them, `texts` what stands in config files that steps are given, by Digest. `config`
+    are the config files by path, each with the path of a value that the run has otherwise than the file, else empty. `checkout`
+    has (step's base, port) as of a Pipeline.
+    """
 
     pipeline: str
     path: str
@@ -69,6 +75,8 @@ class Graph(NamedTuple):
     params: Mapping[str, Scalar]
     steps: Mapping[str, GraphStep]
     checkout: tuple[tuple[str, str], ...] = ()
+    texts: Mapping[str, str] = {}
+    config: Mapping[str, str] = {}
 
     def select(self, wanted: Iterable[str]) -> list[str]:
         """The named steps (``train`` means all its combinations) and all they need, in order; InputError for unknown."""
@@ -111,7 +119,7 @@ def header_as_json(head: PipelineHeader) -> Any:
 def header_from_json(raw: Any) -> PipelineHeader:
     """The inverse of `header_as_json`."""
     name, text, params, modules = raw
-    declared = [Param(*param)._replace(choices=tuple(param[5])) for param in params]
+    declared = list(map(param_from_json, params))
     return PipelineHeader(name, text, {param.name: param for param in declared}, tuple(modules))
 
 
@@ -132,12 +140,21 @@ def graph_as_json(graph: Graph) -> Any:
                 conditional or None,
             ]
         )
-    return [graph.pipeline, graph.path, graph.experiment, dict(graph.params), steps, graph.checkout]
+    return [
+        graph.pipeline,
+        graph.path,
+        graph.experiment,
+        dict(graph.params),
+        steps,
+        graph.checkout,
+        dict(graph.texts),
+        dict(graph.config),
+    ]
 
 
 def graph_from_json(raw: Any) -> Graph:
     """The inverse of `graph_as_json`."""
-    pipeline, path, experiment, params, rows, checkout = raw
+    pipeline, path, experiment, params, rows, checkout, texts, config = raw
     steps = {}
     for head, inputs, outputs, (env, code, parents), settings, module, secrets, conditional in rows:
         name, base, label, argv, shell, used = head
@@ -158,4 +175,5 @@ def graph_from_json(raw: Any) -> Graph:
             tuple([(key, value) for key, value in secrets or ()]),
             tuple([(word, tuple(inputs)) for word, inputs in conditional or ()]),
         )
-    return Graph(pipeline, path, experiment, params, steps, tuple([(step, port) for step, port in checkout]))
+    pairs = tuple([(step, port) for step, port in checkout])
+    return Graph(pipeline, path, experiment, params, steps, pairs, texts, config)

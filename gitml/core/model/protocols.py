@@ -278,7 +278,8 @@ class TaskFinished(NamedTuple):
     names the machine of a cluster that it ran on. `lacking` are those of the Task's `stored` inputs that were not downloaded: it
     did not begin, and may when they are here. `notes` are for a person: what went another way than it should; `warnings` are
     the same of the step itself. `partial` is what an attempt that is not ``done`` left of its outputs, as far as that is kept.
-    `missing` are paths (from the top of the sandbox) and modules of Python (``module NAME``) that its log says were not found.
+    `missing` are paths (from the top of the sandbox), modules of Python (``module NAME``) and keys of mappings (``key NAME``)
+    that its log says were not found.
     `unprepared` says that its environment could not be made on this machine, as it may be on another.
     `left` are names at the top of the sandbox that the step made and that are no output; they go with the sandbox.
     Without `retry` another attempt would end as this one did: the step could not start.

@@ -6,14 +6,15 @@ import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from gitml.core.model.action import Action, ActionInput
+from gitml.core.model.action import CONFIG, Action, ActionInput
 from gitml.core.model.environment import kind_in_words
 from gitml.core.model.step_settings import KEYED
 from gitml.core.secrets.seals import seals_shown
 
 
 class Change(NamedTuple):
-    """One difference. `kind` is command, param, code, moved, input, output, env, environment, package, program, module or format.
+    """One difference. `kind` is command, param, code, moved, config, input, output, env, environment, package, program, module or
+    format.
 
     Of code that ``moved`` `before` and `after` are its paths.
     `before` and `after` are shown to people; None where the thing was not there.
@@ -43,6 +44,8 @@ class Change(NamedTuple):
             return f"{label} removed: {self.before}" if self.kind == "command" else f"{label} removed"
         if self.kind in ("code", "input"):
             return f"{label} changed"
+        if self.kind == "config":
+            return f"{label}: other comments or another form beside what the step reads"
         return f"{label}: {self.before} -> {self.after}"
 
 
@@ -66,6 +69,7 @@ def changes_between(before: Action, after: Action, descriptions: Descriptions | 
     if (before.module is None) == (after.module is None):
         changes += _code(before, after)
     moves = {change.before: change.after for change in changes if change.kind == "moved"}
+    changes += _config(before, after, changes)
     changes += _inputs(before, after)
     changes += _command(before, after, moves)
     old, new = dict(before.settings), dict(after.settings)
@@ -153,6 +157,13 @@ def _git_id(mode: str, oid: str) -> str:
     return f"{oid[:12]}" if mode == "100644" else f"{oid[:12]} (mode {mode})"
 
 
+def _config(before: Action, after: Action, known: Sequence[Change]) -> list[Change]:
+    """Config files whose text differs beyond what changes of parameters explain."""
+    old, new = ({i.mount: i.content for i in action.inputs if i.kind == CONFIG} for action in (before, after))
+    explained = any(change.kind == "param" for change in known)
+    return [change for change in _pairs("config", old, new) if None in (change.before, change.after) or not explained]
+
+
 def _inputs(before: Action, after: Action) -> list[Change]:
     """Inputs are identified by name and place in the order, since gathered ones share a name."""
     old, new = _input_names(before), _input_names(after)
@@ -163,7 +174,8 @@ def _inputs(before: Action, after: Action) -> list[Change]:
 
 def _input_names(action: Action) -> dict[str, ActionInput]:
     counts: dict[str, int] = {}
-    for item in action.inputs:
+    inputs = [item for item in action.inputs if item.kind != CONFIG]
+    for item in inputs:
         counts[item.name] = counts.get(item.name, 0) + 1
     return {
         (
@@ -171,7 +183,7 @@ def _input_names(action: Action) -> dict[str, ActionInput]:
             if counts[item.name] == 1
             else f"{item.name} ({posixpath.basename(posixpath.dirname(item.mount))})"
         ): item
-        for item in action.inputs
+        for item in inputs
     }
 
 

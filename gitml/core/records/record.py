@@ -195,7 +195,8 @@ def _are_finite(metrics: Mapping[str, float]) -> bool:
 def format_of(run: Run) -> int:
     """The lowest format that can say `run`, so that an older gitml reads what needs nothing new."""
     many = len(run.steps) > MANY_STEPS
-    return 2 if many or not all(_are_finite(step.metrics) for step in run.steps if step.metrics) else 1
+    parts = any("." in name or "[" in name for name in run.params)
+    return 2 if many or parts or not all(_are_finite(step.metrics) for step in run.steps if step.metrics) else 1
 
 
 def cost_as_json(cost: Cost) -> dict[str, float]:

@@ -17,8 +17,10 @@ from gitml.core.model.action import Action
 from gitml.core.model.environment import is_plain
 from gitml.core.model.paths import clean, problem_with, problem_with_output
 from gitml.core.model.result import OutputRef
+from gitml.core.parameters.value_path import parse_path
 from gitml.core.records.record import Attempt, Run, StepRun
 
+_LONGEST_PATH = 2000
 LONGEST_NAME = 200  # of names of files 100; what is bound twice gets a number behind it
 _DEEPEST = 4  # options within options
 _STEP = re.compile(r"([^\[]*)(?:\[([^\0]*)\])?\Z")
@@ -37,7 +39,7 @@ def check_run(run: Run) -> None:
         raise ValueError("it names a commit that can be none")
     _check_pipeline(run.pipeline, run.path)
     for name in run.params:
-        _check_name("a parameter", name)
+        _check_param("a parameter", name)
     for text in (
         run.experiment,
         run.message,
@@ -70,7 +72,7 @@ def check_action(action: Action) -> None:
         if problem is not None:
             raise ValueError(f"{name[:60]!r} of an action lies at {mount[:200]!r}: {problem}")
     for name, _ in action.params:
-        _check_name("a parameter of an action", name)
+        _check_param("a parameter of an action", name)
     for item in action.inputs:
         _check_name("an input of an action", item.name)
         if not _CONTENT.match(item.content) or not NAME.match(item.kind):
@@ -143,6 +145,11 @@ def _check_outputs(step: str, outputs: Iterable[OutputRef]) -> None:
 
 def _check_name(what: str, name: str) -> None:
     if not _is_name(name):
+        raise ValueError(f"it has {what} {name[:60]!r}, which no pipeline file can name")
+
+
+def _check_param(what: str, name: str) -> None:
+    if not _is_name(name) and (len(name) > _LONGEST_PATH or parse_path(name) is None):
         raise ValueError(f"it has {what} {name[:60]!r}, which no pipeline file can name")
 
 

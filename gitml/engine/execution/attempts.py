@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from gitml.core.config.project import LOCAL
-from gitml.core.model.action import Action
+from gitml.core.model.action import CONFIG, Action
 from gitml.core.model.digest import Digest
 from gitml.core.model.environment import Environment, encode_description
 from gitml.core.model.events import Emit, Note, StepOutput, StepPrepares, StepRetried, StepStarted
@@ -229,6 +229,9 @@ class Attempts:
             from gitml.engine.planning.secret_values import values_for
 
             task = task._replace(secrets=values_for(self.ws, decision.action.secrets))
+        for item in decision.action.inputs:
+            if item.kind == CONFIG:
+                self.ws.store.put(self.planner.graph.texts[item.content].encode("utf-8", "surrogateescape"))
         self.executors.submit(active.target, task)
 
     def _finished(self, active: ActiveAttempt, event: TaskFinished, *, stopped: bool) -> AttemptResult:
@@ -288,7 +291,8 @@ class Attempts:
         action = active.decision.action
         if not event.missing or action is None:
             return None
-        return hint_for(self.source, Failed(active.step, action, event.missing, self.planner.graph.steps))
+        graph = self.planner.graph
+        return hint_for(self.source, Failed(active.step, action, event.missing, graph.steps, graph.config))
 
     def _made(
         self, active: ActiveAttempt, event: TaskFinished, attempts: tuple[Attempt, ...], error: str | None

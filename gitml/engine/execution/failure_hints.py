@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from gitml.core.model import paths
 from gitml.core.model.action import Action
 from gitml.core.model.graph import GraphStep
 from gitml.core.model.protocols import Source
+from gitml.core.parameters.value_path import mappings_with, path_text
 from gitml.core.planner.project_package import ProjectPackage, how_to_install, own_package
+from gitml.errors import InputError
 from gitml.execute.environments.import_redirect import is_python
-from gitml.execute.log_text import MODULE
+from gitml.execute.log_text import KEY, MODULE
 from gitml.git.worktree.snapshot import WorkTree, WorkTreeFolder
 
 MOST_LOOKED_AT = 20_000  # names of the commit that a search for a module looks at
@@ -23,12 +25,16 @@ _CD = re.compile(r"(?:^|[;&|({\n]|\bthen\b|\bdo\b)\s*(?:cd|pushd)\s+(?:--\s+)?[\
 
 
 class Failed(NamedTuple):
-    """A failed attempt: the step, what it was performed as, what it missed (see `TaskFinished.missing`), and the other steps."""
+    """A failed attempt: the step, what it was performed as, what it missed (see `TaskFinished.missing`).
+
+    And of its pipeline the other steps, and the paths of the config files.
+    """
 
     step: GraphStep
     action: Action
     missing: Sequence[str]
     steps: Mapping[str, GraphStep] = {}
+    config: Collection[str] = ()
 
 
 def hint_for(source: Source, failed: Failed) -> str | None:
@@ -41,7 +47,12 @@ def _hint(source: Source, failed: Failed, name: str) -> str | None:
     if name.startswith(MODULE):
         module = name.removeprefix(MODULE)
         return _module_hint(source, failed, module) or _ignored_hint(source, _module_files(module, step))
+    if name.startswith(KEY):
+        return _key_hint(source, failed, name.removeprefix(KEY))
     wanted = [one for one in _as_paths(name, step) if paths.problem_with(one) is None]
+    config = next((one for one in wanted if one in failed.config), None)
+    if config is not None and not any(item.mount == config for item in failed.action.inputs):
+        return f'{config} holds parameters of the pipeline: say which of them step {step.base} reads, params: [KEY, …] or ["*"]'
     hint = next(filter(None, (_of_its_own(source, failed, candidate) for candidate in wanted)), None)
     if hint is not None:
         return hint
@@ -61,6 +72,26 @@ def _hint(source: Source, failed: Failed, name: str) -> str | None:
                 " or let the program make it"
             )
     return command_hint(source, failed, name) or _ignored_hint(source, wanted)
+
+
+def _key_hint(source: Source, failed: Failed, key: str) -> str | None:
+    """The hint for a key that a config file of the commit has, and the step did not declare."""
+    from gitml.core.parameters.config_file import read_config_file
+
+    for path in failed.config:
+        entry = source.lookup(path)
+        if entry is None or not any(item.mount == path for item in failed.action.inputs):
+            continue
+        try:
+            values = read_config_file(source.read(entry.oid), path).values
+        except InputError:
+            continue
+        known = {name for name, _ in failed.action.params}
+        for at in mappings_with(values, key):
+            name = path_text(at)
+            if not any(one == name or one.startswith((f"{name}.", f"{name}[")) for one in known):
+                return f"{path} has {name}, which step {failed.step.base} does not declare: add it to its params"
+    return None
 
 
 def _ignored_hint(source: Source, candidates: Sequence[str]) -> str | None:

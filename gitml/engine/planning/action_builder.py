@@ -48,6 +48,7 @@ class ActionBuilder:
         self.source = loaded.files
         self.project = loaded.project
         self.code = CodeFinder(loaded.files, ws.index)
+        self.changed_files = {path: name for path, name in loaded.graph.config.items() if name}
         self.targets = targets or RunTargets(ws, loaded.config)
         self.modules = {module["content"]: module for module in loaded.modules.values()}
         self.environments: dict[Any, FoundEnvironment] = {}
@@ -63,6 +64,9 @@ class ActionBuilder:
             if binding.path is not None:
                 inputs.append(self._from_commit(binding, binding.path))
                 continue
+            if binding.content:
+                inputs.append(ActionInput(binding.name, binding.mount, binding.kind, binding.content))
+                continue
             assert binding.step is not None
             result = results.get(binding.step)
             output = result.output(binding.port) if result else None
@@ -75,6 +79,8 @@ class ActionBuilder:
                 inputs.append(ActionInput(binding.name, binding.mount, kind, output.digest))
         environment = self.environment(step)
         code = self._with_links(step, self._code(step, environment))
+        if self.changed_files:
+            code = self._unless_read_whole(step, code)
         if isinstance(environment, (PartProblem, Unconfirmed)):
             return ActionParts(inputs, code, environment)
         described: dict[str, Mapping[str, Any]] = {environment.digest: environment.described()}
@@ -83,6 +89,20 @@ class ActionBuilder:
             if content in self.modules:
                 described[content] = self.modules[content]
         return ActionParts(inputs, code, environment.digest, described)
+
+    def _unless_read_whole(self, step: GraphStep, code: FoundCode) -> FoundCode:
+        """A Problem for a step that has a config file from the commit, where the run has other values than that."""
+        if isinstance(code, PartProblem):
+            return code
+        given = [binding.mount for binding in step.inputs if binding.content]
+        read = [file.path for file in code] + [binding.path for binding in step.inputs if binding.path is not None]
+        for path, name in self.changed_files.items():
+            if path not in given and any(path == one or path.startswith(f"{one}/") for one in read):
+                return PartProblem(
+                    f"{path} is code or input of the step as the commit has it, so that -S {name}=… would not reach it",
+                    f'say what the step reads of it: params: [{name}], or ["*"] for all',
+                )
+        return code
 
     def obstacle(self, step: GraphStep) -> PartProblem | None:
         """What would keep a step, all of whose parts are known, from starting on this machine."""

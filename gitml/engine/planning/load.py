@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from gitml.core.config import project as configuration
 from gitml.core.config.project import Config
 from gitml.core.language.diagnostics import nearest
-from gitml.core.language.params import Param, bind_params
-from gitml.core.model.action import Scalar
+from gitml.core.language.params import Param, bind_params, bind_recorded, owners_of
 from gitml.core.model.graph import (
     FORMAT,
     Graph,
@@ -24,6 +23,7 @@ from gitml.core.model.graph import (
     header_of,
 )
 from gitml.core.model.protocols import Entry, Source
+from gitml.core.parameters.value_path import Value
 from gitml.core.records.record import Run
 from gitml.engine.planning.projects import (
     FOLDER,
@@ -119,7 +119,7 @@ def load(
     project = project_of_file(path)
     config = config_at(ws, source, project)
     graph_kind = f"graph-{FORMAT}"
-    head, parsed = _head(ws, source, config, path, entry)
+    head, parsed, memo = _head(ws, source, config, path, entry)
     params = bind_params(head.params, given, _seals(ws, head.params, sealed, prompt))
     contents: Mapping[str, str] = {}
     recorded: Mapping[str, Mapping[str, str]] = {}
@@ -135,10 +135,10 @@ def load(
     if rev is not None and (ambiguous := two_meanings(ws.objects, rev)):
         warnings = (*warnings, ambiguous)
     values = json.dumps([params, contents], sort_keys=True)
-    graph_memo = hashlib.sha256(f"{_memo(entry, path, config)} {values}".encode()).hexdigest()
+    graph_memo = hashlib.sha256(f"{memo} {values}".encode()).hexdigest()
     kept = ws.index.fact(graph_kind, graph_memo) if parsed is None else None
     if kept is None:
-        parsed = parsed or _parse(source, entry, path, config)
+        parsed = parsed or parse_at(source, entry, path, config)
         graph = graph_of(ws, parsed, params, contents)
         if config.experiment and graph.experiment == graph.pipeline:
             graph = graph._replace(experiment=config.experiment)
@@ -169,16 +169,67 @@ def _memo(entry: Entry, path: str, config: Config) -> str:
 
 def _head(
     ws: Workspace, source: Source, config: Config, path: str, entry: Entry
-) -> tuple[PipelineHeader, Pipeline | None]:
-    """The Head of a pipeline file, and the Pipeline where the file had to be read for it."""
+) -> tuple[PipelineHeader, Pipeline | None, str]:
+    """The Head of a pipeline file, the Pipeline where the file had to be read for it, and under what both are remembered.
+
+    Of a pipeline file that names others, which of them it read is remembered under the file alone, and what they mean together
+    under the contents of all.
+    """
     kind, memo = f"pipeline-{FORMAT}", _memo(entry, path, config)
-    kept = ws.index.fact(kind, memo)
+    files, kept = ws.index.fact(kind, memo) or ((), None)
+    if files:
+        memo = _memo_with(source, path, memo, files)
+        _, kept = ws.index.fact(kind, memo) or ((), None)
     if kept is not None:
-        return header_from_json(kept), None
-    parsed = _parse(source, entry, path, config)
+        return header_from_json(kept), None, memo
+    reader = NamedFiles(source, project_of_file(path))
+    parsed = _parse(source, entry, path, config, reader)
     head = header_of(parsed)
-    ws.index.remember(kind, memo, header_as_json(head))
-    return head, parsed
+    if reader.names:
+        ws.index.remember(kind, _memo(entry, path, config), (reader.names, None))
+        memo = _memo_with(source, path, _memo(entry, path, config), reader.names)
+    ws.index.remember(kind, memo, ((), header_as_json(head)))
+    return head, parsed, memo
+
+
+def _memo_with(source: Source, path: str, memo: str, files: Sequence[str]) -> str:
+    """Under what the meaning of a pipeline file is remembered together with that of the files that it names."""
+    project = project_of_file(path)
+    found = [source.lookup(posixpath.join(project, name)) for name in files]
+    return f"{memo} {json.dumps([files, [entry and tuple(entry) for entry in found]])}"
+
+
+def files_named_by(ws: Workspace, source: Source, config: Config, path: str, entry: Entry) -> list[str]:
+    """The files that a pipeline file names and is read together with, from the top; none for one that can't be read."""
+    memo = _memo(entry, path, config)
+    kept = ws.index.fact(f"pipeline-{FORMAT}", memo)
+    if kept is None:
+        try:
+            _head(ws, source, config, path, entry)
+        except InputError:
+            return []
+        kept = ws.index.fact(f"pipeline-{FORMAT}", memo)
+    project = project_of_file(path)
+    return [posixpath.join(project, name) for name in (kept or ((),))[0]]
+
+
+class NamedFiles:
+    """Reads files that a pipeline file names, by their paths from the project; `names` are those that were read."""
+
+    def __init__(self, source: Source, project: str) -> None:
+        self._source = source
+        self._project = project
+        self.names: list[str] = []
+
+    def __call__(self, name: str) -> bytes:
+        path = posixpath.join(self._project, name)
+        entry = self._source.lookup(path)
+        if entry is None:
+            hint = _why_unseen(self._source, [path]) or "commit it, or fix the path"
+            raise InputError(f"{path} is not in the commit", hint=hint)
+        if name not in self.names:
+            self.names.append(name)
+        return settings_in(self._source, entry, path)
 
 
 def read_head(ws: Workspace, source: Source, config: Config, path: str, entry: Entry) -> PipelineHeader:
@@ -245,22 +296,21 @@ def load_run(
         raise InputError(f"no pipeline file {run.path!r} at commit {source.commit[:12]}")
     project = project_of_name(run.pipeline)
     config = config_at(ws, source, project)
-    parsed = _parse(source, entry, run.path, config)
+    parsed = parse_at(source, entry, run.path, config)
     if not project:  # 0.1.0 counted the paths of every pipeline from the top
         parsed = _renamed(parsed, run.pipeline)
-    defaults = {name: param.default for name, param in parsed.params.items() if param.default is not None}
     contents = {use: module["content"].removeprefix("git:") for use, module in run.modules.items()}
-    params = {**defaults, **run.params, **_seals(ws, parsed.params, _NONE, prompt)}
+    params = {**bind_recorded(parsed.params, run.params), **_seals(ws, parsed.params, _NONE, prompt)}
     if given:
         recorded = {name: param._replace(default=params.get(name)) for name, param in parsed.params.items()}
         values = bind_params(recorded, given)
-        params |= {name: values[name] for name, _ in given}
+        params |= {name: values[name] for name in owners_of(name for name, _ in given)}
     graph = graph_of(ws, parsed, params, contents)
     graph = graph._replace(experiment=run.experiment)
     return Loaded(graph, PipelineHeader(graph.pipeline, "", {}), config, source, run.modules, project=project)
 
 
-def graph_of(ws: Workspace, parsed: Pipeline, params: Mapping[str, Scalar], contents: Mapping[str, str]) -> Graph:
+def graph_of(ws: Workspace, parsed: Pipeline, params: Mapping[str, Value], contents: Mapping[str, str]) -> Graph:
     """The Graph of a parsed pipeline; `contents` are the Git trees of the modules it uses. SpecError for what does not fit."""
     from gitml.core.language.expand import build_graph
 
@@ -273,11 +323,16 @@ def graph_of(ws: Workspace, parsed: Pipeline, params: Mapping[str, Scalar], cont
     return build_graph(with_modules(parsed, {use: module.spec for use, module in modules.items()}), params, modules)
 
 
-def _parse(source: Source, entry: Entry, path: str, config: Config) -> Pipeline:
+def parse_at(source: Source, entry: Entry, path: str, config: Config) -> Pipeline:
+    """The Pipeline in the file `entry` at `path`; SpecError with every mistake in it."""
+    return _parse(source, entry, path, config, NamedFiles(source, project_of_file(path)))
+
+
+def _parse(source: Source, entry: Entry, path: str, config: Config, files: NamedFiles) -> Pipeline:
     # with all that reads YAML: 40 ms that a file read before does without
     from gitml.core.language.parse import parse_pipeline
 
-    parsed = parse_pipeline(settings_in(source, entry, path), path, config.defaults)
+    parsed = parse_pipeline(settings_in(source, entry, path), path, config.defaults, files)
     return _renamed(parsed, full_name(project_of_file(path), parsed.name))
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from gitml import layout
-from gitml.core.model.action import Action, Scalar
+from gitml.core.model.action import CONFIG, Action, Scalar
 from gitml.errors import InputError
 
 SOURCE_DATE_EPOCH = "946684800"
@@ -100,7 +100,7 @@ def variables_of(
         env[name] = value
     named = variables_for("PARAM", (name for name, _ in action.params))
     env.update({named[name]: text_of(scalar) for name, scalar in action.params})
-    env.update(_joined("INPUT", [(item.name, item.mount) for item in action.inputs]))
+    env.update(_joined("INPUT", [(item.name, item.mount) for item in action.inputs if item.kind != CONFIG]))
     env.update(_joined("OUTPUT", [(item.name, item.mount) for item in action.outputs]))
     if action.shell is not None:
         for number, word in enumerate(action.argv[1:]):

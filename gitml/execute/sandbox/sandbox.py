@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from gitml.core.model.action import Action, ActionInput
+from gitml.core.model.action import CONFIG, Action, ActionInput
 from gitml.core.model.digest import Digest, hex_of, parse_digest
 from gitml.core.model.paths import is_git_name
 from gitml.core.model.protocols import Entry
@@ -143,6 +143,10 @@ class Sandbox:
         path = self.path_of(mount)
         tree = item.kind == "directory"
         try:
+            if item.kind == CONFIG:  # a copy, for programs may write to their own
+                self._write(item.mount, Entry("100644", ""), self._store.read(digest))
+                self._taken.add(mount)
+                return
             if tree:
                 self._store.materialize_tree(digest, path)
             else:

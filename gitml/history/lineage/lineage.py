@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from functools import cache, partial
 from typing import NamedTuple
 
-from gitml.core.model.action import Action
+from gitml.core.model.action import CONFIG, Action
 from gitml.core.model.digest import Digest
 from gitml.core.model.graph import IN
 from gitml.core.records.record import Run
@@ -114,6 +114,8 @@ class _Steps:
         run = self.run(node.run)
         found: list[LineageNode] = []
         for item in action.inputs:
+            if item.kind == CONFIG:
+                continue  # what the step reads of it are its parameters
             if item.content.startswith("git:"):
                 found.append(file_node(item.mount, item.content.rsplit(":", 1)[1], node.commit))
             else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import ClassVar
 
 from rich.text import Text
@@ -16,8 +16,8 @@ from textual.widget import Widget
 from textual.widgets import Button, Checkbox, Input, Label, Select, Static
 
 from gitml import layout
-from gitml.core.language.params import Param, bind_params
-from gitml.core.model.action import Scalar
+from gitml.core.language.params import Param, bind_params, part_of
+from gitml.core.parameters.value_path import Value, leaves, text_of_value
 from gitml.engine.detached import run_arguments
 from gitml.engine.planning.load import PipelineSummary
 from gitml.errors import InputError
@@ -124,20 +124,24 @@ class StartRunDialog(ModalScreen[list[str]]):
         about.display = bool(offer.problem or offer.head.help)
         box = self.query_one("#fields", VerticalScroll)
         await box.remove_children()
-        for param in offer.head.params.values():
+        shown = list(_shown(offer.head.params.values()))
+        for param in shown[:_MOST_FIELDS]:
             parts: list[Widget] = [Label(Text(plain(param.name)), classes="field-name")]
             about_it = _about(param)
             if param.secret:
                 about_it = f"secret: from {layout.SECRET_PREFIX}{param.name.upper()}"
             else:
-                needed = "needed" if param.default is None else ""
+                needed = "needed" if param.default is None and not param.source else ""
                 parts.append(Input(_written(param.default), name=param.name, placeholder=needed))
             box.mount(Horizontal(*parts, Label(Text(about_it), classes="field-help"), classes="field"))
+        if len(shown) > _MOST_FIELDS:
+            more = f"and {len(shown) - _MOST_FIELDS:,} more in config files: gitml run -S NAME=VALUE"
+            box.mount(Label(Text(more), classes="field-help"))
         self._show_command()
 
     def _given(self) -> list[tuple[str, str]]:
         """What differs from the defaults, as written."""
-        params = self.offers[self.pipeline].head.params
+        params = {param.name: param for param in _shown(self.offers[self.pipeline].head.params.values())}
         fields = self.query("#fields Input").results(Input)
         given = [(params.get(field.name or ""), field.value) for field in fields]
         return [(param.name, value) for param, value in given if param is not None and value != _written(param.default)]
@@ -167,8 +171,22 @@ class StartRunDialog(ModalScreen[list[str]]):
         line.update(Text(f"✗ {plain(problem)}" if problem else f"$ gitml run {plain(shlex.join(words))}"))
 
 
-def _written(value: Scalar | None) -> str:
-    return "" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+_MOST_FIELDS = 60
+
+
+def _shown(params: Iterable[Param]) -> Iterator[Param]:
+    """The parameters, of config files each value by itself."""
+    for param in params:
+        if not param.source:
+            yield param
+            continue
+        for path, value in leaves(param.default, (param.name,)):
+            if value != {}:
+                yield part_of({param.name: param}, path)[0]._replace(default=value)
+
+
+def _written(value: Value) -> str:
+    return "" if value is None else text_of_value(value)
 
 
 def _about(param: Param) -> str:
