@@ -49,7 +49,7 @@ _KEYS = keys_of(
     Key("tags", "words that it is found by", listed(TEXT)),
     Key("inputs", "its input ports, by name", lambda: ports(INPUT_PORT_KEYS)),
     Key("params", "its parameters, by name", PARAMS),
-    *COMMAND_KEYS.values(),
+    *(key for key in COMMAND_KEYS.values() if key.name != "params"),  # that of a step, which names those it reads
     RESOURCES,
     SANDBOX,
     NETWORK,

@@ -265,6 +265,12 @@ def test_a_graph_is_read_back_with_the_types_of_its_values(
             st.none() | finite,
             st.lists(scalars, max_size=2).map(tuple),
             hostile,
+            st.booleans(),
+            hostile,
+            st.lists(st.builds(Param, names, st.just("int"), st.none() | scalars, parts=st.just(())), max_size=2).map(
+                tuple
+            ),
+            st.booleans(),
         ),
         max_size=3,
         unique_by=lambda param: param.name,

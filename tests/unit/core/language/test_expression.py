@@ -34,7 +34,6 @@ def test_every_form_of_expression_is_read(text: str, ref: Ref) -> None:
         "params",
         "params.",
         "params.1x",
-        "params.x.y",
         "Params.x",
         "env.X",
         "steps.a",
@@ -45,7 +44,6 @@ def test_every_form_of_expression_is_read(text: str, ref: Ref) -> None:
         "steps.a[*]",
         "steps[*].outputs.b",
         "steps.a.inputs.b",
-        "params.x y",
         "params['x']",
         "params.x|upper",
         "params.é",
@@ -93,3 +91,27 @@ def test_a_mistake_is_told_with_the_number_of_its_expression(text: str, number: 
     with pytest.raises(ExpressionError, match=message.replace("(", r"\(")) as caught:
         parse_template(text)
     assert caught.value.number == number
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "every"),
+    [
+        ("params.train.lr", ("train", "lr"), False),
+        ("params.models[*]", ("models",), True),
+        ("params.models[0]", ("models", 0), False),
+        ('params["odd key"].a["b\\"c"][3]', ("odd key", "a", 'b"c', 3), False),
+        ("matrix.os.name", ("os", "name"), False),
+    ],
+)
+def test_parts_of_values(text: str, path: tuple[str | int, ...], every: bool) -> None:
+    ref = parse_ref(f" {text} ")
+    assert ref is not None
+    assert (ref.full_path, ref.selector == "*") == (path, every)
+    assert str(ref) == text
+
+
+@pytest.mark.parametrize(
+    "text", ["params.", "params[0]", "params.a[*].b", "params.a[-1]", 'params["a]', "params.a..b", 'params["a\\x"]']
+)
+def test_what_leads_to_no_part(text: str) -> None:
+    assert parse_ref(text) is None

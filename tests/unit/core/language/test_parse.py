@@ -123,7 +123,7 @@ def test_all_mistakes_are_told_at_once_in_order_of_place() -> None:
 name: q
 parms: {}
 params:
-  a: [1]
+  a:
   b: {type: flot, default: 1}
   c: {type: int, default: x, mx: 3}
   1d: 2
@@ -147,8 +147,8 @@ steps:
     assert mistakes(text) == [
         "1:7: the name is 'q' but the file is 'p'; make them the same",
         "2:1: unknown key 'parms' in the pipeline (did you mean 'params'?)",
-        "4:6: parameter 'a' needs a default (text, number, true or false), or a type",
-        "5:13: type must be str or int or float or bool, not 'flot'",
+        "4:5: parameter 'a' needs a default (text, number, true or false), or a type",
+        "5:13: type must be str or int or float or bool or list or mapping, not 'flot'",
         "6:27: parameter 'c' must be int, not 'x'",
         "6:30: unknown key 'mx' in parameter 'c' (did you mean 'max'?)",
         "7:3: '1d' is not a name (letters, digits, '_' and '-', a letter or '_' first)",

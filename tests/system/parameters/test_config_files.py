@@ -170,10 +170,10 @@ def test_mistakes_are_named_with_their_places(tmp_path: Path) -> None:
             ],
         ),
         ("params: {from: bad.yaml}\nsteps: {a: {run: x}}\n", ["bad.yaml:2:1: duplicate key 'a', first on line 1"]),
-        ("params: {from: bad.json}\nsteps: {a: {run: x}}\n", ["bad.json:1:4: not JSON"]),
+        ("params: {from: bad.json}\nsteps: {a: {run: x}}\n", ["bad.json:1:2: not JSON"]),
         (
             "params: {from: null.yaml}\nsteps: {a: {run: 'x ${{ params.n }}'}}\n",
-            ["p.yaml:2:19: params.n is null in null.yaml"],
+            ["p.yaml:2:21: params.n is null in null.yaml"],
         ),
     ):
         project.repo.write(
