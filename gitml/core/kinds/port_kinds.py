@@ -72,6 +72,12 @@ PORT_KINDS: dict[str, PortKind] = {
 }
 
 
+def may_lie_in(kind: str, folder: str) -> bool:
+    """Whether a port of a kind may be a file of another port of the same step: what is read or drawn, of a directory."""
+    inner = PORT_KINDS.get(kind)
+    return inner is not None and inner.read is not None and not inner.is_directory and is_directory(folder)
+
+
 def is_directory(kind: str) -> bool:
     """Whether a port of that kind is a directory: one that another gitml knows is a file."""
     found = PORT_KINDS.get(kind)

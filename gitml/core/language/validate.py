@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
+from gitml.core.kinds.port_kinds import may_lie_in
 from gitml.core.language.diagnostics import nearest
 from gitml.core.language.expression import Ref, Template, refs_in
 from gitml.core.language.params import Param, part_of, text_of
@@ -230,10 +231,14 @@ def _step_problem(ref: Ref, step: Step, pipeline: Pipeline) -> str | None:
 
 
 def _check_ports(step: Step, reader: StepReader) -> None:
-    literal = [(port.name, paths.clean(_skeleton(port.path))) for port in step.outputs if port.path]
-    for index, (name, path) in enumerate(literal):
-        for other, other_path in literal[:index]:
-            if paths.overlaps(path, other_path):
+    literal = [(port.name, paths.clean(_skeleton(port.path)), port.kind) for port in step.outputs if port.path]
+    for index, (name, path, kind) in enumerate(literal):
+        for other, other_path, other_kind in literal[:index]:
+            (inner, inner_kind), (outer, outer_kind) = sorted(
+                [(path, kind), (other_path, other_kind)], key=lambda one: -len(one[0])
+            )
+            is_part = inner != outer and may_lie_in(inner_kind, outer_kind)
+            if paths.overlaps(path, other_path) and not is_part:
                 reader.report(
                     step.place, f"outputs {other!r} and {name!r} of step {step.name!r} share the path {path!r}"
                 )

@@ -146,9 +146,11 @@ def _made_by_another(failed: Failed, candidate: str) -> str | None:
             continue
         for output in other.outputs:
             if candidate == output.mount or candidate.startswith(output.mount + "/"):
-                rest = candidate[len(output.mount) :]
-                used = f"${{{{ steps.{other.name}.outputs.{output.name} }}}}{rest}"
-                return f"step {other.name} makes {candidate}: use {used}"
+                used = f"${{{{ steps.{other.name}.outputs.{output.name} }}}}"
+                if failed.step.module is not None:
+                    return f"step {other.name} makes {candidate}: use {used}"
+                declared = f'inputs: {{{output.name}: "{used}"}}'
+                return f"step {other.name} makes {candidate}: give step {failed.step.base} {declared}"
     return None
 
 

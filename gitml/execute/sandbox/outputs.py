@@ -8,12 +8,16 @@ the failure can still be recorded.
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from gitml.core.kinds.port_kinds import PORT_KINDS, is_directory
 from gitml.core.model.action import ActionOutput
+from gitml.core.model.digest import Digest
 from gitml.core.model.paths import is_git_name
 from gitml.core.model.protocols import Store
 from gitml.core.model.result import OutputRef
@@ -51,10 +55,14 @@ def take_outputs(outputs: Sequence[ActionOutput], work: str, store: Store, taken
             numbers.update(measured.numbers)
             labels.update(measured.labels)
             remarks += map(neutral, measured.remarks)
-    for output in outputs:
+    for output in sorted(outputs, key=lambda output: not _is_part(output, outputs)):  # a part before the whole
         path = f"{work}/{output.mount}"
         try:
-            if is_directory(output.kind):  # what is left of it goes with the sandbox, once the step counts as finished
+            if _is_part(output, outputs):
+                digest, size = _take_copy(path, work, store)
+            elif is_directory(
+                output.kind
+            ):  # what is left of it goes with the sandbox, once the step counts as finished
                 digest, size = store.ingest_tree(path, leave=True)
             else:
                 digest, size = store.ingest_file(path)
@@ -64,7 +72,26 @@ def take_outputs(outputs: Sequence[ActionOutput], work: str, store: Store, taken
             error.message = f"output {output.name} ({output.mount}): {error.message}"
             raise
         taken.append(OutputRef(output.name, output.kind, digest, size, executable[output.name]))
+    order = {output.name: number for number, output in enumerate(outputs)}
+    taken.sort(key=lambda ref: order[ref.name])
     return ParsedMetrics(numbers, tuple(remarks), labels)
+
+
+def _is_part(output: ActionOutput, outputs: Sequence[ActionOutput]) -> bool:
+    """Whether an output is a file of another one, which is a directory."""
+    return any(is_directory(other.kind) and output.mount.startswith(other.mount + "/") for other in outputs)
+
+
+def _take_copy(path: str, work: str, store: Store) -> tuple[Digest, int]:
+    """Takes a copy of a file, which stays where it is: beside `work`, under a name that nothing has."""
+    fd, copy = tempfile.mkstemp(dir=os.path.dirname(work))
+    with open(fd, "wb") as to, open(path, "rb") as source:
+        shutil.copyfileobj(source, to)
+    try:
+        return store.ingest_file(copy)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(copy)
 
 
 def _is_missing(output: ActionOutput, work: str) -> bool:
@@ -110,6 +137,7 @@ def keep_partial(
     called ``.git``. What is missing or empty is left out.
     """
     have = {ref.name: ref for ref in taken}
+    outputs = sorted(outputs, key=lambda output: not _is_part(output, outputs))
     found = [(output, path) for output in outputs if output.name not in have and (path := _place(output, work))]
     if not found and not have:
         return PartialOutputs()
@@ -118,7 +146,7 @@ def keep_partial(
     notes: dict[str, None] = {}
     for output, path in found:
         try:
-            ref = _take(output, path, store)
+            ref = _take(output, path, store, beside=work if _is_part(output, outputs) else None)
         except (GitmlError, OSError):
             notes[f"what a failed step made of its output {output.name} could not be kept"] = None
             continue
@@ -140,7 +168,8 @@ def _place(output: ActionOutput, work: str) -> str | None:
     return path if stat.S_ISREG(mode) or stat.S_ISDIR(mode) else None
 
 
-def _take(output: ActionOutput, path: str, store: Store) -> OutputRef:
+def _take(output: ActionOutput, path: str, store: Store, beside: str | None) -> OutputRef:
+    """Takes what was made for a port; a copy `beside` that folder where it is a part of another one."""
     found = os.lstat(path)
     if stat.S_ISDIR(found.st_mode):
         _prune(path)
@@ -148,7 +177,8 @@ def _take(output: ActionOutput, path: str, store: Store) -> OutputRef:
     _make_readable(path, found.st_mode)
     kind = "file" if is_directory(output.kind) else output.kind
     executable = bool(found.st_mode & stat.S_IXUSR)
-    return OutputRef(output.name, kind, *store.ingest_file(path), executable)
+    content = store.ingest_file(path) if beside is None else _take_copy(path, beside, store)
+    return OutputRef(output.name, kind, *content, executable)
 
 
 def _prune(top: str) -> None:

@@ -101,7 +101,10 @@ class Sandbox:
             self._collect(_checked(path), Entry(mode, oid), hidden)
         self._write_from_git()
         for mount in sorted(outputs):
-            self._parents(mount)
+            if not _covered(
+                mount.rpartition("/")[0] or ".", outputs
+            ):  # a directory that the step makes is not there yet
+                self._parents(mount)
         self._initial_names = frozenset(os.listdir(self.work))
 
     def path_of(self, mount: str) -> str:

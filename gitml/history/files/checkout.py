@@ -164,6 +164,7 @@ def _in_worktree(ws: Workspace, selection: Selection) -> list[_Job]:
         if place is not None
     ]
     jobs = _kept_apart(root, jobs)
+    jobs = [job for job in jobs if not _is_part(job, jobs)]
     if not jobs or (selection.port is not None and len(jobs) < len(placed)):
         raise InputError(
             "the pipeline does not say where these outputs belong",
@@ -185,6 +186,14 @@ def _kept_apart(root: str, jobs: list[_Job]) -> list[_Job]:
             job = _Job(output, root, os.path.join(root, output.run.pipeline.rpartition(":")[0], output.place or ""))
         apart.append(job)
     return apart
+
+
+def _is_part(job: _Job, jobs: list[_Job]) -> bool:
+    """Whether an output is a file of a directory that the same step made, and so is written with it."""
+    return any(
+        other.output.step is job.output.step and other.output.ref.is_tree and job.path.startswith(other.path + "/")
+        for other in jobs
+    )
 
 
 def _below(selection: Selection, dest: str) -> list[_Job]:

@@ -154,7 +154,8 @@ def test_what_another_step_makes_is_named_as_its_output(project: Project) -> Non
     )
     project.commit()
     steps = project.run("two", code=1)["steps"]
-    assert steps[1]["error"].endswith("(step one makes out/clean.csv: use ${{ steps.one.outputs.clean }})")
+    declared = 'give step two inputs: {clean: "${{ steps.one.outputs.clean }}"}'
+    assert steps[1]["error"].endswith(f"(step one makes out/clean.csv: {declared})")
 
 
 def test_a_step_that_went_to_another_folder_is_told_where_paths_count_from(project: Project) -> None:

@@ -117,3 +117,42 @@ def test_an_optional_output_may_be_missing_and_who_can_do_without_it_runs_withou
     project.write("pipelines/maybe.yaml", OPTIONAL.replace("echo clean", "echo other") + NEEDY)
     failed = project.run("maybe", code=1)  # known only once step one has ended
     assert [step["error"] for step in failed["steps"] if step["name"] == "needy"] == [told]
+
+
+EVALUATION = """\
+steps:
+  judge:
+    run: sh src/judge.sh
+    outputs:
+      report: {type: directory, path: eval}
+      scores: {type: metrics, path: eval/scores.json}
+      curve: {type: plot, path: eval/plots/curve.csv}
+  read:
+    run: sh src/read.sh
+    inputs: {report: "${{ steps.judge.outputs.report }}"}
+    outputs: {said: {type: file, path: said.txt}}
+"""
+
+
+def test_metrics_and_plots_are_part_of_a_directory_and_outputs_of_their_own(project: Project) -> None:
+    project.write("pipelines/judge.yaml", EVALUATION)
+    judge = "mkdir eval eval/plots && echo '{\"f1\": 0.5}' > eval/scores.json && printf 'a,b\\n1,2\\n' > eval/plots/curve.csv"
+    project.write("src/judge.sh", f"{judge}; echo more > eval/more.txt\n")
+    project.write("src/read.sh", "find eval -type f | sort > said.txt\n")
+    project.commit()
+    run = project.run("judge")
+    assert outcomes(run) == {"judge": "executed", "read": "executed"}
+    (step,) = [step for step in run["steps"] if step["name"] == "judge"]
+    assert step["metrics"] == {"f1": 0.5}
+    assert list(step["outputs"]) == ["report", "scores", "curve"]
+    project.gitml("checkout", run["run"])
+    assert (project.root / "eval/scores.json").read_text() == '{"f1": 0.5}\n'
+    assert (project.root / "said.txt").read_text() == "eval/more.txt\neval/plots/curve.csv\neval/scores.json\n"
+    project.gitml("checkout", f"{run['run']}:judge.scores", "own.json")
+    assert (project.root / "own.json").read_text() == '{"f1": 0.5}\n'
+
+    project.write("src/judge.sh", f"{judge}; exit 1\n")
+    failed = project.run("judge", code=1)
+    project.gitml("checkout", f"{failed['run']}:judge", "left", "--failed")
+    assert (project.root / "left/judge/scores.json").read_text() == '{"f1": 0.5}\n'
+    assert (project.root / "left/judge/eval/plots/curve.csv").read_text() == "a,b\n1,2\n"

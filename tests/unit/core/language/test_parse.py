@@ -514,6 +514,18 @@ def test_two_steps_with_one_output_are_refused(one: str, two: str, shared: str |
 def test_two_outputs_of_a_step_with_one_path_are_refused() -> None:
     text = steps("run: x", "outputs:", "  o: {type: directory, path: out}", "  p: {type: file, path: out/x}")
     assert mistake(text) == "2:3: outputs 'o' and 'p' of step 'a' share the path 'out/x'"
+    assert "share the path" in mistake(
+        text.replace("directory, path: out", "file, path: out").replace("file, path: out/x", "metrics, path: out/x")
+    )
+    assert "share the path" in mistake(text.replace("file, path: out/x", "metrics, path: out"))
+
+
+@pytest.mark.parametrize("kind", ["metrics", "plot"])
+@pytest.mark.parametrize("outer_first", [True, False])
+def test_what_is_read_or_drawn_may_be_a_file_of_a_directory(kind: str, outer_first: bool) -> None:
+    lines = ["  o: {type: directory, path: out}", f"  p: {{type: {kind}, path: out/deep/x.csv}}"]
+    text = steps("run: x", "outputs:", *(lines if outer_first else lines[::-1]))
+    assert parse(text).steps["a"].port("p") is not None
 
 
 MATRIX = """\
