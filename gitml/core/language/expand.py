@@ -216,7 +216,8 @@ class Renderer:
                         other = step.name if self.made[other].base == step.base else other
                     else:
                         folders = [path[:index] for index, char in enumerate(path) if char == "/"]
-                        other = next((owners[folder] for folder in folders if folder in owners), step.name)
+                        own = {output.mount for output in step.outputs}  # metrics in a directory of the same step
+                        other = next((owners[at] for at in folders if at in owners and at not in own), step.name)
                     if other != step.name:
                         self.fail(self.pipeline.steps[step.base], f"{other!r} and {step.name!r} both make {path!r}")
 

@@ -163,8 +163,7 @@ def _in_worktree(ws: Workspace, selection: Selection) -> list[_Job]:
         for output, place in placed
         if place is not None
     ]
-    jobs = _kept_apart(root, jobs)
-    jobs = [job for job in jobs if not _is_part(job, jobs)]
+    jobs = _kept_apart(root, _whole(jobs))
     if not jobs or (selection.port is not None and len(jobs) < len(placed)):
         raise InputError(
             "the pipeline does not say where these outputs belong",
@@ -188,12 +187,16 @@ def _kept_apart(root: str, jobs: list[_Job]) -> list[_Job]:
     return apart
 
 
-def _is_part(job: _Job, jobs: list[_Job]) -> bool:
-    """Whether an output is a file of a directory that the same step made, and so is written with it."""
-    return any(
-        other.output.step is job.output.step and other.output.ref.is_tree and job.path.startswith(other.path + "/")
-        for other in jobs
-    )
+def _whole(jobs: list[_Job]) -> list[_Job]:
+    """The jobs without files of a directory that the same step made, which are written with it."""
+    folders = {(job.output.step.name, job.output.mount) for job in jobs if job.output.ref.is_tree}
+
+    def is_part(job: _Job) -> bool:
+        mount = job.output.mount or ""
+        above = [mount[:index] for index, char in enumerate(mount) if char == "/"]
+        return any((job.output.step.name, folder) in folders for folder in above)
+
+    return [job for job in jobs if not is_part(job)]
 
 
 def _below(selection: Selection, dest: str) -> list[_Job]:

@@ -222,6 +222,8 @@ def test_what_only_values_show_is_refused_at_the_step(text: str, message: str | 
 def test_combinations_of_one_step_may_make_one_path_and_not_one_within_another() -> None:
     graph = build("steps: {a: {run: x, outputs: {o: {type: file, path: out}}, matrix: {m: [1, 2]}}}")
     assert [step.outputs[0].mount for step in graph.steps.values()] == ["out", "out"]
+    parts = "outputs: {o: {type: directory, path: out}, m: {type: metrics, path: out/m.json}}"
+    assert len(build(f"steps: {{a: {{run: x, {parts}, matrix: {{m: [1, 2]}}}}}}").steps) == 2
     text = "steps: {a: {run: x, outputs: {o: {type: directory, path: 'd${{ matrix.m }}'}}, matrix: {m: ['', /x]}}}"
     with pytest.raises(SpecError, match=r"'a\[\]' and 'a\[/x\]' both make 'd/x'"):
         build(text)
