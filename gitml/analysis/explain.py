@@ -84,6 +84,8 @@ class _Side:
     def action(self, name: str) -> tuple[Action, tuple[str, ...]]:
         """The step's Action, with ``?`` for the content of inputs that are not made yet, and the steps those come from."""
         step = self.graph.steps[name]
+        if step.notebook and not isinstance(self.planner.builder.parts(step, self.results).code, PartProblem):
+            self.planner.builder.notebooks.write(step)  # so that it can be compared line by line
         decision = self.plan.decisions[name]
         if decision.action is not None:
             return decision.action, ()
@@ -158,6 +160,8 @@ def _cost_of_host(side: _Side, name: str, changes: Sequence[Change]) -> str | No
 def diff_of(ws: Workspace, change: CodeChange) -> list[str]:
     """How a file of code changed, line by line, as ``git diff`` writes it."""
     ids = (change.before, change.after)
+    if any(ws.objects.header(oid) is None for oid in ids):  # of a notebook, once Git has removed what no commit has
+        return [f"--- a/{change.path}", f"+++ b/{change.path}", "one of the two is not in the repository any more"]
     plain = ("--no-color", "--no-ext-diff", "--no-textconv", "--end-of-options")
     lines = git(ws.location, "diff", *plain, *ids).decode("utf-8", "replace").splitlines()
     body = next((at for at, line in enumerate(lines) if line.startswith(("@@", "Binary files"))), len(lines))

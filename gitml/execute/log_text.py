@@ -23,6 +23,7 @@ _NEAR = 60  # lines from the end
 _EXCEPTION = re.compile(
     r"(?:[A-Za-z_]\w{0,80}\.){0,10}[A-Z]\w{0,80}(?:Error|Exception|Interrupt|Fault|Failure|NotFound)(?:: |:?$)"
 )
+_CELL = re.compile(r"(?:code cell \d{1,6} \(.{0,120}?\)|the cell with its parameters) of ")  # of a notebook that failed
 _NOISE = re.compile(r"make(?:\[\d+\])?: \*\*\* \[|Set the environment variable HYDRA_FULL_ERROR")
 _DENIED = (
     re.compile(r"Permission denied: b?'(/[^'\n]*)'"),
@@ -64,7 +65,7 @@ def error_line(tail: bytes, *, limit: int = 500) -> str:
     while shown and _NOISE.match(shown[-1]):
         shown.pop()
     for at in range(len(shown) - 1, -1, -1):
-        if _EXCEPTION.match(shown[at]) or (at and _after_traceback(shown, at)):
+        if _CELL.match(shown[at]) or _EXCEPTION.match(shown[at]) or (at and _after_traceback(shown, at)):
             return shown[at].strip()
     return shown[-1].strip() if shown else last_line(tail, limit=limit)
 

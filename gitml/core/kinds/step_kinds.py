@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gitml import layout
+from gitml.core.kinds.notebook_kind import ENDING, NOWHERE, PAGE, PROGRAM, is_variable, pages_among
 from gitml.core.kinds.port_kinds import PORT_KINDS
 from gitml.core.language import foreign_syntax
 from gitml.core.language.command import words_of
@@ -21,15 +22,16 @@ from gitml.core.language.keys import (
     SCALAR,
     SHELLS,
     STEP_KEYS,
+    TEXT,
     WORD,
     Key,
     Pairs,
     by_name,
     keys_of,
 )
-from gitml.core.language.params import type_name
+from gitml.core.language.params import text_of, type_name
 from gitml.core.language.sources.step_inputs import step_inputs
-from gitml.core.language.spec import EVERYTHING, Port, Use
+from gitml.core.language.spec import EVERYTHING, NotebookUse, Port, Use
 from gitml.core.language.yaml_document import Node
 from gitml.core.model import paths
 from gitml.core.model.action import Scalar
@@ -89,6 +91,18 @@ class StepReader(Fields):
                 if node.is_mapping and "path" in node.value:
                     self.ports[step, name] = node.value["path"][1]
         return tuple(outputs)
+
+    def given_params(self, pairs: Pairs) -> tuple[tuple[str, Scalar | Template], ...]:
+        """The values under `params` that a module or notebook is given, by name."""
+        params: list[tuple[str, Scalar | Template]] = []
+        for param, (_, node) in self.named(pairs["params"][1], "params").items() if "params" in pairs else ():
+            if isinstance(node.value, str) and "${{" in node.value:
+                params.append((param, self.template(node, node.value)))
+            elif not type_name(node.value):
+                self.report(node, f"parameter {param!r} must be text, a number, true or false")
+            else:
+                params.append((param, node.value))
+        return tuple(params)
 
     def env_of(self, node: Node) -> tuple[tuple[str, Template | None], ...]:
         """The environment variables in a mapping."""
@@ -187,16 +201,43 @@ def _read_use(reader: StepReader, name: str, pairs: Pairs) -> dict[str, Any]:
             if text is not None and not (len(template) == 1 and isinstance(template[0], Ref)):
                 reader.report(node, f"input {port!r} takes one expression, such as ${{{{ steps.x.outputs.y }}}}")
             inputs.append((port, template))
-    params: list[tuple[str, Scalar | Template]] = []
-    if "params" in pairs:
-        for param, (_, node) in reader.named(pairs["params"][1], "params").items():
-            if isinstance(node.value, str) and "${{" in node.value:
-                params.append((param, reader.template(node, node.value)))
-            elif not type_name(node.value):
-                reader.report(node, f"parameter {param!r} must be text, a number, true or false")
-            else:
-                params.append((param, node.value))
-    return {"use": Use(module, tuple(inputs), tuple(params), own_resources="resources" in pairs)}
+    return {"use": Use(module, tuple(inputs), reader.given_params(pairs), own_resources="resources" in pairs)}
+
+
+def _read_notebook(reader: StepReader, name: str, pairs: Pairs) -> dict[str, Any]:
+    """A notebook, with what it is given and what it makes."""
+    node = pairs["notebook"][1]
+    reader.runs[name] = node
+    text = reader.text_of(node, "notebook")
+    path: Template = ()
+    if text is not None:
+        path = reader.path_template(node, text, "notebook", ("params", "matrix"))
+        if not text.endswith(ENDING):
+            reader.report(node, f"notebook is a path that ends in {ENDING}, not {text[:100]!r}")
+    for key in ("nodes", "processes"):
+        if key in pairs:
+            reader.report(pairs[key][0], f"{key} is not for steps with notebook: one kernel executes it")
+    params = reader.given_params(pairs)
+    for param, (place, _) in reader.named(pairs["params"][1], "params").items() if "params" in pairs else ():
+        if not is_variable(param):
+            reader.report(place, f"{param!r} can't be the name of a variable in a notebook")
+    outputs = reader.outputs_in(name, pairs)
+    pages = pages_among(outputs)
+    if len(pages) > 1:
+        reader.report(
+            pairs["outputs"][0],
+            f"several outputs could be the executed notebook ({', '.join(pages)}): call one of them {PAGE}",
+        )
+    page: Template = (Ref("outputs", pages[0]),) if pages else (NOWHERE,)
+    values = [value if isinstance(value, tuple) else (text_of(value),) for _, value in params]
+    return {
+        "words": (("python3",), (PROGRAM,), path, page, *values),
+        "notebook": NotebookUse(params),
+        "inputs": step_inputs(reader, name, pairs, reader.sources),
+        "outputs": outputs,
+        "code": reader.code + (reader.code_of(pairs["code"][1]) if "code" in pairs else ()),
+        "env": reader.env_in(pairs),
+    }
 
 
 COMMAND = StepKind(
@@ -205,17 +246,27 @@ COMMAND = StepKind(
     _read_command,
     lambda step, key: f"{key} is for steps with module; in run use ${{{{ {key}.x }}}}",
 )
+GIVEN = Key("params", "values of parameters of the module or notebook, by name", by_name(SCALAR))
 MODULE = StepKind(
     "module",
     keys_of(
         Key("module", "the module that it uses", WORD),
         Key("inputs", "what fills the inputs of the module, by name", by_name(WORD)),
-        Key("params", "values of parameters of the module, by name", by_name(SCALAR)),
+        GIVEN,
     ),
     _read_use,
     lambda step, key: f"step {step!r} uses a module, which says {key} itself",
 )
-STEP_KINDS: dict[str, StepKind] = {kind.key: kind for kind in (COMMAND, MODULE)}
+NOTEBOOK = StepKind(
+    "notebook",
+    keys_of(
+        Key("notebook", "the notebook that it executes: the path of an `.ipynb`", TEXT),
+        GIVEN,
+        *[key for name, key in COMMAND_KEYS.items() if name not in ("run", "shell", "params")],
+    ),
+    _read_notebook,
+)
+STEP_KINDS: dict[str, StepKind] = {kind.key: kind for kind in (COMMAND, MODULE, NOTEBOOK)}
 """By their keys. A step that has the keys of several is of the one that comes last."""
 
 

@@ -7,21 +7,32 @@ names of steps never reach a command, and so never a key.
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
 
+from gitml.core.kinds.notebook_kind import FIXED_WORDS
 from gitml.core.kinds.port_kinds import is_directory
 from gitml.core.language.diagnostics import Diagnostic, SpecError
 from gitml.core.language.expression import Ref, Template, refs_in
 from gitml.core.language.module_expansion import words_without
 from gitml.core.language.params import Param, normalised, problem_with_value
-from gitml.core.language.sources.optional_words import command_words, script_words
+from gitml.core.language.sources.optional_words import Conditional, command_words, script_words
 from gitml.core.language.sources.placement import CommitPlaces, collision, own_places
 from gitml.core.language.sources.step_inputs import problem_with_place
-from gitml.core.language.spec import ModuleSpec, Pipeline, ResolvedModule, Step, StepInput, combinations, label_of
+from gitml.core.language.spec import (
+    ModuleSpec,
+    NotebookUse,
+    Pipeline,
+    ResolvedModule,
+    Step,
+    StepInput,
+    combinations,
+    label_of,
+)
 from gitml.core.language.validate import overlap, parents_of
 from gitml.core.model import paths
 from gitml.core.model.action import ActionOutput, Scalar
@@ -124,6 +135,8 @@ class Renderer:
         try:
             if step.shell:
                 argv, conditional = script_words(words[0], scope.values, scope.optional)
+            elif step.notebook is not None:
+                argv, conditional = self.notebook_words(step, step.notebook, scope)
             else:
                 argv, conditional = command_words(words, scope.word, scope.optional)
         except ValueError as error:
@@ -158,7 +171,33 @@ class Renderer:
             module=module.content if module else None,
             secrets=secrets,
             conditional=conditional,
+            notebook=self.notebook_path(step, argv, outputs) if step.notebook is not None else "",
         )
+
+    def notebook_words(self, step: Step, use: NotebookUse, scope: _Scope) -> tuple[tuple[str, ...], Conditional]:
+        """The command of a step that executes a notebook, each parameter as a word of JSON; ValueError for several in one."""
+        argv = [text for word in step.words[:FIXED_WORDS] for text in scope.word(word)]
+        rows = []
+        for name, written in sorted(use.params, key=lambda param: param[0]):
+            given = json.dumps({name: scope.value(written)}, ensure_ascii=False)
+            for ref in refs_in((written,)) if isinstance(written, tuple) else ():
+                needed = scope.optional(ref)
+                if len(needed) > 1:
+                    raise ValueError(f"{ref} is optional and may be several, which no parameter of a notebook can be")
+                if needed:
+                    rows.append((len(argv), needed))
+            argv.append(given)
+        return tuple(argv), tuple(rows)
+
+    def notebook_path(self, step: Step, argv: tuple[str, ...], outputs: tuple[ActionOutput, ...]) -> str:
+        """The path of the notebook that a step executes."""
+        path = paths.clean(argv[FIXED_WORDS - 2])
+        if problem := paths.problem_with(path):
+            self.fail(step, f"notebook is {problem}")
+        for output in outputs:
+            if paths.overlaps(output.mount, path):
+                self.fail(step, f"output {output.name!r} lies where the notebook is: give it another path")
+        return path
 
     def module_params(self, step: Step, module: ModuleSpec, matrix: Mapping[str, Value]) -> dict[str, Value]:
         """The values of a module's parameters in this use."""
@@ -302,6 +341,18 @@ class _Scope:
         if len(template) == 1 and isinstance(template[0], Ref):
             return self.values(template[0])
         return ["".join(part if isinstance(part, str) else " ".join(self.values(part)) for part in template)]
+
+    def value(self, written: Scalar | Template) -> Value:
+        """What a written value stands for: of the type of the parameter or of the matrix that it names, else text."""
+        if not isinstance(written, tuple):
+            return written
+        if len(written) == 1 and isinstance(written[0], Ref):
+            ref = written[0]
+            found = self.values(ref)
+            if ref.space in ("params", "matrix"):
+                return value_of(ref, self.params if ref.space == "params" else self.matrix)
+            return found if ref.selector == "*" else found[0]
+        return " ".join(self.word(written))
 
     def values(self, ref: Ref) -> list[str]:
         """What an expression stands for."""

@@ -46,6 +46,12 @@ class StepInput(NamedTuple):
     optional: bool = False
 
 
+class NotebookUse(NamedTuple):
+    """What the notebook of a step is given, by name: values, and Templates that stand for some."""
+
+    params: tuple[tuple[str, Scalar | Template], ...] = ()
+
+
 class Use(NamedTuple):
     """The use of a module: `module` as written (``name@requirement``), what its inputs are bound to, its parameters' values.
 
@@ -110,6 +116,7 @@ class Step:
 
     `place` is its name in the file. A step that uses a module has a `use` and neither command nor outputs of its own. `reads`
     are the parameters, or parts of them, that its program reads by itself; with ``*`` among them, all that config files hold.
+    One that executes a `notebook` has the words of `core.kinds.notebook_kind`.
     """
 
     name: str
@@ -126,6 +133,7 @@ class Step:
     help: str = ""
     use: Use | None = None
     reads: tuple[Path, ...] = ()
+    notebook: NotebookUse | None = None
 
     def port(self, name: str) -> Port | None:
         """The output port of that name."""

@@ -137,7 +137,8 @@ def _check_outputs(step: Step, reader: StepReader) -> None:
     """Each output is written somewhere."""
     used = {ref.name for ref in refs_in(step.words) if ref.space == "outputs"}
     for port in step.outputs:
-        if port.name not in used and not port.path and step.name not in reader.broken:
+        by_variable = step.notebook is not None  # which every step has for each output
+        if port.name not in used and not port.path and not by_variable and step.name not in reader.broken:
             reader.report(
                 step.place,
                 f"step {step.name!r} never says where to write output {port.name!r}: "

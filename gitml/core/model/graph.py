@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 IN, OUT = ".gitml/in", ".gitml/out"
 """Where a sandbox has what other steps made, and outputs without a path of their own."""
-FORMAT = 10  # raised whenever reading a pipeline file, or these shapes, changes
+FORMAT = 11  # raised whenever reading a pipeline file, or these shapes, changes
 
 
 class Binding(NamedTuple):
@@ -41,7 +41,7 @@ class GraphStep(NamedTuple):
 
     `module` is the Git id of the tree of the module that it uses; its code and environment are there. `secrets` are the secret
     parameters that it uses, with their seals. `conditional` are the words of `argv` that go where none of some optional inputs is
-    there: the number of the word, and those of the inputs.
+    there: the number of the word, and those of the inputs. `notebook` is the path of the one that it executes, empty for none.
     """
 
     name: str
@@ -59,6 +59,7 @@ class GraphStep(NamedTuple):
     module: str | None = None
     secrets: tuple[tuple[str, str], ...] = ()
     conditional: tuple[tuple[int, tuple[int, ...]], ...] = ()
+    notebook: str = ""
 
 
 class Graph(NamedTuple):
@@ -127,7 +128,7 @@ def graph_as_json(graph: Graph) -> Any:
     """JSON data of a Graph; what most steps leave at its default takes no room."""
     steps = []
     for step in graph.steps.values():
-        *head, inputs, outputs, env, code, parents, settings, module, secrets, conditional = step
+        *head, inputs, outputs, env, code, parents, settings, module, secrets, conditional, notebook = step
         steps.append(
             [
                 head,
@@ -138,6 +139,7 @@ def graph_as_json(graph: Graph) -> Any:
                 module,
                 secrets or None,
                 conditional or None,
+                notebook,
             ]
         )
     return [
@@ -156,7 +158,7 @@ def graph_from_json(raw: Any) -> Graph:
     """The inverse of `graph_as_json`."""
     pipeline, path, experiment, params, rows, checkout, texts, config = raw
     steps = {}
-    for head, inputs, outputs, (env, code, parents), settings, module, secrets, conditional in rows:
+    for head, inputs, outputs, (env, code, parents), settings, module, secrets, conditional, notebook in rows:
         name, base, label, argv, shell, used = head
         steps[name] = GraphStep(
             name,
@@ -174,6 +176,7 @@ def graph_from_json(raw: Any) -> Graph:
             module,
             tuple([(key, value) for key, value in secrets or ()]),
             tuple([(word, tuple(inputs)) for word, inputs in conditional or ()]),
+            notebook,
         )
     pairs = tuple([(step, port) for step, port in checkout])
     return Graph(pipeline, path, experiment, params, steps, pairs, texts, config)

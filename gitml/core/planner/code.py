@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import fnmatch
 import itertools
+import json
 import posixpath
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+from gitml.core.kinds.notebook_kind import FIXED_WORDS, PROGRAM
 from gitml.core.model import links, paths
 from gitml.core.model.action import CodeFile
 from gitml.core.model.graph import GraphStep
@@ -115,7 +117,9 @@ def why_code(step: GraphStep, code: Iterable[CodeFile]) -> list[tuple[str, str]]
     found = []
     for file in code:
         stem = file.path.removesuffix(".py").removesuffix("/__init__").removesuffix("/__main__")
-        if file.path in named:
+        if step.notebook and file.path in (PROGRAM, step.notebook):
+            why = "executes the notebook" if file.path == PROGRAM else "the notebook, without what it saved"
+        elif file.path in named:
             why = f"named in the command as {named[file.path]}"
         elif any(
             file.path == at or file.path.startswith(f"{at}/") or fnmatch.fnmatchcase(file.path, at) for at in step.code
@@ -134,6 +138,9 @@ def why_code(step: GraphStep, code: Iterable[CodeFile]) -> list[tuple[str, str]]
 def _words(step: GraphStep) -> Sequence[str]:
     if step.shell:
         return words_of_script(step.argv[0], *step.argv[1:])
+    if step.notebook:  # what its parameters name is code, as what stands in a command is
+        given = [value for word in step.argv[FIXED_WORDS:] for value in json.loads(word).values()]
+        return [step.notebook, *(text for text in given if isinstance(text, str))]
     script = script_word(step.argv)
     return step.argv if script is None else [*step.argv, *words_of_script(script)]
 

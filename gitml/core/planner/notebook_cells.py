@@ -1,21 +1,30 @@
 """The code cells of a Jupyter notebook, read from its text; nothing is executed.
 
-Only these decide what a notebook computes: what it saved, its prose and its metadata are left out.
+Only these decide what a notebook computes: what it saved, its prose and its metadata are left out. The canonical notebook has
+nothing else, so that its bytes are those of what counts, and it is what a step that executes a notebook is given.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
+from gitml.core.model.action import CodeFile
+from gitml.core.model.protocols import Entry
 from gitml.core.planner.python_imports import Import, imports_of
 from gitml.errors import InputError
 
 ENDING = ".ipynb"
+CANONICAL_ID = "notebook-1"  # a fact of a notebook; a new number whenever it would become another canonical one
 LARGEST = 64 << 20  # bytes of a notebook: pictures that it saved are in them
 _MOST = 100_000  # cells
-PARAMETERS = "parameters"  # the tag of the cell whose values can be replaced
+_TAGS = frozenset(
+    ("parameters", "injected-parameters", "raises-exception", "skip-execution")
+)  # that change what is computed
+_POINTER = b"version https://git-lfs.github.com/"
+_PYTHON = "python"
 _MAGIC = re.compile(
     r"(?m)^([ \t]*+)(?:(?:\w[\w., \t]{0,200}=[ \t]*+)?[!%?].*|[\w.]{1,200}\?{1,2}[ \t]*+)$"
 )  # of IPython: ``%time f()``, ``files = !ls``, ``f?``
@@ -23,10 +32,10 @@ _OF_PYTHON = re.compile(r"%%(?:time|timeit|capture|prun|python3?|pypy|memit|mpru
 
 
 class CodeCell(NamedTuple):
-    """The text of a code cell; `parameters` where it has the tag of that name."""
+    """The text of a code cell, and those of its tags that change what is computed."""
 
     source: str
-    parameters: bool = False
+    tags: tuple[str, ...] = ()
 
 
 class NotebookCode(NamedTuple):
@@ -35,6 +44,11 @@ class NotebookCode(NamedTuple):
     cells: tuple[CodeCell, ...]
     kernel: str = ""
     language: str = ""
+
+    @property
+    def is_python(self) -> bool:
+        """Whether they are in Python, as they are where nothing says otherwise."""
+        return self.language == _PYTHON or not (self.language or self.kernel.removeprefix(_PYTHON).strip("0123456789."))
 
 
 def notebook_code(content: bytes, where: str) -> NotebookCode:
@@ -45,6 +59,8 @@ def notebook_code(content: bytes, where: str) -> NotebookCode:
         raw = json.loads(content)
     except (ValueError, RecursionError):
         hint = "resolve the conflict in it" if b"<<<<<<< " in content else "save it again with Jupyter"
+        if content.startswith(_POINTER):
+            hint = "it is kept by Git LFS: keep it in Git itself"
         raise InputError("the notebook is not JSON", where=where, hint=hint) from None
     written = _list(raw, "cells") if isinstance(raw, dict) and "worksheets" not in raw else _older(raw)
     if written is None:
@@ -60,12 +76,55 @@ def notebook_code(content: bytes, where: str) -> NotebookCode:
             raise InputError(
                 f"cell {number} of the notebook has no text", where=where, hint="save it again with Jupyter"
             )
-        tags = _list(_table(cell, "metadata"), "tags") or []
-        cells.append(CodeCell(source, PARAMETERS in tags))
+        tags = {tag for tag in _list(_table(cell, "metadata"), "tags") or () if isinstance(tag, str)}
+        cells.append(CodeCell(source, tuple(sorted(tags & _TAGS))))
+    while cells and not cells[-1].source.strip():  # the one that Jupyter adds for who goes on
+        del cells[-1]
     about = _table(raw, "metadata")
     kernel = _table(about, "kernelspec")
     language = _text(kernel, "language") or _text(_table(about, "language_info"), "name")
     return NotebookCode(tuple(cells), _text(kernel, "name"), language.lower())
+
+
+def canonical_notebook(code: NotebookCode, where: str) -> bytes:
+    """The notebook of format 4 that has these cells alone; InputError for text that is no Unicode."""
+    cells = [
+        {
+            "cell_type": "code",
+            "execution_count": None,
+            "id": str(number),
+            "metadata": {"tags": list(cell.tags)} if cell.tags else {},
+            "outputs": [],
+            "source": cell.source.splitlines(keepends=True),
+        }
+        for number, cell in enumerate(code.cells, 1)
+    ]
+    # any Python is executed by the kernel of its environment, under whatever name its author had one
+    kernel, language = ("python3", _PYTHON) if code.is_python else (code.kernel, code.language)
+    about = {"kernelspec": {"display_name": kernel, "language": language, "name": kernel}}
+    document = {"cells": cells, "metadata": about, "nbformat": 4, "nbformat_minor": 5}
+    text = json.dumps(document, ensure_ascii=False, indent=1, sort_keys=True) + "\n"
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise InputError("the notebook has half a character", where=where, hint="save it again with Jupyter") from None
+
+
+def with_file(
+    code: Iterable[CodeFile], path: str, oid: str, children: Callable[[str], Mapping[str, Entry]]
+) -> tuple[CodeFile, ...]:
+    """The `code` with the blob `oid` at `path` in place of what it has there; a folder around that is spread out."""
+    found: dict[str, CodeFile] = {}
+    waiting = list(code)
+    while waiting:
+        file = waiting.pop()
+        if file.mode == "40000" and path.startswith(file.path + "/"):
+            inside = children(file.oid).items()
+            waiting += [CodeFile(f"{file.path}/{name}", entry.mode, entry.oid) for name, entry in inside]
+        elif file.path != path:
+            found[file.path] = file
+    found[path] = CodeFile(path, "100644", oid)
+    return tuple([found[place] for place in sorted(found)])
 
 
 def imports_of_notebook(content: bytes) -> list[Import]:
@@ -74,7 +133,7 @@ def imports_of_notebook(content: bytes) -> list[Import]:
         code = notebook_code(content, "")
     except InputError:
         return []
-    if code.language not in ("", "python"):
+    if not code.is_python:
         return []
     found: dict[Import, None] = {}
     for cell in code.cells:

@@ -225,6 +225,8 @@ class Attempts:
             *(name, decision.action, environment, requested, how.timeout, how.strict, log, lent, active.stored),
             network=how.network,
         )
+        if step.notebook:
+            self.planner.builder.notebooks.write(step)
         if decision.action.secrets:
             from gitml.engine.planning.secret_values import values_for
 

@@ -33,6 +33,7 @@ from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
     from gitml.core.planner.project_package import ProjectPackage
+    from gitml.engine.planning.notebooks import Notebooks
     from gitml.engine.planning.preflight import Preflight
 
 T = TypeVar("T")
@@ -78,7 +79,7 @@ class ActionBuilder:
                 kind = "directory" if output.is_tree else "executable" if output.executable else "file"
                 inputs.append(ActionInput(binding.name, binding.mount, kind, output.digest))
         environment = self.environment(step)
-        code = self._with_links(step, self._code(step, environment))
+        code = self._with_links(step, self._with_notebook(step, self._code(step, environment)))
         if self.changed_files:
             code = self._unless_read_whole(step, code)
         if isinstance(environment, (PartProblem, Unconfirmed)):
@@ -293,6 +294,19 @@ class ActionBuilder:
         if binding.kind and binding.kind != kind:
             return PartProblem(f"input {binding.name!r} must be a {binding.kind}; {path} is a {kind}")
         return ActionInput(binding.name, mount if binding.mount == path else binding.mount, kind, content)
+
+    @cached_property
+    def notebooks(self) -> Notebooks:
+        """Those of steps; loaded when there is one."""
+        from gitml.engine.planning.notebooks import Notebooks
+
+        return Notebooks(self.ws.location, self.ws.objects, self.source, self.ws.index)
+
+    def _with_notebook(self, step: GraphStep, code: FoundCode) -> FoundCode:
+        """The code of a step, with the notebook that it executes."""
+        if not step.notebook or isinstance(code, PartProblem):
+            return code
+        return self._problem_or(lambda: self.notebooks.code(step, code))
 
     def _with_links(self, step: GraphStep, code: FoundCode) -> FoundCode:
         """The code of a step, and the links to folders through which its inputs are named."""

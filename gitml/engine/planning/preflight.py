@@ -115,7 +115,7 @@ class Preflight:
         return PartProblem(wanted, self._hint(environment, words[1], path))
 
     def _script(self, step: GraphStep, environment: Environment, files: Source) -> PartProblem | None:
-        if step.shell or len(step.argv) < 2:
+        if step.shell or step.notebook or len(step.argv) < 2:
             return None
         program = posixpath.basename(step.argv[0])
         if _INTERPRETER.fullmatch(program) is None:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from gitml.core.model.action import CONFIG, Action
 from gitml.core.model.digest import Digest
 from gitml.core.model.graph import IN
+from gitml.core.planner.notebook_cells import CANONICAL_ID, ENDING
 from gitml.core.records.record import Run
 from gitml.core.secrets.seals import seals_shown
 from gitml.git.objects.source import CommitSource, TreeSource
@@ -173,6 +174,9 @@ class _Steps:
     def file_users(self, node: LineageNode) -> list[LineageNode]:
         """Steps that had the file, by itself or in a directory; of a directory also those that had something below it."""
         contents = [node.content]
+        canonical = self.ws.index.fact(CANONICAL_ID, node.content) if node.name.endswith(ENDING) else None
+        if canonical is not None:  # what steps have that execute the notebook
+            contents.append(str(canonical))
         below: list[ContentUse] = []
         if node.commit is not None:
             source = CommitSource(self.ws.objects, node.commit)

@@ -8,9 +8,17 @@ from typing import Any
 
 import pytest
 
-from gitml.core.planner.notebook_cells import CodeCell, imports_of_notebook, notebook_code
+from gitml.core.model.action import CodeFile
+from gitml.core.planner.notebook_cells import (
+    CodeCell,
+    canonical_notebook,
+    imports_of_notebook,
+    notebook_code,
+    with_file,
+)
 from gitml.core.planner.python_imports import Import
 from gitml.errors import InputError
+from tests.kit.memory_source import MemorySource
 
 
 def content(cells: list[Any], metadata: Any = None, **more: Any) -> bytes:
@@ -31,7 +39,7 @@ def test_code_cells_count_in_order_and_nothing_else_does() -> None:
     ]
     kernel = {"kernelspec": {"name": "python3", "language": "python"}, "language_info": {"name": "python"}}
     found = notebook_code(content(cells, kernel), "n.ipynb")
-    assert found.cells == (CodeCell("a = 1\nb = 2", parameters=True), CodeCell("print(a)"))
+    assert found.cells == (CodeCell("a = 1\nb = 2", ("parameters",)), CodeCell("print(a)"))
     assert (found.kernel, found.language) == ("python3", "python")
 
 
@@ -111,3 +119,66 @@ def test_hostile_cells_take_no_time(piece: str) -> None:
     begun = time.process_time()
     imports_of_notebook(raw)
     assert time.process_time() - begun < 2
+
+
+def canonical(raw: bytes) -> bytes:
+    return canonical_notebook(notebook_code(raw, "n"), "n")
+
+
+def test_saving_prose_and_the_name_of_a_python_kernel_change_nothing_of_the_canonical_notebook() -> None:
+    plain = content([code("a = 1", "parameters"), code("print(a)")])
+    saved = content(
+        [
+            {"cell_type": "markdown", "source": "# New"},
+            code(["a = ", "1"], "parameters", "mine", execution_count=1, outputs=[{"output_type": "stream"}], id="x"),
+            code("print(a)", execution_count=2, outputs=[{}]),
+            code("\n"),
+        ],
+        {"kernelspec": {"name": "my-env", "display_name": "Mine", "language": "python"}, "widgets": {}},
+        nbformat_minor=2,
+    )
+    assert canonical(saved) == canonical(plain)
+    assert canonical(canonical(saved)) == canonical(saved)
+    assert json.loads(canonical(plain))["metadata"]["kernelspec"]["name"] == "python3"
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        [code("print(a)"), code("a = 1", "parameters")],
+        [code("a = 1"), code("print(a)")],
+        [code("a = 1", "parameters"), code("print(a) ")],
+        [code("a = 1", "parameters"), code("print(a)", "skip-execution")],
+        [code("a = 1", "parameters"), code("print(a)", "raises-exception")],
+        [code("a = 1", "parameters"), code(""), code("print(a)")],
+    ],
+)
+def test_what_changes_the_computation_changes_the_canonical_notebook(other: list[Any]) -> None:
+    assert canonical(content(other)) != canonical(content([code("a = 1", "parameters"), code("print(a)")]))
+
+
+def test_a_kernel_of_another_language_counts() -> None:
+    kernels = [
+        {"name": "ir", "language": "R"},
+        {"name": "ir2", "language": "R"},
+        {"name": "ir"},
+        {"name": "python3"},
+        {},
+    ]
+    assert len({canonical(content([code("1")], {"kernelspec": kernel})) for kernel in kernels}) == 4
+
+
+def test_half_a_character_is_an_error_that_names_the_notebook() -> None:
+    with pytest.raises(InputError) as caught:
+        canonical_notebook(notebook_code(content([code("a = '\ud800'")]), "nb/n.ipynb"), "nb/n.ipynb")
+    assert (caught.value.message, caught.value.where) == ("the notebook has half a character", "nb/n.ipynb")
+
+
+def test_a_folder_with_the_notebook_is_spread_out_around_it() -> None:
+    source = MemorySource({"nb/a.ipynb": "1", "nb/b.py": "2", "nb/c/d.py": "3", "e/f.py": "4"})
+    trees = [CodeFile(path, "40000", source.lookup(path).oid) for path in ("e", "nb")]  # type: ignore[union-attr]
+    found = with_file(trees, "nb/a.ipynb", "canonical", source.children)
+    assert [(file.path, file.mode) for file in found] == [
+        ("e", "40000"), ("nb/a.ipynb", "100644"), ("nb/b.py", "100644"), ("nb/c", "40000"),
+    ]  # fmt: skip
+    assert found[1].oid == "canonical"
