@@ -35,6 +35,9 @@ SECTIONS: dict[str, dict[str, CommandEntry]] = {
         "logs": CommandEntry("history.logs", "Print what the steps of a run wrote"),
         "metrics": CommandEntry("history.values:metrics", "Show and compare the metrics of runs"),
         "params": CommandEntry("history.values:params", "Show and compare the parameters of runs"),
+        "plots": CommandEntry(
+            "history.plots:plots", "Draw the plots of runs, over one another, as pictures or on a page"
+        ),
         "checkout": CommandEntry("history.checkout", "Write the outputs of a run to files"),
         "ui": CommandEntry("history.ui", "Browse runs in the terminal or a browser, and act from there"),
         "lineage": CommandEntry("history.lineage", "Show where an artifact comes from, and what was made of it"),
@@ -71,7 +74,7 @@ COMMANDS: dict[str, CommandEntry] = {name: entry for section in SECTIONS.values(
 _LOOKING = """plan check explain status dag targets log show logs checkout ui remotes du fsck doctor config completion
     schema metrics.show metrics.diff params.show params.diff lineage.up lineage.down lineage.show hooks.status module.list
     module.show module.versions module.history module.resolve module.diff module.verify module.get module.check trust.list
-    env.show env.explain env.diff"""
+    env.show env.explain env.diff plots.show plots.diff"""
 
 LOOKING = frozenset(name.replace(".", " ") for name in _LOOKING.split())
 """What only looks at the repository, and works where it can't be written. So does `run -n`; not so `fsck --repair`. All others

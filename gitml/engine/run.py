@@ -193,6 +193,7 @@ def head_of(
         selected=tuple(request.wanted),
         options=_options(request),
         modules=loaded.modules,
+        plots=graph.plots,
     )
 
 

@@ -52,6 +52,8 @@ WORDS: dict[str, list[list[str]]] = {
     "logs": [[], ["--on", "far"]],
     "metrics show": [[]],
     "metrics diff": [["HEAD"]],
+    "plots show": [[]],
+    "plots diff": [["HEAD"]],
     "params show": [[]],
     "params diff": [["HEAD"]],
     "checkout": [["latest", "out"]],

@@ -20,6 +20,7 @@ from gitml.core.model.result import ActionResult, Cost, OutputRef
 from gitml.core.model.step_settings import StepSettings
 from gitml.core.model.tree import KINDS, TreeEntry
 from gitml.core.records.record import OUTCOMES, RUN_STATES, Attempt, LogRef, Run, StepRun
+from gitml.core.text.plot_options import PlotOptions
 
 
 def examples(fast: int) -> int:
@@ -129,6 +130,7 @@ runs: st.SearchStrategy[Run] = st.builds(
     options=st.dictionaries(names, st.booleans(), max_size=2),
     steps=_tuples(step_runs),
     error=st.none() | hostile,
+    plots=st.dictionaries(hostile, st.builds(PlotOptions, hostile, _tuples(hostile), hostile, hostile), max_size=2),
     modules=st.dictionaries(hostile, st.dictionaries(hostile, hostile, max_size=3), max_size=2),
 )
 

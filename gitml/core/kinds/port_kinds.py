@@ -21,7 +21,7 @@ class PortKind(NamedTuple):
 
     `read` checks the file that a step left and gives the metrics in it; InputError for what is not of the kind. Its arguments
     are the open file and the output as it was declared. None: any bytes will do. What `is_drawn` is shown as a picture or a
-    chart. `formats` are the values of the option `format`; without any, there is none.
+    chart. `options` are the keys of its declaration beside those of every kind, `formats` the values of `format`.
     """
 
     name: str
@@ -29,6 +29,7 @@ class PortKind(NamedTuple):
     is_directory: bool = False
     read: Callable[[BinaryIO, ActionOutput], ParsedMetrics] | None = None
     is_drawn: bool = False
+    options: tuple[str, ...] = ()
     formats: tuple[str, ...] = ()
 
 
@@ -60,6 +61,7 @@ PORT_KINDS: dict[str, PortKind] = {
             "metrics",
             "numbers by name: JSON, YAML, TOML, CSV or JSON lines",
             read=_read_metrics,
+            options=("format",),
             formats=("json", "yaml", "toml", "csv", "jsonl"),
         ),
         PortKind(
@@ -67,6 +69,7 @@ PORT_KINDS: dict[str, PortKind] = {
             "a picture, a table (CSV, TSV or JSON) that `gitml ui` draws, or an HTML page",
             read=_check_plot,
             is_drawn=True,
+            options=("x", "y", "title", "template"),
         ),
     )
 }

@@ -36,6 +36,7 @@ from gitml.core.language.yaml_document import Node
 from gitml.core.model import paths
 from gitml.core.model.action import Scalar
 from gitml.core.parameters.value_path import Path, parse_path
+from gitml.core.text.plot_options import TEMPLATES
 
 if TYPE_CHECKING:
     pass
@@ -139,18 +140,40 @@ class StepReader(Fields):
                 path = self.path_template(pairs["path"][1], text, f"output {name!r}", ("params", "matrix")) or (text,)
                 if paths.overlaps(paths.clean(text), ".gitml"):
                     self.report(pairs["path"][1], f"output {name!r} can't lie in .gitml")
-        options: dict[str, Any] = {}
-        if "format" in pairs:
-            key, value = pairs["format"]
-            formats = PORT_KINDS[kind].formats
-            if formats:
-                options["format"] = self.one_of(value, f"format of output {name!r}", formats)
-            else:
-                having = ", ".join(f"`{other}`" for other, known in PORT_KINDS.items() if known.formats)
-                self.report(key, f"output {name!r} is of type {kind}, which has no `format`: only {having} has one")
+        options = self.options_of(f"output {name!r}", kind, pairs)
+        keyed = {key: options.pop(key) for key in ("format",) if key in options}
         if "optional" in pairs and self.truth(pairs["optional"][1], f"optional of output {name!r}"):
-            options["optional"] = True
-        return Port(name, kind, path, tuple(sorted(options.items())))
+            keyed["optional"] = True
+        return Port(name, kind, path, tuple(sorted(keyed.items())), tuple(options.items()))
+
+    def options_of(self, what: str, kind: str, pairs: Pairs) -> dict[str, Any]:
+        """The options that only some kinds of outputs have."""
+        known = PORT_KINDS[kind]
+        every = dict.fromkeys(option for other in PORT_KINDS.values() for option in other.options)
+        found: dict[str, Any] = {}
+        for option in every:
+            if option not in pairs:
+                continue
+            key, value = pairs[option]
+            if option not in known.options:
+                having = " and ".join(f"`{name}`" for name, other in PORT_KINDS.items() if option in other.options)
+                self.report(key, f"{what} is of type {kind}, and only {having} has `{option}`")
+            elif option == "format":
+                found[option] = self.one_of(value, f"format of {what}", known.formats)
+            elif option == "template":
+                found[option] = self.one_of(value, f"template of {what}", TEMPLATES)
+            elif option == "y":
+                found[option] = tuple(self.shown_text(item, f"y of {what}") for item in self.items(value, "y"))
+            else:
+                found[option] = self.shown_text(value, f"{option} of {what}")
+        return found
+
+    def shown_text(self, node: Node, what: str) -> str:
+        """A line of text that stands in a plot."""
+        text = self.text_of(node, what) or ""
+        if not text.strip() or len(text) > 200 or any(char in text.strip() for char in "\0\n\r"):
+            self.report(node, f"{what} must be a line of 1 to 200 characters")
+        return text.strip()
 
 
 class StepKind(NamedTuple):

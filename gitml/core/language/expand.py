@@ -39,6 +39,7 @@ from gitml.core.model.action import ActionOutput, Scalar
 from gitml.core.model.graph import IN, OUT, Binding, Graph, GraphStep
 from gitml.core.parameters.step_values import ConfigTexts, recorded_parts, recorded_values, value_of, words_for
 from gitml.core.parameters.value_path import Path, Value
+from gitml.core.text.plot_options import PlotOptions
 from gitml.errors import InputError
 
 
@@ -68,7 +69,13 @@ def build_graph(
     experiment = pipeline.experiment or pipeline.name
     config = renderer.config
     changed = config.changed_files()
-    return Graph(pipeline.name, pipeline.path, experiment, recorded, made, checkout, config.texts, changed)
+    plots = {
+        f"{name}.{port.name}": PlotOptions(**dict(port.shown))
+        for name, step in pipeline.steps.items()
+        for port in step.outputs
+        if port.shown
+    }
+    return Graph(pipeline.name, pipeline.path, experiment, recorded, made, checkout, config.texts, changed, plots)
 
 
 def _in_order(pipeline: Pipeline) -> list[str]:

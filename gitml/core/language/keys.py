@@ -21,6 +21,7 @@ from gitml.core.language.yaml_document import Node
 from gitml.core.model.guarantees import NETWORKS
 from gitml.core.model.resources import Resources
 from gitml.core.model.step_settings import USUAL, StepSettings
+from gitml.core.text.plot_options import TEMPLATES
 
 Schema = Mapping[str, Any]
 Pairs = Mapping[str, tuple[Node, Node]]
@@ -181,6 +182,10 @@ PORT_KEYS = keys_of(
     Key("type", "the kind of the output", _kind),
     Key("path", "where the output belongs in the repository's layout", TEXT),
     Key("optional", "`true`: the step may leave it out", TRUTH),
+    Key("x", "the column of a `plot` along which it is drawn; else chosen by the names", TEXT),
+    Key("y", "the columns of a `plot` that are drawn, one or a list; else all numbers", listed(TEXT)),
+    Key("title", "what stands above a `plot`", TEXT),
+    Key("template", "how a `plot` is drawn; else chosen by the table", one_of(TEMPLATES)),
     Key("format", "what the file of a `metrics` output is written in; else its ending says so", _format),
 )
 INPUT_KEYS = keys_of(

@@ -24,13 +24,14 @@ Axes = tuple[tuple[str, tuple[Scalar, ...]], ...]
 class Port(NamedTuple):
     """An output port. `path` is where the file belongs in the repository's layout; empty: below ``.gitml/out``.
 
-    `options` are those of `ActionOutput`.
+    `options` are those of `ActionOutput`; `shown` are those that change only how it is shown.
     """
 
     name: str
     kind: str
     path: Template = ()
     options: tuple[tuple[str, Any], ...] = ()
+    shown: tuple[tuple[str, Any], ...] = ()
 
 
 class StepInput(NamedTuple):

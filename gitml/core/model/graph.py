@@ -9,6 +9,7 @@ from gitml.core.language.diagnostics import nearest
 from gitml.core.language.params import Param, param_from_json
 from gitml.core.model.action import ActionOutput, Scalar, output_from_json
 from gitml.core.model.step_settings import USUAL, StepSettings, settings_from_json
+from gitml.core.text.plot_options import PlotOptions, plot_options
 from gitml.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 IN, OUT = ".gitml/in", ".gitml/out"
 """Where a sandbox has what other steps made, and outputs without a path of their own."""
-FORMAT = 11  # raised whenever reading a pipeline file, or these shapes, changes
+FORMAT = 12  # raised whenever reading a pipeline file, or these shapes, changes
 
 
 class Binding(NamedTuple):
@@ -67,7 +68,8 @@ class Graph(NamedTuple):
 
     `params` are the values as a run records them, `texts` what stands in config files that steps are given, by Digest. `config`
     are the config files by path, each with the path of a value that the run has otherwise than the file, else empty. `checkout`
-    has (step's base, port) as of a Pipeline.
+    has (step's base, port) as of a Pipeline. `plots` says how outputs
+    are shown, by ``base.port``.
     """
 
     pipeline: str
@@ -78,6 +80,7 @@ class Graph(NamedTuple):
     checkout: tuple[tuple[str, str], ...] = ()
     texts: Mapping[str, str] = {}
     config: Mapping[str, str] = {}
+    plots: Mapping[str, PlotOptions] = {}
 
     def select(self, wanted: Iterable[str]) -> list[str]:
         """The named steps (``train`` means all its combinations) and all they need, in order; InputError for unknown."""
@@ -151,12 +154,13 @@ def graph_as_json(graph: Graph) -> Any:
         graph.checkout,
         dict(graph.texts),
         dict(graph.config),
+        {name: options.as_json() for name, options in graph.plots.items()},
     ]
 
 
 def graph_from_json(raw: Any) -> Graph:
     """The inverse of `graph_as_json`."""
-    pipeline, path, experiment, params, rows, checkout, texts, config = raw
+    pipeline, path, experiment, params, rows, checkout, texts, config, plots = raw
     steps = {}
     for head, inputs, outputs, (env, code, parents), settings, module, secrets, conditional, notebook in rows:
         name, base, label, argv, shell, used = head
@@ -178,5 +182,6 @@ def graph_from_json(raw: Any) -> Graph:
             tuple([(word, tuple(inputs)) for word, inputs in conditional or ()]),
             notebook,
         )
+    shown = {name: plot_options(options) for name, options in plots.items()}
     pairs = tuple([(step, port) for step, port in checkout])
-    return Graph(pipeline, path, experiment, params, steps, pairs, texts, config)
+    return Graph(pipeline, path, experiment, params, steps, pairs, texts, config, shown)

@@ -15,6 +15,7 @@ from gitml.core.model.action import Scalar
 from gitml.core.model.digest import Digest, parse_digest
 from gitml.core.model.result import Cost, OutputRef, outputs_as_json, outputs_from_json, size_from_json
 from gitml.core.text.format import NUMBER_WORDS, number_word
+from gitml.core.text.plot_options import PlotOptions, plot_options
 
 FORMATS = (1, 2)
 """Those that are read. Format 2 has numbers that JSON lacks as text, and may keep its steps in files beside it (`steprows`)."""
@@ -100,6 +101,7 @@ class StepRun(NamedTuple):
 class Run(NamedTuple):
     """One pipeline at one commit. `modules` says what each use of a module meant: name, version, content, registry.
 
+    `plots` says how outputs are shown, by ``step.port`` without the combination.
     `commit` is what was run: for uncommitted work the snapshot commit, with `dirty` set and `base` the HEAD it lies on.
     """
 
@@ -125,6 +127,7 @@ class Run(NamedTuple):
     steps: tuple[StepRun, ...] = ()
     error: str | None = None
     modules: Mapping[str, Mapping[str, str]] = {}
+    plots: Mapping[str, PlotOptions] = {}
 
     @property
     def seconds(self) -> float:
@@ -234,6 +237,7 @@ def run_as_json(run: Run) -> dict[str, Any]:
         **{key: getattr(run, key) for key in _RUN_KEYS},
         "seconds": round(run.seconds, 6),
         **({"modules": run.modules} if run.modules else {}),
+        **({"plots": {name: plot.as_json() for name, plot in run.plots.items()}} if run.plots else {}),
         "steps": [step_as_json(step) for step in run.steps],
     }
 
@@ -283,6 +287,7 @@ def decode_run(data: bytes, read: Callable[[str], bytes] | None = None) -> Run:
             **{key: decode(raw[key]) for key, decode in _RUN_KEYS.items() if decode is not None},
             steps=tuple([step_from_json(step) for step in _steps_of(raw, read)]),
             modules={_text(use): _texts(module) for use, module in raw.get("modules", {}).items()},
+            plots={_text(name): plot_options(options) for name, options in raw.get("plots", {}).items()},
         )
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not a run record: {error!r}") from error

@@ -53,6 +53,9 @@ def check_run(run: Run) -> None:
         _check_text(text)
     if not is_plain(run.options, _DEEPEST):
         raise ValueError("it has options that are none")
+    for name, plot in run.plots.items():
+        for text in (name, plot.x, *plot.y, plot.title, plot.template):
+            _check_line(text)
     for use, module in run.modules.items():
         if not _MODULE.match(module.get("content", "")):
             raise ValueError(f"it names a module {use[:60]!r} of no content")

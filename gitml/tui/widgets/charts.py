@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import cycle
 
 from textual_plotext import PlotextPlot
 
 from gitml.core.text.format import number
 from gitml.core.text.plot_data import Plot
+from gitml.core.text.plot_overlay import overlay_of
+from gitml.history.charts.terminal import draw
 from gitml.tui.services import styles_of
 from gitml.tui.text import plain
-
-_MARKERS = ("braille", "*", "o", "+", "x", "^")
-_COLOURS = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167), (213, 94, 0), (150, 150, 150))
 
 
 class Chart(PlotextPlot):
@@ -28,22 +26,11 @@ class Chart(PlotextPlot):
 
     def draw(self, title: str, curves: Sequence[tuple[str, Plot]]) -> None:
         """Draws plots over one another, each with what its curves are to be called; nothing when there is only one."""
-        plt = self.plt
-        plt.clear_figure()
-        plt.title(plain(title))
-        drawn = [(label, plot, series) for label, plot in curves for series in plot.series]
-        for (label, plot, series), marker, colour in zip(drawn, cycle(_MARKERS), cycle(_COLOURS), strict=False):
-            if plot.labels and len(series.x) <= 40 and len(drawn) == 1:
-                plt.bar([plain(text) for text in plot.labels], list(series.y), color=colour)
-                continue
-            name = label if label and len(plot.series) == 1 else f"{label} {series.name}".strip()
-            shown = plain(name) if len(drawn) > 1 else None
-            plt.plot(list(series.x), list(series.y), label=shown, marker=marker, color=colour)
-        if curves:
-            first = curves[0][1]
-            plt.xlabel(plain(first.x_name))
-            if len(first.series) == 1:
-                plt.ylabel(plain(first.series[0].name))
+        overlay = overlay_of(title, curves) if curves else None
+        of = title
+        if overlay is not None and overlay.title != title:
+            of = f"{overlay.title}: {title}" if title else overlay.title
+        draw(self.plt, of, overlay)
         self.refresh()
 
 

@@ -68,6 +68,8 @@ WORDS: dict[str, list[list[str]]] = {
     "trust list": [["trust"]],
     "metrics show": [["metrics", "show"]],
     "metrics diff": [["metrics", "diff"]],
+    "plots show": [["plots", "show"]],
+    "plots diff": [["plots", "diff"]],
     "params show": [["params", "show"]],
     "params diff": [["params", "diff"]],
     "lineage up": [["lineage", "latest:use.o"]],

@@ -15,6 +15,7 @@ from textual.widgets import Static
 
 from gitml.core.text.format import count, safe_line, size
 from gitml.core.text.plot_data import Plot, plot_of
+from gitml.errors import InputError
 from gitml.history.artifacts import ArtifactDetails, artifact_details, open_artifacts
 from gitml.history.files.preview import BYTES, FOLDER, JSON, PICTURE, TABLE, ContentPreview
 from gitml.history.files.preview import preview as preview_of
@@ -325,8 +326,11 @@ def curves_of(preview: ContentPreview) -> Plot | None:
     columns = {
         name: [row[at] if at < len(row) else None for row in preview.rows] for at, name in enumerate(preview.head)
     }
-    found = plot_of(columns)
-    return found._replace(series=found.series[:CURVES]) if found is not None else None
+    try:
+        found = plot_of(columns)
+    except InputError:  # too many labels, say
+        return None
+    return found._replace(series=found.series[:CURVES]) if found is not None and found.series else None
 
 
 def _is_number(cells: Iterable[str]) -> bool:
