@@ -62,7 +62,7 @@ def overlay_of(name: str, plots: Sequence[Labelled]) -> Overlay:
 
 
 def curves_of(overlay: Overlay) -> list[Series]:
-    """All curves, each called by its run, its column, or both, as they are told apart."""
+    """All curves, each called by its run, its column, or both, so that names differ."""
     return [
         series._replace(name=label if label and len(plot.series) == 1 else f"{label} {series.name}".strip())
         for label, plot in overlay.plots

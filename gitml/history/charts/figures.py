@@ -24,7 +24,7 @@ from gitml.core.text.plot_overlay import (
 from gitml.errors import InputError
 
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9", "#555555")
-"""Of Okabe and Ito: told apart by the colour-blind, also in print."""
+"""Of Okabe and Ito: distinct for the colour-blind, also in print."""
 _DASHES = ("-", "--", ":", "-.")
 _MARKS = ("o", "s", "^", "D", "v", "P", "X")
 _WIDTH, _HEIGHT = 6.4, 4.0  # inches

@@ -17,7 +17,7 @@ from gitml.core.text.plot_overlay import (
 )
 
 COLOURS = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167), (213, 94, 0), (150, 150, 150))
-"""Of Okabe and Ito: told apart by the colour-blind, on a dark and on a light ground."""
+"""Of Okabe and Ito: distinct for the colour-blind, on a dark and on a light ground."""
 _MARKERS = ("braille", "*", "o", "+", "x", "^")
 _SHADE = (86, 180, 233)
 _CELLS = 12
