@@ -253,7 +253,7 @@ def _named(columns: Mapping[str, Sequence[Any]], known: Sequence[str]) -> str | 
 
 
 def _is_confusion(columns: Mapping[str, Sequence[Any]], options: PlotOptions) -> bool:
-    """Whether a table has two columns of labels and no other but counts of them."""
+    """Whether a table has two columns of labels, by their names or the same ones, and no other but counts of them."""
     if options.y or len(columns) not in (2, 3):
         return False
     rest = dict(columns)
@@ -261,10 +261,9 @@ def _is_confusion(columns: Mapping[str, Sequence[Any]], options: PlotOptions) ->
     if actual is not None and predicted is not None:
         del rest[actual], rest[predicted]
         return not rest or _named(rest, _COUNT) is not None
-    return len(columns) == 2 and all(
-        any(value is not None for value in values) and all(_number(value) is None for value in values)
-        for values in columns.values()
-    )
+    one, other = ({str(value) for value in values if value is not None} for values in list(columns.values())[:2])
+    labels = all(_number(value) is None for values in columns.values() for value in values)
+    return len(columns) == 2 and labels and not one.isdisjoint(other)
 
 
 def _confusion_of(columns: Mapping[str, Sequence[Any]], options: PlotOptions) -> Plot:
