@@ -68,8 +68,7 @@ class Graph(NamedTuple):
 
     `params` are the values as a run records them, `texts` what stands in config files that steps are given, by Digest. `config`
     are the config files by path, each with the path of a value that the run has otherwise than the file, else empty. `checkout`
-    has (step's base, port) as of a Pipeline. `plots` says how outputs
-    are shown, by ``base.port``.
+    has (step's base, port) as of a Pipeline. `plots` says how outputs are shown, by ``base.port``.
     """
 
     pipeline: str
