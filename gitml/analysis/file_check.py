@@ -21,6 +21,7 @@ from gitml.core.parameters.value_path import Value
 from gitml.core.planner.code import CodeFinder
 from gitml.engine.planning.load import SUFFIXES, config_at, every_pipeline, graph_of, open_source, parse_at
 from gitml.engine.planning.module_resolution import resolve_uses
+from gitml.engine.planning.notebooks import Notebooks
 from gitml.engine.planning.projects import marked_projects, project_of_file
 from gitml.errors import GitmlError, InputError, RemoteError
 from gitml.git.objects.source import CommitSource, FolderSource, ListableSource, settings_in
@@ -227,6 +228,7 @@ def _missing(
     """Paths that steps read and the commit would not hold."""
     told: set[str] = set()
     code = CodeFinder(source, ws.index)
+    notebooks = Notebooks(ws.location, ws.objects, source, ws.index)
     for step in graph.steps.values():
         wanted = {binding.path: f"input {binding.name!r}" for binding in step.inputs if binding.path is not None}
         if step.module is None:
@@ -239,7 +241,9 @@ def _missing(
                 mistake = f"{what} {path!r} {_lack(ws, source, path, whole)}"
                 yield whole, _in_pipeline(pipeline, text, path, mistake, step)
         try:
-            code.find(step)
+            found = code.find(step)
+            if step.notebook:
+                notebooks.code(step, found)
         except InputError as error:
             if error.message not in told:
                 told.add(error.message)

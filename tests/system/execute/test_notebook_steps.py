@@ -122,6 +122,8 @@ def test_what_is_wrong_with_a_notebook_is_known_before_anything_runs(notebooks: 
         else:
             notebooks.write("nb/fit.ipynb", text)
         assert said in decided(notebooks), text
+        checked = notebooks.gitml("check", "pipelines/p.yaml", code=None)
+        assert said.removesuffix(" (nb/fit.ipynb)") in checked.out + checked.err
 
 
 def test_the_code_of_a_notebook_step_is_told_with_why(notebooks: Project) -> None:

@@ -106,6 +106,13 @@ def test_a_secret_is_no_parameter_of_a_notebook_as_it_would_be_in_what_that_save
     assert said.startswith("params.token is secret, and everybody on the machine can read the words of a command: env:")
 
 
+def test_a_list_stays_a_list_and_one_of_it_its_type() -> None:
+    before = "params: {sizes: {type: list, default: [1, 2]}}"
+    step = 'notebook: a.ipynb\n    params: {all: "${{ params.sizes }}", one: "${{ params.sizes[1] }}"}'
+    (found,) = steps(step, before, sizes=[1, 2])
+    assert given(found) == {"all": [1, 2], "one": 2}
+
+
 def test_a_parameter_that_stands_for_an_optional_input_goes_with_it() -> None:
     text = (
         "steps:\n  make:\n    run: touch ${{ outputs.x }}\n    outputs: {x: {type: file, optional: true}}\n"
