@@ -277,7 +277,8 @@ def _left_out(ws: Workspace, source: Source, graph: Graph, pipeline: Pipeline) -
     told: set[str] = set()
     for step in graph.steps.values():
         given = {binding.mount for binding in step.inputs} | {output.mount for output in step.outputs}
-        for word in () if step.shell or step.module else step.argv:
+        words = () if step.shell or step.module else map(step.settings.from_top, step.argv)
+        for word in words:
             if word in told or word in given or paths.problem_with(word) is not None:
                 continue
             path = paths.clean(word)

@@ -64,7 +64,8 @@ class StepProcess:
         started: Callable[[int], None],
     ) -> ProcessExit:
         """Runs it to its end as `process.run` does; InputError when it can't be started, or not be cut off as is asked."""
-        os.chdir(self._sandbox.work if self._realized.root is not None else f"{self._sandbox.seen}/work")
+        work = self._sandbox.work if self._realized.root is not None else f"{self._sandbox.seen}/work"
+        os.chdir(os.path.join(work, self._task.action.workdir))
         try:
             return self._run(self._program(), write, stop, grace, started)
         finally:

@@ -37,6 +37,7 @@ from gitml.core.language.validate import overlap, parents_of
 from gitml.core.model import paths
 from gitml.core.model.action import ActionOutput, Scalar
 from gitml.core.model.graph import IN, OUT, Binding, Graph, GraphStep
+from gitml.core.model.step_settings import TOP
 from gitml.core.parameters.step_values import ConfigTexts, recorded_parts, recorded_values, value_of, words_for
 from gitml.core.parameters.value_path import Path, Value
 from gitml.core.text.plot_options import PlotOptions
@@ -368,6 +369,12 @@ class _Scope:
             return words_for(ref, self.params)
         if ref.space == "matrix":
             return words_for(ref, self.matrix)
+        workdir = self.step.settings.workdir
+        places = self.places(ref)
+        return places if workdir == TOP else [posixpath.relpath(place, workdir) for place in places]
+
+    def places(self, ref: Ref) -> list[str]:
+        """Where the inputs and outputs lie that an expression stands for, from the top of the sandbox."""
         if ref.space == "outputs":
             return [self.outputs[ref.name]]
         if ref.space == "inputs" and ref.name in self.declared:
@@ -380,7 +387,7 @@ class _Scope:
         """The numbers of the inputs that an expression stands for and that may be missing."""
         if ref.space not in ("inputs", "steps") or not any(binding.optional for binding in self.bindings):
             return ()
-        found = set(self.values(ref))
+        found = set(self.places(ref))
         return tuple([n for n, binding in enumerate(self.bindings) if binding.optional and binding.mount in found])
 
     def bind_declared(self) -> None:

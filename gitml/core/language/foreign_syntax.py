@@ -94,7 +94,7 @@ _STEP_WORDS: Mapping[str, str] = {
     "metrics": "write outputs: {NAME: {type: metrics, path: PLACE}}",
     "plots": "write outputs: {NAME: {type: plot, path: PLACE}}",
     "input": "did you mean 'inputs'?",
-    "wdir workdir": "commands run at the top of the project: write paths from there, or cd in a script with shell: bash",
+    "wdir": "did you mean 'workdir'?",
     "foreach wildcards expand": "write matrix: {NAME: [values]} and ${{ matrix.NAME }}",
     "do": "write matrix: {NAME: [values]} beside run",
     "always_changed": "write reuse: false",
@@ -114,7 +114,7 @@ _STEP_WORDS: Mapping[str, str] = {
     "compute": "write target: NAME",
     "instance_count": "write nodes: N",
     "schedule": "gitml has no schedules: call gitml run from cron or your CI",
-    "working-directory": "commands run at the top of the project: write paths from there",
+    "working-directory": "did you mean 'workdir'?",
 }  # fmt: skip
 _PIPELINE_WORDS: Mapping[str, str] = {
     "stages jobs rules rule tasks": "did you mean 'steps'?",
@@ -136,7 +136,6 @@ _PIPELINE_WORDS: Mapping[str, str] = {
     "type": "leave it out: a file in pipelines/ is a pipeline",
     "$schema": "leave it out",
     "include": "a pipeline is one file",
-    "workdir": "commands run at the top of the project: write paths from there",
     "conda": "write environment: and a locked requirements file",
     "container": "containers are not taken yet: write environment: and a locked requirements file",
 }  # fmt: skip

@@ -18,6 +18,7 @@ from gitml.core.language.expression import NAME
 from gitml.core.language.fields import Fields
 from gitml.core.language.params import TYPES
 from gitml.core.language.yaml_document import Node
+from gitml.core.model import paths
 from gitml.core.model.guarantees import NETWORKS
 from gitml.core.model.resources import Resources
 from gitml.core.model.step_settings import USUAL, StepSettings
@@ -205,6 +206,20 @@ def ports(keys: Mapping[str, Key]) -> Schema:
     return by_name({"anyOf": [_kind(), mapping(keys, "type")]})
 
 
+def _workdir(fields: Fields, node: Node, what: str) -> str | None:
+    text = fields.text_of(node, what)
+    if text is None:
+        return None
+    place = paths.clean(text) if text else text
+    problem = paths.problem_with(text)
+    if problem is None and paths.overlaps(place, ".gitml"):
+        problem = "gitml's own folder"
+    if problem:
+        fields.report(node, f"{what} is {problem}")
+        return None
+    return place
+
+
 def _count(fields: Fields, node: Node, what: str) -> int | None:
     return fields.whole(node, what, least=1, most=MAX_GANG)
 
@@ -247,6 +262,7 @@ SANDBOX = Key(
     "sandbox", "`strict` or `normal`", one_of(("strict", "normal")), _INHERITED, Fields.sandbox, setting="strict"
 )
 NETWORK = Key("network", "`full`, `loopback` or `none`", one_of(NETWORKS), _INHERITED, Fields.network)
+WORKDIR = Key("workdir", "the folder in which its command runs", TEXT, _INHERITED, _workdir)
 TARGET = Key("target", "where it runs", TEXT, _INHERITED, Fields.target)
 RESOURCES = Key("resources", "what the step needs of the machine", mapping(MACHINE_KEYS), "one CPU", _resources)
 COMMAND_KEYS = keys_of(
@@ -256,6 +272,7 @@ COMMAND_KEYS = keys_of(
     Key("shell", "`bash` or `sh`: `run` is a script", one_of(SHELLS), "no shell"),
     Key("env", "environment variables", ENV, "those of the pipeline"),
     ENVIRONMENT,
+    WORKDIR,
     Key("code", "files the step may use besides those in its command", listed(TEXT), "none"),
     Key("params", "parameters that the program reads by itself", listed(WORD), "those in the command"),
 )
@@ -280,6 +297,7 @@ PIPELINE_KEYS = keys_of(
     Key("inputs", "files and directories of the commit, by name", by_name(TEXT)),
     ENVIRONMENT._replace(help="what steps run in, unless a step says otherwise"),
     Key("env", "environment variables of every step", ENV),
+    WORKDIR._replace(help="the folder in which commands run, unless a step says otherwise; else the top"),
     Key("code", "files that every step may use", listed(TEXT)),
     SANDBOX._replace(help="`strict` or `normal`, for every step"),
     NETWORK._replace(help="`full`, `loopback` or `none`, for every step"),

@@ -13,7 +13,7 @@ from gitml.core.language.spec import ModuleSpec, Pipeline, Step
 from gitml.core.language.validate import checkout_problem, used_by
 from gitml.core.model.action import Scalar
 from gitml.core.model.guarantees import CUT, stricter
-from gitml.core.model.step_settings import ALONE
+from gitml.core.model.step_settings import ALONE, TOP
 
 
 def with_modules(pipeline: Pipeline, modules: Mapping[str, ModuleSpec]) -> Pipeline:
@@ -45,6 +45,7 @@ def _with_ports(step: Step, modules: Mapping[str, ModuleSpec]) -> Step:
         env=module.env,
         settings=settings._replace(
             environment=module.settings.environment,
+            workdir=TOP,
             resources=settings.resources if step.use.own_resources else module.settings.resources,
             strict=settings.strict or module.settings.strict,
             network=stricter(settings.network, module.settings.network),

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from gitml.core.model.digest import PREFIX, Digest
-from gitml.core.model.step_settings import ALONE, GANG, KEYED
+from gitml.core.model.step_settings import ALONE, GANG, KEYED, TOP, WORKDIR
 
 FORMAT = 2
 READABLE = (1, 2)  # what older gitml recorded is shown, and never reused
@@ -109,6 +109,11 @@ class Action(NamedTuple):
         if not self.secrets:
             del parts["secrets"]
         return _ENCODE(parts).encode("ascii")
+
+    @property
+    def workdir(self) -> str:
+        """The folder of the sandbox in which the command runs, ``.`` for its top."""
+        return str(dict(self.settings).get(WORKDIR.name, TOP))
 
     @property
     def gang(self) -> tuple[int, int]:

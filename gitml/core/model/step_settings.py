@@ -6,20 +6,24 @@ and the test of the documentation follow. One that can change a result is named 
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from gitml.core.model import paths
 from gitml.core.model.environment import ON_HOST, EnvironmentSpec, spec_from_json
 from gitml.core.model.guarantees import FULL, Network
 from gitml.core.model.resources import ONE_CPU, Resources
 
 ALONE = (1, 1)
+TOP = "."
 
 
 class StepSettings(NamedTuple):
     """How one step runs. `target` is empty where nothing names one.
 
-    `timeout` is in seconds. `nodes` and `processes` (on each) are those of a gang.
+    `timeout` is in seconds. `nodes` and `processes` (on each) are those of a gang. `workdir` is the folder of the sandbox in
+    which the command runs, a clean path.
     """
 
     environment: EnvironmentSpec = ON_HOST
@@ -32,6 +36,13 @@ class StepSettings(NamedTuple):
     resources: Resources = ONE_CPU
     nodes: int = 1
     processes: int = 1
+    workdir: str = TOP
+
+    def from_top(self, path: str) -> str:
+        """A path of the command, which counts from where it runs, counted from the top of the sandbox."""
+        if self.workdir == TOP or not path:
+            return path
+        return posixpath.normpath(posixpath.join(self.workdir, path))
 
     @property
     def gang(self) -> tuple[int, int]:
@@ -87,6 +98,14 @@ def _gang(raw: Any) -> tuple[int, int]:
     return nodes, processes
 
 
+def _workdir(raw: Any) -> str:
+    if not isinstance(raw, str) or paths.problem_with(raw) is not None or paths.clean(raw) != raw:
+        raise TypeError(f"{str(raw)[:60]!r} is no folder to work in")
+    return raw
+
+
 GANG = KeyedSetting("gang", lambda step: step.gang, ALONE, _gang, lambda gang: f"{gang[0]} x {gang[1]} processes")
 """A program that computes together with others gets other numbers than one alone."""
-KEYED: list[KeyedSetting] = [GANG]
+WORKDIR = KeyedSetting("workdir", lambda step: step.workdir, TOP, _workdir, lambda path: f"{path}/")
+"""Where a command runs: what a relative path in it, or in its program, means."""
+KEYED: list[KeyedSetting] = [GANG, WORKDIR]

@@ -17,6 +17,7 @@ from gitml.core.model import links, paths
 from gitml.core.model.action import CodeFile
 from gitml.core.model.graph import GraphStep
 from gitml.core.model.protocols import Entry, Facts, Source
+from gitml.core.model.step_settings import TOP
 from gitml.core.planner.notebook_cells import ENDING, imports_of_notebook
 from gitml.core.planner.python_imports import FORMAT, Import, imports_of
 from gitml.core.planner.shell_scripts import (
@@ -73,7 +74,8 @@ class CodeQuery(NamedTuple):
     """What of a step decides its code: equal queries have equal answers at one commit.
 
     `modules` are those of ``python -m`` and of commands, `programs` the texts of ``python -c``, `late` are roots of installed
-    packages, `commands` the programs that call a module, with it: those that a script of a shell starts.
+    packages, `commands` the programs that call a module, with it: those that a script of a shell starts. `workdir` is the
+    folder in which the command runs, empty for the top.
     """
 
     words: tuple[str, ...]
@@ -83,13 +85,18 @@ class CodeQuery(NamedTuple):
     programs: tuple[str, ...] = ()
     late: tuple[str, ...] = ()
     commands: tuple[tuple[str, str], ...] = ()
+    workdir: str = ""
 
 
 def query_of(step: GraphStep, may_exist: Callable[[str], bool], imports: Imports = NO_IMPORTS) -> CodeQuery:
     """The CodeQuery of a step, without words that can't name anything of the commit."""
     every = _words(step)
-    words = [word for word in every if may_exist(word) and not word.startswith("-")]
-    words += [value for word in every if "=" in word and may_exist(value := word.partition("=")[2])]
+    from_top = step.settings.from_top
+    values = [word.partition("=")[2] for word in every if "=" in word]
+    plain = [word for word in every if not word.startswith("-")]
+    if step.settings.workdir != TOP:
+        plain, values = ([from_top(word) for word in found if word not in (".", "./")] for found in (plain, values))
+    words = [word for word in (*plain, *values) if may_exist(word)]
     if words:
         given = {binding.mount for binding in step.inputs} | {output.mount for output in step.outputs}
         words = [word for word in words if word not in given and word not in (".", "./")]
@@ -97,10 +104,12 @@ def query_of(step: GraphStep, may_exist: Callable[[str], bool], imports: Imports
     script = step.argv[0] if step.shell else script_word(step.argv)
     programs = programs_of(every) + (() if script is None else programs_of_script(script))
     roots = tuple(root for name, value in step.env if name == "PYTHONPATH" and value for root in value.split(":"))
+    roots = tuple(from_top(root) for root in roots)
     clean = tuple(paths.clean(root) for root in roots if root and paths.problem_with(root) is None)
     named = tuple(dict.fromkeys([*words, *imports.whole]))
     commands = tuple(sorted(imports.commands.items()))
-    return CodeQuery(named, modules, step.code, clean, programs, imports.roots, commands)
+    place = "" if step.settings.workdir == TOP else step.settings.workdir
+    return CodeQuery(named, modules, step.code, clean, programs, imports.roots, commands, place)
 
 
 def _modules_started(words: Sequence[str], commands: Mapping[str, str]) -> tuple[str, ...]:
@@ -207,19 +216,19 @@ class CodeFinder:
         # notebook is started in its folder by some programs, and where they were started by others.
         folders = [posixpath.dirname(path) for path, entry in found.items() if _is_source(path, entry)]
         if any(path.endswith(ENDING) for path in found):
-            folders.append("")
+            folders.append(query.workdir)
         commands = dict(query.commands)
         scripts = [self._script_at(path, entry) for path, entry in found.items()]
         started = [module for words, _ in scripts if words for module in _modules_started(words, commands)]
         for module in dict.fromkeys([*query.modules, *started]):
-            folders.append("")
-            for root in dict.fromkeys(["", *query.roots, *query.late]):
+            folders.append(query.workdir)
+            for root in dict.fromkeys([query.workdir, *query.roots, *query.late]):
                 for path in self._module(root, module.split("."), ("__main__",)):
                     self._add_file(path, found)
         for program in dict.fromkeys([*query.programs, *(text for _, texts in scripts for text in texts)]):
-            folders.append("")
+            folders.append(query.workdir)
             for item in imports_of(program.encode("utf-8", "surrogateescape")):
-                for path in self._resolve(item, "", [""], (*query.roots, *query.late)):
+                for path in self._resolve(item, "", [query.workdir], (*query.roots, *query.late)):
                     self._add_file(path, found)
         self._follow_imports(found, list(dict.fromkeys(folders)), (*query.roots, *query.late))
         found.update(self.crossed)

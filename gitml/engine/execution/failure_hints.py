@@ -158,7 +158,7 @@ def _as_paths(name: str, step: GraphStep) -> list[str]:
     """The paths that a missing name may mean, counted from the top: also from a folder that the step went to."""
     if name.startswith("/") or not name:
         return []
-    folders = [".", *(folder for folder in _folders_gone_to(step) if not folder.startswith("/"))]
+    folders = [step.settings.workdir, *(folder for folder in _folders_gone_to(step) if not folder.startswith("/"))]
     plain = [posixpath.normpath(f"{folder}/{name}") for folder in folders]
     found = [f"{one}{ending}" for one in plain for ending in _ENDINGS]
     return [one for one in dict.fromkeys(found) if one != "."]
@@ -191,12 +191,13 @@ def _module_hint(source: Source, failed: Failed, name: str) -> str | None:
 
 def _looks_in(step: GraphStep, root: str, package: ProjectPackage | None) -> bool:
     """Whether the Python of a step looks for modules in a folder of the commit."""
-    if any(posixpath.dirname(word) == root for word in step.argv[:2] if word.endswith(".py")):
+    from_top = step.settings.from_top
+    if any(posixpath.dirname(from_top(word)) == root for word in step.argv[:2] if word.endswith(".py")):
         return True
     where = root or "."
     said = next((value for name, value in step.env if name == "PYTHONPATH"), None) or ""
     installed = step.settings.environment.option("install") == "." and package is not None
-    return where in [paths.clean(folder) for folder in said.split(":") if folder] or (
+    return where in [paths.clean(from_top(folder)) for folder in said.split(":") if folder] or (
         installed and package is not None and ("", where) in package.imports
     )
 
@@ -233,7 +234,8 @@ def command_hint(source: Source, failed: Failed, name: str) -> str | None:
 def _module_files(name: str, step: GraphStep) -> list[str]:
     """Where a module would lie that a script of the step imports."""
     module = name.replace(".", "/")
-    roots = dict.fromkeys([posixpath.dirname(word) for word in step.argv if "/" in word and "\n" not in word] + [""])
+    words = [step.settings.from_top(word) for word in step.argv if "\n" not in word]
+    roots = dict.fromkeys([posixpath.dirname(word) for word in words if "/" in word] + [""])
     places = [f"{root}/{module}" if root else module for root in roots if not root.startswith("/")]
     return [file for place in places for file in (f"{place}.py", f"{place}/__init__.py")]
 
@@ -244,7 +246,8 @@ def _places_of_module(source: Source, name: str, step: GraphStep) -> Iterator[tu
     A dotted name whose own file is not found is looked for by its package.
     """
     parts = name.split(".")
-    scripts = [posixpath.dirname(word) for word in step.argv if "/" in word and "\n" not in word and len(word) < 1000]
+    words = [step.settings.from_top(word) for word in step.argv if "\n" not in word and len(word) < 1000]
+    scripts = [posixpath.dirname(word) for word in words if "/" in word]
     likely = [root for root in dict.fromkeys([*scripts, "", *_GENERIC]) if not root.startswith(("/", ".."))]
     for count in range(len(parts), 0, -1):
         module = "/".join(parts[:count])

@@ -152,7 +152,7 @@ class ActionBuilder:
         project = self._project(step)
         if isinstance(project, PartProblem):
             return project
-        if not _is_among(self._files(step.module), program):
+        if not _is_among(self._files(step.module), step.settings.from_top(program)):
             programs = (program,)
         target, session = self.targets.of(step)
         request = session.request(target, step)

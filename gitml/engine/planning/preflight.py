@@ -76,7 +76,7 @@ class Preflight:
     def _program_of_commit(
         self, step: GraphStep, environment: Environment, files: Source, program: str
     ) -> PartProblem | None:
-        path = posixpath.normpath(program)
+        path = posixpath.normpath(step.settings.from_top(program))
         if _is_given(step, path):
             return None
         entry = files.lookup(path)
@@ -129,8 +129,8 @@ class Preflight:
                 return None
             where = "on this machine" if self.ws.environments.sees_machine(environment) else "in the image"
             return PartProblem(f"no such file {where}: {script}", "name a file of the repository")
-        path = paths.clean(script)
-        if paths.problem_with(script) is not None or _is_given(step, path):
+        path = paths.clean(step.settings.from_top(script))
+        if paths.problem_with(path) is not None or _is_given(step, path):
             return None
         if files.lookup(path) is not None or _leads_through_link(files, path):
             return None

@@ -100,8 +100,9 @@ def variables_of(
         env[name] = value
     named = variables_for("PARAM", (name for name, _ in action.params))
     env.update({named[name]: text_of(scalar) for name, scalar in action.params})
-    env.update(_joined("INPUT", [(item.name, item.mount) for item in action.inputs if item.kind != CONFIG]))
-    env.update(_joined("OUTPUT", [(item.name, item.mount) for item in action.outputs]))
+    inputs = [item for item in action.inputs if item.kind != CONFIG]
+    for kind, ports in (("INPUT", inputs), ("OUTPUT", action.outputs)):
+        env.update(_joined(kind, [(item.name, os.path.relpath(item.mount, action.workdir)) for item in ports]))
     if action.shell is not None:
         for number, word in enumerate(action.argv[1:]):
             env[f"_gitml_{number}"] = word

@@ -17,6 +17,7 @@ from gitml.core.model.action import CONFIG, Action, ActionInput
 from gitml.core.model.digest import Digest, hex_of, parse_digest
 from gitml.core.model.paths import is_git_name
 from gitml.core.model.protocols import Entry
+from gitml.core.model.step_settings import TOP
 from gitml.core.model.tree import link_stays_inside
 from gitml.errors import InputError, IntegrityError
 from gitml.execute.interfaces import WorkerServices
@@ -105,6 +106,8 @@ class Sandbox:
                 mount.rpartition("/")[0] or ".", outputs
             ):  # a directory that the step makes is not there yet
                 self._parents(mount)
+        if action.workdir != TOP:
+            self._directories_for(_checked(action.workdir))
         self._initial_names = frozenset(os.listdir(self.work))
 
     def path_of(self, mount: str) -> str:

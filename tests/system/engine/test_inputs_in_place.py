@@ -156,3 +156,46 @@ def test_metrics_and_plots_are_part_of_a_directory_and_outputs_of_their_own(proj
     project.gitml("checkout", f"{failed['run']}:judge", "left", "--failed")
     assert (project.root / "left/judge/scores.json").read_text() == '{"f1": 0.5}\n'
     assert (project.root / "left/judge/eval/plots/curve.csv").read_text() == "a,b\n1,2\n"
+
+
+def test_a_command_runs_in_its_workdir_and_its_code_counts_from_there(project: Project) -> None:
+    pipeline = """\
+workdir: ml
+steps:
+  one:
+    run: python3 train.py ${{ outputs.model }}
+    inputs: {raw: ml/data/raw.txt, lists: {from: data, path: ml/lists}}
+    outputs: {model: {type: file, path: ml/out/model.txt}, log: {type: file, path: ml/log.txt}}
+  two: {run: python3 -m pkg.show, inputs: {model: "${{ steps.one.outputs.model }}"}}
+  three: {run: ./tool.sh ../src/prepare.sh}
+  four: {run: python3 ml/train.py x, workdir: .}
+"""
+    project.write("pipelines/folder.yaml", pipeline)
+    project.write("ml/helper.py", "V = 1\n")
+    project.write(
+        "ml/train.py",
+        "import helper, os, sys\n"
+        "open(sys.argv[1], 'w').write(open('data/raw.txt').read() + ' '.join(sorted(os.listdir('lists'))))\n"
+        "open('log.txt', 'w').write(os.environ['GITML_INPUT_RAW'] + ' ' + os.environ['GITML_OUTPUT_MODEL'])\n",
+    )
+    project.write("ml/pkg/__init__.py", "")
+    project.write("ml/pkg/show.py", "print(open('out/model.txt').read())\n")
+    project.write("ml/data/raw.txt", "raw\n")
+    project.write("ml/tool.sh", "#!/bin/sh\ncat $1\n")
+    (project.root / "ml/tool.sh").chmod(0o755)
+    project.commit()
+    run = project.run("folder", "one", "two", "three")
+    assert outcomes(run) == {"one": "executed", "two": "executed", "three": "executed"}
+    assert "raw\nraw.txt\n" in project.gitml("logs", run["run"], "two").out
+    project.gitml("checkout", f"{run['run']}:one")
+    assert (project.root / "ml/log.txt").read_text() == "data/raw.txt out/model.txt"
+    project.git("checkout", "-q", "-f", ".")
+    project.git("clean", "-qfd")
+
+    project.write("ml/helper.py", "V = 2\n")  # code that is imported from the folder counts
+    project.write("ml/pkg/show.py", "open('gone/x')\n")
+    project.commit()
+    again = project.run("folder", "one", "two", "three", code=1)
+    assert outcomes(again) == {"one": "executed", "two": "failed", "three": "reused"}
+    project.write("pipelines/folder.yaml", pipeline.replace("train.py $", "trian.py $"))
+    assert "trian.py is not in the commit" in project.gitml("run", "folder", "one", code=2).err

@@ -342,7 +342,7 @@ def test_what_is_no_expression_is_told_with_what_may_be_meant(text: str, expecte
         ("cmd: ls", "write run: the command"),
         ("outs: [x]", "write outputs: {NAME: {type: file, path: PLACE}}"),
         ("metrics: [x]", "write outputs: {NAME: {type: metrics, path: PLACE}}"),
-        ("wdir: src", "commands run at the top of the project"),
+        ("wdir: src", "did you mean 'workdir'?"),
         ("foreach: [a]", "write matrix: {NAME: [values]} and ${{ matrix.NAME }}"),
         ("always_changed: true", "write reuse: false"),
         ("frozen: true", "leave it out: a step runs only where"),

@@ -10,7 +10,8 @@ from gitml.core.language.diagnostics import SpecError
 from gitml.core.language.expand import build_graph
 from gitml.core.language.params import bind_params
 from gitml.core.language.parse import parse_pipeline
-from gitml.core.model.action import ActionInput
+from gitml.core.model.action import Action, ActionInput, decode_action
+from gitml.core.model.digest import Digest
 from gitml.core.model.graph import Binding, Graph, graph_as_json, graph_from_json
 from gitml.core.planner.plan import AbsentInput, words_with
 
@@ -238,3 +239,40 @@ def test_words_of_optional_inputs_go_with_the_option_before_them() -> None:
 )
 def test_a_mistake_in_an_optional_input_is_told(step: str, told: str) -> None:
     assert told in mistake(OPTIONAL.replace("params:", f"  four: {step}\nparams:"))
+
+
+def test_in_a_workdir_paths_are_written_as_seen_from_there_and_places_stay() -> None:
+    text = """\
+workdir: ./ml/
+inputs: {raw: data/raw.csv, top: ml/own.csv}
+steps:
+  one:
+    run: python3 train.py ${{ inputs.raw }} ${{ inputs.top }} --at=${{ inputs.x }} ${{ outputs.o }} ${{ outputs.p }}
+    inputs: {x: {from: other.csv, path: ml/deep/x.csv}}
+    outputs: {o: file, p: {type: file, path: ml/p.txt}}
+  two: {run: "use ${{ steps.one.outputs.o }}", workdir: .}
+  three: {shell: sh, run: "use ${{ steps.one.outputs.o }}"}
+"""
+    one, two, three = build(text).steps.values()
+    assert one.argv == (
+        *("python3", "train.py", "../data/raw.csv", "own.csv", "--at=deep/x.csv"),
+        *("../.gitml/out/o", "p.txt"),
+    )
+    assert [item.mount for item in one.inputs] == ["ml/deep/x.csv", "data/raw.csv", "ml/own.csv"]
+    assert [item.mount for item in one.outputs] == [".gitml/out/o", "ml/p.txt"]
+    assert one.settings.keyed() == (("workdir", "ml"),)
+    assert (two.argv, two.settings.keyed()) == (("use", ".gitml/in/0/o"), ())
+    assert three.argv[1:] == ("../.gitml/in/0/o",)
+
+
+@pytest.mark.parametrize("workdir", ["..", "/ml", ".git", ".gitml/in", "''", "[a]", "a/../b"])
+def test_a_workdir_lies_in_the_project(workdir: str) -> None:
+    assert mistake(f"workdir: {workdir}\nsteps: {{a: {{run: x}}}}").startswith("1:10: workdir ")
+
+
+def test_a_recorded_action_works_in_no_folder_outside_its_sandbox() -> None:
+    action = Action(("x",), None, (), (), (), (), (), Digest(f"sha256:{'a' * 64}"), settings=(("workdir", "ml"),))
+    assert decode_action(action.preimage()) == action
+    for folder in ("..", "/", "a/../..", "", ".git/hooks", 7):
+        with pytest.raises(ValueError, match="not an action"):
+            decode_action(action._replace(settings=(("workdir", folder),)).preimage())
