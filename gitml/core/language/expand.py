@@ -21,7 +21,7 @@ from gitml.core.language.expression import Ref, Template, refs_in
 from gitml.core.language.module_expansion import words_without
 from gitml.core.language.params import Param, normalised, problem_with_value
 from gitml.core.language.sources.optional_words import Conditional, command_words, script_words
-from gitml.core.language.sources.placement import CommitPlaces, collision, own_places
+from gitml.core.language.sources.placement import collision, output_in_input, own_places, shared_output
 from gitml.core.language.sources.step_inputs import problem_with_place
 from gitml.core.language.spec import (
     ModuleSpec,
@@ -33,7 +33,7 @@ from gitml.core.language.spec import (
     combinations,
     label_of,
 )
-from gitml.core.language.validate import overlap, parents_of
+from gitml.core.language.validate import parents_of
 from gitml.core.model import paths
 from gitml.core.model.action import ActionOutput, Scalar
 from gitml.core.model.graph import IN, OUT, Binding, Graph, GraphStep
@@ -63,8 +63,9 @@ def build_graph(
         step = pipeline.steps[name]
         for values, full_name in names[name]:
             made[full_name] = renderer.command(step, values, full_name)
-    renderer.check_shared_outputs()
-    renderer.check_outputs_in_inputs()
+    problem = shared_output(made) or output_in_input(made, inputs)
+    if problem is not None:
+        renderer.fail(pipeline.steps[problem[0]], problem[1])
     checkout = tuple((named.step, named.port) for named in pipeline.checkout)
     recorded = recorded_values(pipeline, params, made.values())
     experiment = pipeline.experiment or pipeline.name
@@ -245,42 +246,6 @@ class Renderer:
         if paths.overlaps(path, ".gitml"):
             self.fail(step, f"output {name!r} can't lie in .gitml")
         return path
-
-    def check_shared_outputs(self) -> None:
-        """Values and combinations may make one path of two that are written differently.
-
-        One path of several combinations of a step is none: checked out, each lies in a folder named by its label.
-        """
-        owners: dict[str, str] = {}  # path -> the step that makes it, the first combination
-        for whole in (True, False):
-            for step in self.made.values():
-                for output in step.outputs:
-                    path = output.mount
-                    if path.startswith(OUT + "/"):
-                        continue
-                    if whole:
-                        other = owners.setdefault(path, step.name)
-                        other = step.name if self.made[other].base == step.base else other
-                    else:
-                        folders = [path[:index] for index, char in enumerate(path) if char == "/"]
-                        own = {output.mount for output in step.outputs}  # metrics in a directory of the same step
-                        other = next((owners[at] for at in folders if at in owners and at not in own), step.name)
-                    if other != step.name:
-                        self.fail(self.pipeline.steps[step.base], f"{other!r} and {step.name!r} both make {path!r}")
-
-    def check_outputs_in_inputs(self) -> None:
-        """As `validate` checks it, with the values in place, for the outputs of modules and the inputs of steps too."""
-        places = {path: name for name, path in self.inputs.items()}
-        for step in self.made.values():
-            for binding in step.inputs:
-                if binding.path is not None:
-                    places.setdefault(binding.path, binding.name)
-        committed = CommitPlaces(places)
-        for step in self.made.values():
-            for output in step.outputs:
-                met = None if output.mount.startswith(OUT + "/") else committed.met_by(output.mount)
-                if met is not None:
-                    self.fail(self.pipeline.steps[step.base], overlap(step.name, output.name, output.mount, *met))
 
     def check_overlap(self, step: Step, outputs: tuple[ActionOutput, ...], bindings: list[Binding]) -> None:
         for output in outputs:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from gitml.core.language.validate import overlap
 from gitml.core.model.action import ActionOutput
-from gitml.core.model.graph import OUT, Binding
+from gitml.core.model.graph import OUT, Binding, GraphStep
 
 
 def own_places(outputs: Sequence[ActionOutput]) -> list[str] | None:
@@ -46,19 +47,47 @@ def _above(path: str) -> Iterable[str]:
     return (path[:index] for index, char in enumerate(path) if char == "/")
 
 
-class CommitPlaces:
-    """The inputs that come from the commit, by path, to find those that an output would lie in or on."""
+def shared_output(steps: Mapping[str, GraphStep]) -> tuple[str, str] | None:
+    """The step of the file, and what to say, where values make one path of two that are written differently; else None.
 
-    def __init__(self, names: Mapping[str, str]) -> None:
-        self._names = names
-        self._within: dict[str, str] = {}  # a folder -> the path of an input below it
-        for path in names:
-            for folder in _above(path):
-                self._within.setdefault(folder, path)
+    One path of several combinations of a step is none: checked out, each lies in a folder named by its label.
+    """
+    owners: dict[str, str] = {}  # path -> the step that makes it, the first combination
+    for whole in (True, False):
+        for step in steps.values():
+            own = {output.mount for output in step.outputs}  # metrics may lie in a directory of the same step
+            for path in dict.fromkeys(output.mount for output in step.outputs):
+                if path.startswith(OUT + "/"):
+                    continue
+                if whole:
+                    other = owners.setdefault(path, step.name)
+                    other = step.name if steps[other].base == step.base else other
+                else:
+                    other = next((owners[at] for at in _above(path) if at in owners and at not in own), step.name)
+                if other != step.name:
+                    return step.base, f"{other!r} and {step.name!r} both make {path!r}"
+    return None
 
-    def met_by(self, output: str) -> tuple[str, str] | None:
-        """Name and path of an input that a clean path is the same as, lies in, or holds."""
-        for path in (output, self._within.get(output), *_above(output)):
-            if path is not None and path in self._names:
-                return self._names[path], path
-        return None
+
+def output_in_input(steps: Mapping[str, GraphStep], inputs: Mapping[str, str]) -> tuple[str, str] | None:
+    """Likewise of an output and an input of the commit, of the pipeline or of a step, that are or lie in one another.
+
+    As `validate` checks it, with the values in place, for the outputs of modules and the inputs of steps too.
+    """
+    places = {path: name for name, path in inputs.items()}
+    for step in steps.values():
+        for binding in step.inputs:
+            if binding.path is not None:
+                places.setdefault(binding.path, binding.name)
+    within: dict[str, str] = {}  # a folder -> the path of an input below it
+    for path in places:
+        for folder in _above(path):
+            within.setdefault(folder, path)
+    for step in steps.values():
+        for output in step.outputs:
+            if output.mount.startswith(OUT + "/"):
+                continue
+            for met in (output.mount, within.get(output.mount), *_above(output.mount)):
+                if met is not None and met in places:
+                    return step.base, overlap(step.name, output.name, output.mount, places[met], met)
+    return None
