@@ -63,9 +63,9 @@ def build_graph(
         step = pipeline.steps[name]
         for values, full_name in names[name]:
             made[full_name] = renderer.command(step, values, full_name)
-    problem = shared_output(made) or output_in_input(made, inputs)
-    if problem is not None:
-        renderer.fail(pipeline.steps[problem[0]], problem[1])
+    clash = shared_output(made) or output_in_input(made, inputs)
+    if clash is not None:
+        renderer.fail(pipeline.steps[clash[0]], clash[1])
     checkout = tuple((named.step, named.port) for named in pipeline.checkout)
     recorded = recorded_values(pipeline, params, made.values())
     experiment = pipeline.experiment or pipeline.name
