@@ -38,7 +38,7 @@ from gitml.core.language.yaml_document import Node, read_yaml
 from gitml.core.model import paths
 from gitml.core.model.action import Scalar
 from gitml.core.model.guarantees import CUT
-from gitml.core.model.step_settings import ALONE, USUAL, StepSettings
+from gitml.core.model.step_settings import ALONE, TOP, USUAL, WORKDIR, StepSettings
 from gitml.core.parameters.config_file import ConfigFile, format_of_path, plain_value, read_config_file
 from gitml.core.parameters.value_path import Path, Value, parse_path
 from gitml.errors import InputError
@@ -347,6 +347,8 @@ class PipelineReader(StepReader):
                 self.report(where, refusal)
         own = (*kind.keys.values(), *STEP_KEYS.values())
         settings = settings_in(self, pairs, own, self.usual)
+        if WORKDIR.name not in kind.keys:  # that of the pipeline is for commands
+            settings = settings._replace(workdir=TOP)
         if settings.network == CUT and settings.gang != ALONE:
             where = next(pairs[word][0] for word in ("network", "processes", "nodes") if word in pairs)
             self.report(where, "several processes reach each other by the loopback: network: loopback, or full")

@@ -252,8 +252,10 @@ steps:
     outputs: {o: file, p: {type: file, path: ml/p.txt}}
   two: {run: "use ${{ steps.one.outputs.o }}", workdir: .}
   three: {shell: sh, run: "use ${{ steps.one.outputs.o }}"}
+  four: {notebook: nb/x.ipynb, inputs: {o: "${{ steps.one.outputs.o }}"}}
 """
-    one, two, three = build(text).steps.values()
+    one, two, three, four = build(text).steps.values()
+    assert (four.settings.workdir, [item.mount for item in four.inputs]) == (".", [".gitml/in/0/o"])
     assert one.argv == (
         *("python3", "train.py", "../data/raw.csv", "own.csv", "--at=deep/x.csv"),
         *("../.gitml/out/o", "p.txt"),
