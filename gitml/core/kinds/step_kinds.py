@@ -31,10 +31,11 @@ from gitml.core.language.keys import (
 )
 from gitml.core.language.params import text_of, type_name
 from gitml.core.language.sources.step_inputs import step_inputs
-from gitml.core.language.spec import EVERYTHING, NotebookUse, Port, Use
+from gitml.core.language.spec import NotebookUse, Port, Use
 from gitml.core.language.yaml_document import Node
 from gitml.core.model import paths
 from gitml.core.model.action import Scalar
+from gitml.core.parameters.step_values import EVERYTHING
 from gitml.core.parameters.value_path import Path, parse_path
 from gitml.core.text.plot_options import TEMPLATES
 

@@ -12,11 +12,11 @@ import posixpath
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from gitml.core.kinds.notebook_kind import FIXED_WORDS
 from gitml.core.kinds.port_kinds import is_directory
-from gitml.core.language.diagnostics import Diagnostic, SpecError
+from gitml.core.language.diagnostics import Diagnostic, SpecError, nearest
 from gitml.core.language.expression import Ref, Template, refs_in
 from gitml.core.language.module_expansion import words_without
 from gitml.core.language.params import Param, normalised, problem_with_value
@@ -30,15 +30,15 @@ from gitml.core.language.spec import (
     ResolvedModule,
     Step,
     StepInput,
-    combinations,
-    label_of,
 )
 from gitml.core.language.validate import parents_of
 from gitml.core.model import paths
 from gitml.core.model.action import ActionOutput, Scalar
 from gitml.core.model.graph import IN, OUT, Binding, Graph, GraphStep
 from gitml.core.model.step_settings import TOP
-from gitml.core.parameters.step_values import ConfigTexts, recorded_parts, recorded_values, value_of, words_for
+from gitml.core.parameters.matrix import Combination, absent_params, combinations_of, label_of
+from gitml.core.parameters.references import value_of, words_for
+from gitml.core.parameters.step_values import ConfigTexts, recorded_parts, recorded_values
 from gitml.core.parameters.value_path import Path, Value
 from gitml.core.text.plot_options import PlotOptions
 from gitml.errors import InputError
@@ -48,10 +48,7 @@ def build_graph(
     pipeline: Pipeline, params: Mapping[str, Value], modules: Mapping[str, ResolvedModule] | None = None
 ) -> Graph:
     """The Graph of a checked Pipeline with every parameter bound; `modules` by their uses, for `with_modules` was done."""
-    names = {
-        name: [(values, f"{name}[{label_of(values)}]" if step.matrix else name) for values in combinations(step.matrix)]
-        for name, step in pipeline.steps.items()
-    }
+    names = {name: _combinations(pipeline, step, params) for name, step in pipeline.steps.items()}
     inputs = {name: paths.clean(_text(template, params, {})) for name, template in pipeline.inputs.items()}
     for name, path in inputs.items():
         problem = paths.problem_with(path)
@@ -61,13 +58,14 @@ def build_graph(
     renderer = Renderer(pipeline, params, inputs, names, made, modules or {})
     for name in _in_order(pipeline):
         step = pipeline.steps[name]
-        for values, full_name in names[name]:
-            made[full_name] = renderer.command(step, values, full_name)
+        for combination in names[name].values():
+            full_name = name + combination.suffix
+            made[full_name] = renderer.command(step, combination, full_name)
     clash = shared_output(made) or output_in_input(made, inputs)
     if clash is not None:
         renderer.fail(pipeline.steps[clash[0]], clash[1])
     checkout = tuple((named.step, named.port) for named in pipeline.checkout)
-    recorded = recorded_values(pipeline, params, made.values())
+    recorded = recorded_values(pipeline.config, params, made.values())
     experiment = pipeline.experiment or pipeline.name
     config = renderer.config
     changed = config.changed_files()
@@ -78,6 +76,20 @@ def build_graph(
         if port.shown
     }
     return Graph(pipeline.name, pipeline.path, experiment, recorded, made, checkout, config.texts, changed, plots)
+
+
+def _combinations(pipeline: Pipeline, step: Step, params: Mapping[str, Value]) -> dict[str, Combination]:
+    """The combinations of a step by label."""
+    try:
+        return {one.label: one for one in combinations_of(step.matrix, params)}
+    except InputError as error:
+        raise _at_step(pipeline, step, error.message) from None
+
+
+def _at_step(pipeline: Pipeline, step: Step, message: str) -> SpecError:
+    """A mistake at the place of a step."""
+    where = Diagnostic(pipeline.path, step.place.line, step.place.column, f"step {step.name!r}: {message}")
+    return SpecError([where])
 
 
 def _in_order(pipeline: Pipeline) -> list[str]:
@@ -110,6 +122,24 @@ def _text(template: Template, params: Mapping[str, Value], matrix: Mapping[str, 
     )
 
 
+class Absent(NamedTuple):
+    """Parameters that do not count in a combination, with all below them."""
+
+    paths: tuple[Path, ...] = ()
+
+    def has(self, ref: Ref) -> bool:
+        """Whether an expression stands for one of them."""
+        return bool(self.paths) and ref.space == "params" and self.covers(ref.full_path)
+
+    def covers(self, path: Path) -> bool:
+        """Whether a path leads to one of them, or to a part of one."""
+        return any(path[: len(one)] == one for one in self.paths)
+
+    def left(self, paths: Sequence[Path]) -> list[Path]:
+        """Those of some paths that count."""
+        return [path for path in paths if not self.covers(path)] if self.paths else list(paths)
+
+
 @dataclass
 class Renderer:
     """Makes the steps of a Graph from those of a Pipeline: expressions get their values, inputs their places."""
@@ -117,20 +147,31 @@ class Renderer:
     pipeline: Pipeline
     params: Mapping[str, Value]
     inputs: Mapping[str, str]
-    names: Mapping[str, list[tuple[tuple[Scalar, ...], str]]]
+    names: Mapping[str, Mapping[str, Combination]]
     made: Mapping[str, GraphStep]
     modules: Mapping[str, ResolvedModule]
 
     def __post_init__(self) -> None:
         self.config = ConfigTexts(self.pipeline.config, self.params)
 
-    def command(self, step: Step, values: tuple[Scalar, ...], name: str) -> GraphStep:
+    def command(self, step: Step, combination: Combination, name: str) -> GraphStep:
         """One combination of a step, which runs its own command or that of the module it uses."""
+        try:
+            return self._command(step, combination, name)
+        except SpecError:
+            raise
+        except InputError as error:  # of a value that an expression stands for
+            self.fail(step, error.message)
+
+    def _command(self, step: Step, combination: Combination, name: str) -> GraphStep:
         module = None if step.use is None else self.modules[step.use.module]
-        matrix = {axis: value for (axis, _), value in zip(step.matrix, values, strict=True)}
-        params = self.params if module is None else self.module_params(step, module.spec, matrix)
+        matrix = combination.values
+        absent = Absent(absent_params(step.matrix, matrix))
+        params = self.params if module is None else self.module_params(step, module.spec, matrix, absent)
         inner = matrix if module is None else {}  # a module knows nothing of the matrix it is used in
         words = step.words if module is None else self.module_words(step, module.spec)
+        if absent.paths and not step.shell:
+            words = words_without(words, absent.has)
         declared = self.pipeline.params if module is None else module.spec.params
         outputs = tuple(
             ActionOutput(
@@ -139,7 +180,7 @@ class Renderer:
             for port in step.outputs
         )
         mounts = {output.name: output.mount for output in outputs}
-        scope = (_Scope if module is None else _ModuleScope)(self, step, matrix, params, mounts)
+        scope = (_Scope if module is None else _ModuleScope)(self, step, matrix, params, mounts, absent)
         scope.bind_declared()
         try:
             if step.shell:
@@ -156,18 +197,22 @@ class Renderer:
             self.fail(step, "the command is empty once its values are filled in")
         if any("\0" in word for word in argv):
             self.fail(step, "a word of the command holds a NUL character")
-        env = tuple((key, None if template is None else _text(template, params, inner)) for key, template in step.env)
+        env = tuple(
+            (key, None if template is None else _text(template, params, inner))
+            for key, template in step.env
+            if template is None or not any(absent.has(ref) for ref in refs_in((template,)))
+        )
         scope.read(step.reads)
         secrets = _secrets_in((*words, *(template or () for _, template in step.env)), declared, params)
         data_parents = [binding.step for binding in scope.bindings if binding.step]
-        order_parents = [full for parent in step.after for _, full in self.names[parent]]
+        order_parents = [parent + one.suffix for parent in step.after for one in self.names[parent].values()]
         self.check_overlap(step, outputs, scope.bindings)
         if step.inputs and (problem := collision(scope.bindings)):
             self.fail(step, problem)
         return GraphStep(
             name=name,
             base=step.name,
-            label=label_of(values),
+            label=combination.label,
             argv=argv,
             shell=step.shell,
             params=tuple(sorted(scope.used.items())),
@@ -188,8 +233,11 @@ class Renderer:
         argv = [text for word in step.words[:FIXED_WORDS] for text in scope.word(word)]
         rows = []
         for name, written in sorted(use.params, key=lambda param: param[0]):
+            used = refs_in((written,)) if isinstance(written, tuple) else []
+            if any(scope.absent.has(ref) for ref in used):
+                continue
             given = json.dumps({name: scope.value(written)}, ensure_ascii=False)
-            for ref in refs_in((written,)) if isinstance(written, tuple) else ():
+            for ref in used:
                 needed = scope.optional(ref)
                 if len(needed) > 1:
                     raise ValueError(f"{ref} is optional and may be several, which no parameter of a notebook can be")
@@ -208,7 +256,9 @@ class Renderer:
                 self.fail(step, f"output {output.name!r} lies where the notebook is: give it another path")
         return path
 
-    def module_params(self, step: Step, module: ModuleSpec, matrix: Mapping[str, Value]) -> dict[str, Value]:
+    def module_params(
+        self, step: Step, module: ModuleSpec, matrix: Mapping[str, Value], absent: Absent
+    ) -> dict[str, Value]:
         """The values of a module's parameters in this use."""
         assert step.use is not None
         values: dict[str, Value] = {
@@ -218,6 +268,8 @@ class Renderer:
             value: Value
             if not isinstance(given, tuple):
                 value = given
+            elif any(absent.has(ref) for ref in refs_in((given,))):
+                continue
             elif len(given) == 1 and isinstance(given[0], Ref) and not given[0].selector:
                 value = value_of(given[0], self.params if given[0].space == "params" else matrix)
             else:
@@ -232,7 +284,10 @@ class Renderer:
         """A module's command without the options whose input is not bound."""
         assert step.use is not None
         bound = {port for port, _ in step.use.inputs}
-        return module.words if module.shell else words_without(module.words, frozenset(module.inputs) - bound)
+        unbound = frozenset(module.inputs) - bound
+        if module.shell:
+            return module.words
+        return words_without(module.words, lambda ref: ref.space == "inputs" and ref.name in unbound)
 
     def output_path(
         self, step: Step, name: str, template: Template, params: Mapping[str, Value], matrix: Mapping[str, Value]
@@ -253,7 +308,7 @@ class Renderer:
                 if paths.overlaps(output.mount, binding.mount):
                     self.fail(step, f"output {output.name!r} ({output.mount}) overlaps input {binding.mount!r}")
 
-    def declared_path(self, step: Step, item: StepInput, matrix: Mapping[str, Scalar]) -> str:
+    def declared_path(self, step: Step, item: StepInput, matrix: Mapping[str, Value]) -> str:
         """Where the file of the commit lies that a step's own input is."""
         first = item.source[0]
         if isinstance(first, Ref) and first.space == "inputs":
@@ -263,7 +318,7 @@ class Renderer:
             self.fail(step, f"input {item.name!r} is {problem}")
         return path
 
-    def declared_place(self, step: Step, item: StepInput, matrix: Mapping[str, Scalar]) -> str:
+    def declared_place(self, step: Step, item: StepInput, matrix: Mapping[str, Value]) -> str:
         """The place that a step's own input is given, empty where none is."""
         if not item.path:
             return ""
@@ -275,8 +330,7 @@ class Renderer:
         return place
 
     def fail(self, step: Step, message: str) -> NoReturn:
-        where = Diagnostic(self.pipeline.path, step.place.line, step.place.column, f"step {step.name!r}: {message}")
-        raise SpecError([where])
+        raise _at_step(self.pipeline, step, message)
 
     def output(self, step: str, port: str) -> ActionOutput:
         """What a step of the Graph makes for a port."""
@@ -286,12 +340,15 @@ class Renderer:
         """(label, full name) of the steps a Ref means; the label is empty unless several are gathered."""
         found = self.names[ref.name]
         if ref.selector is None:
-            return [("", found[0][1])]
+            return [("", ref.name)]
         if ref.selector == "*":
-            return [(label_of(values), full) for values, full in found]
-        axes = [axis for axis, _ in self.pipeline.steps[ref.name].matrix]
-        label = label_of([matrix[axis] for axis in axes]) if ref.selector == "matrix" else ref.selector
-        return [("", full) for values, full in found if label_of(values) == label]
+            return [(label, ref.name + one.suffix) for label, one in found.items()]
+        other = self.pipeline.steps[ref.name].matrix
+        assert other is not None
+        label = label_of(matrix, other.names) if ref.selector == "matrix" else ref.selector
+        if label not in found:
+            raise InputError(f"step {ref.name!r} has no combination [{label}] in this run{nearest(label, found)}")
+        return [("", ref.name + found[label].suffix)]
 
 
 @dataclass
@@ -303,6 +360,7 @@ class _Scope:
     matrix: Mapping[str, Value]
     params: Mapping[str, Value]
     outputs: Mapping[str, str]
+    absent: Absent
     used: dict[str, Scalar] = field(default_factory=dict)
     bindings: list[Binding] = field(default_factory=list)
     bound: dict[Ref, list[str]] = field(default_factory=dict)
@@ -329,6 +387,8 @@ class _Scope:
 
     def values(self, ref: Ref) -> list[str]:
         """What an expression stands for."""
+        if self.absent.has(ref):
+            return []
         if ref.space == "params":
             self.used |= recorded_parts(self.params, ref.full_path, leafwise=self.renderer.config.is_of_file(ref.name))
             return words_for(ref, self.params)
@@ -373,7 +433,7 @@ class _Scope:
     def read(self, paths: Sequence[Path]) -> None:
         """Counts what the program reads by itself as used."""
         config = self.renderer.config
-        for path in config.selected(paths):
+        for path in self.absent.left(config.selected(paths)):
             self.used |= recorded_parts(self.params, path, leafwise=config.is_of_file(path[0]))
 
     def bind(self, ref: Ref) -> list[str]:

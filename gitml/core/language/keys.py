@@ -277,7 +277,7 @@ COMMAND_KEYS = keys_of(
     Key("params", "parameters that the program reads by itself", listed(WORD), "those in the command"),
 )
 STEP_KEYS = keys_of(
-    Key("matrix", "run once for each combination of values", by_name(listed(SCALAR)), "once"),
+    Key("matrix", "run once for each combination of values", by_name({}), "once"),
     Key("after", "steps to wait for without using their outputs", listed(TEXT), "none"),
     Key("timeout", "the longest an attempt may take", DURATION, "no limit", Fields.duration),
     Key("retries", "how often to try again", number(least=0, whole=True), "0", Fields.whole),

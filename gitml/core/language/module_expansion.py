@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from gitml.core.kinds.port_kinds import is_directory
@@ -88,15 +88,14 @@ def fits(given: str, wanted: str) -> bool:
     return given == wanted or (wanted == "file" and not is_directory(given))
 
 
-def words_without(words: tuple[Template, ...], unbound: frozenset[str]) -> tuple[Template, ...]:
-    """A command without what only names inputs that are not bound.
+def words_without(words: tuple[Template, ...], missing: Callable[[Ref], bool]) -> tuple[Template, ...]:
+    """A command without what only names what is missing: inputs that are not bound, parameters that do not count.
 
-    A word with such an input in it goes; when it is nothing but that input, an option just before it (``--rules``) goes too.
+    A word with such an expression in it goes; when it is nothing else, an option just before it (``--rules``) goes too.
     """
     kept: list[Template] = []
     for word in words:
-        missing = any(isinstance(ref, Ref) and ref.space == "inputs" and ref.name in unbound for ref in word)
-        if not missing:
+        if not any(isinstance(ref, Ref) and missing(ref) for ref in word):
             kept.append(word)
         elif len(word) == 1 and kept and is_option(kept[-1]):
             kept.pop()

@@ -143,9 +143,7 @@ def bind_params(
     A name that is given may be that of a part: ``train.lr``. Of secret parameters those of `seals`; one that has none there is
     not given.
     """
-    values: dict[str, Value] = {
-        name: param.default for name, param in params.items() if param.default is not None or param.source
-    }
+    values = defaults_of(params)
     values |= {name: seals.get(name, not_given(name)) for name, param in params.items() if param.secret}
     for name, text in given:
         try:
@@ -168,6 +166,11 @@ def bind_params(
     return {name: values[name] for name in params}
 
 
+def defaults_of(params: Mapping[str, Param]) -> dict[str, Value]:
+    """The values that parameters have where none is given, of those that have any."""
+    return {name: param.default for name, param in params.items() if param.default is not None or param.source}
+
+
 def owners_of(names: Iterable[str]) -> set[str]:
     """The parameters that values are given for, or for parts of which, by the names that `bind_params` took."""
     return {str((parse_path(name) or (name,))[0]) for name in names}
@@ -178,7 +181,7 @@ def bind_recorded(params: Mapping[str, Param], recorded: Mapping[str, Scalar]) -
 
     What the pipeline does not know is kept as it is where its name is that of a parameter, and else left out.
     """
-    values = {name: param.default for name, param in params.items() if param.default is not None or param.source}
+    values = defaults_of(params)
     for name, value in recorded.items():
         path: Path = (name,) if name in params else parse_path(name) or (name,)
         try:

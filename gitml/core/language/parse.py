@@ -27,23 +27,20 @@ from gitml.core.language.params import (
     param_of_file,
     part_of,
     problem_with_value,
-    text_of,
     type_name,
     value_type,
 )
 from gitml.core.language.sources.step_inputs import not_in_commit
-from gitml.core.language.spec import Axes, NamedOutput, Pipeline, Step, combinations, label_of
+from gitml.core.language.spec import NamedOutput, Pipeline, Step
 from gitml.core.language.validate import check_wiring
 from gitml.core.language.yaml_document import Node, read_yaml
 from gitml.core.model import paths
-from gitml.core.model.action import Scalar
 from gitml.core.model.guarantees import CUT
 from gitml.core.model.step_settings import ALONE, TOP, USUAL, WORKDIR, StepSettings
 from gitml.core.parameters.config_file import ConfigFile, format_of_path, plain_value, read_config_file
+from gitml.core.parameters.matrix_fields import read_matrix
 from gitml.core.parameters.value_path import Path, Value, parse_path
 from gitml.errors import InputError
-
-MAX_COMBINATIONS = 10_000
 
 
 def pipeline_schema() -> dict[str, Any]:
@@ -358,45 +355,13 @@ class PipelineReader(StepReader):
             place=key,
             settings=settings,
             after=self.after(pairs["after"][1]) if "after" in pairs else (),
-            matrix=self.matrix(pairs["matrix"][1]) if "matrix" in pairs else (),
+            matrix=read_matrix(self, pairs["matrix"][1]) if "matrix" in pairs else None,
             help=self.help_of(pairs),
             **fields,
         )
 
     def after(self, node: Node) -> tuple[str, ...]:
         return tuple(text for item in self.items(node, "after") if (text := self.text_of(item, "after")) is not None)
-
-    def matrix(self, node: Node) -> Axes:
-        axes = []
-        count = 1
-        for name, (key, value) in self.named(node, "matrix").items():
-            values: list[Scalar] = []
-            texts: set[str] = set()  # what a command sees, and a label is made of: 1 and "1" are the same
-            for item in self.items(value, f"matrix {name!r}"):
-                if not type_name(item.value):
-                    self.report(item, f"a value of matrix {name!r} must be text, a number, true or false")
-                elif "\0" in text_of(item.value):
-                    self.report(item, f"a value of matrix {name!r} holds a NUL character")
-                elif text_of(item.value) in texts:
-                    self.report(item, f"matrix {name!r} has {text_of(item.value)!r} twice")
-                else:
-                    values.append(item.value)
-                    texts.add(text_of(item.value))
-            if value.is_list and not value.value:
-                self.report(key, f"matrix {name!r} has no values")
-            count *= max(1, len(values))
-            axes.append((name, tuple(values)))
-        if count > MAX_COMBINATIONS:
-            self.report(node, f"a matrix of {count:,} combinations; at most {MAX_COMBINATIONS:,}")
-        elif len(axes) > 1:
-            labels: set[str] = set()
-            for combination in combinations(tuple(axes)):
-                label = label_of(combination)
-                if label in labels:
-                    self.report(node, f"two combinations of the matrix have the label {label!r}")
-                    break
-                labels.add(label)
-        return tuple(axes)
 
 
 def _names_config_files(node: Node) -> bool:

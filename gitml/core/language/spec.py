@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from gitml.core.language.expression import Template
-from gitml.core.language.params import Param, text_of
+from gitml.core.language.params import Param
 from gitml.core.language.yaml_document import Node
 from gitml.core.model.action import Scalar
 from gitml.core.model.step_settings import USUAL, StepSettings
 from gitml.core.parameters.config_file import ConfigFile
+from gitml.core.parameters.matrix import Matrix
 from gitml.core.parameters.value_path import Path
-
-EVERYTHING = ("*",)
-"""Among what a step reads: all that config files hold."""
-Axes = tuple[tuple[str, tuple[Scalar, ...]], ...]
-"""The axes of a matrix by name, each with its values."""
 
 
 class Port(NamedTuple):
@@ -130,7 +125,7 @@ class Step:
     code: tuple[Template, ...] = ()
     env: tuple[tuple[str, Template | None], ...] = ()
     settings: StepSettings = USUAL
-    matrix: Axes = ()
+    matrix: Matrix | None = None
     help: str = ""
     use: Use | None = None
     reads: tuple[Path, ...] = ()
@@ -158,13 +153,3 @@ class Pipeline:
     experiment: str | None = None
     checkout: tuple[NamedOutput, ...] = ()
     config: tuple[ConfigFile, ...] = ()
-
-
-def combinations(axes: Axes) -> list[tuple[Scalar, ...]]:
-    """Every choice of one value an axis, the last axis changing fastest; ``[()]`` without axes."""
-    return list(itertools.product(*(values for _, values in axes)))
-
-
-def label_of(values: Sequence[Scalar]) -> str:
-    """The name of a combination within its step: ``svm`` or ``svm,0.1``."""
-    return ",".join(text_of(value) for value in values)

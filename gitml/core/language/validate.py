@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 from gitml.core.kinds.port_kinds import may_lie_in
 from gitml.core.language.diagnostics import nearest
 from gitml.core.language.expression import Ref, Template, refs_in
-from gitml.core.language.params import Param, part_of, text_of
-from gitml.core.language.spec import EVERYTHING, Pipeline, Step, combinations, label_of
+from gitml.core.language.params import Param, defaults_of, part_of
+from gitml.core.language.spec import Pipeline, Step
 from gitml.core.language.yaml_document import FIRST
 from gitml.core.model import paths
+from gitml.core.parameters.matrix import Matrix, combinations_of, label_text
+from gitml.core.parameters.step_values import EVERYTHING
 from gitml.core.parameters.value_path import kind_of_value
 from gitml.errors import InputError
 
@@ -30,6 +32,7 @@ def check_wiring(pipeline: Pipeline, reader: StepReader) -> None:
             if name not in pipeline.steps:
                 near = nearest(name, pipeline.steps)
                 reader.report(step.place, f"step {step.name!r} is after {name!r}, which is no step{near}")
+        _check_matrix(step, pipeline, reader)
         _check_reads(step, pipeline, reader)
         _check_outputs(step, reader)
         _check_ports(step, reader)
@@ -181,7 +184,7 @@ def _problem(ref: Ref, step: Step, pipeline: Pipeline, *, own_inputs: bool = Tru
     ways: dict[str, tuple[str, Collection[str]]] = {
         "inputs": ("unknown input", inputs),
         "outputs": (f"step {step.name!r} has no output", [port.name for port in step.outputs]),
-        "matrix": (f"step {step.name!r} has no matrix value", [name for name, _ in step.matrix]),
+        "matrix": (f"step {step.name!r} has no matrix value", step.matrix.known if step.matrix else ()),
     }
     lacks, known = ways[ref.space]
     return None if ref.name in known else f"{lacks} {ref.name!r}{nearest(ref.name, known)}"
@@ -219,16 +222,57 @@ def _step_problem(ref: Ref, step: Step, pipeline: Pipeline) -> str | None:
             f"step {ref.name!r} has a matrix: say steps.{ref.name}[*].outputs.{ref.port}, or one label in the brackets"
         )
     if ref.selector == "matrix":
-        own = {axis: set(map(text_of, values)) for axis, values in step.matrix}
-        lacking = [
-            axis for axis, values in other.matrix if axis not in own or not set(map(text_of, values)) >= own[axis]
-        ]
+        own = _texts_of_axes(step.matrix, pipeline)
+        others = _texts_of_axes(other.matrix, pipeline)
+        lacking = [axis for axis, texts in others.items() if axis not in own or (texts and not texts >= own[axis])]
         return f"[matrix] needs step {step.name!r} to have the matrix value {lacking[0]!r} too" if lacking else None
     if ref.selector != "*":
-        labels = [label_of(values) for values in combinations(other.matrix)]
-        if ref.selector not in labels:
+        labels = _labels(other.matrix, pipeline)
+        if labels is not None and ref.selector not in labels:
             return f"step {ref.name!r} has no combination [{ref.selector}]{nearest(ref.selector, labels)}"
     return None
+
+
+def _labels(matrix: Matrix, pipeline: Pipeline) -> list[str] | None:
+    """The labels of all combinations; None where only the values of a run say which there are."""
+    try:
+        return [one.label for one in combinations_of(matrix, defaults_of(pipeline.params))]
+    except InputError:
+        return None
+
+
+def _texts_of_axes(matrix: Matrix | None, pipeline: Pipeline) -> dict[str, set[str]]:
+    """The values of each axis as labels have them, as far as they are known without those of a run."""
+    if matrix is None:
+        return {}
+    found: dict[str, set[str]] = {name: set() for name in matrix.names}
+    try:
+        every = combinations_of(matrix, defaults_of(pipeline.params))
+    except InputError:
+        return found
+    for one in every:
+        for name in matrix.names:
+            found[name].add(label_text(one.values[name]))
+    return found
+
+
+def _check_matrix(step: Step, pipeline: Pipeline, reader: StepReader) -> None:
+    """The parameters that a matrix takes lists from, and those that count for some of its values, are there."""
+    if step.matrix is None:
+        return
+    for axis in (*step.matrix.axes, *step.matrix.zipped):
+        problem = param_problem(axis.source, pipeline.params) if axis.source is not None else None
+        if problem is None and axis.source is not None:
+            param = part_of(pipeline.params, axis.source.full_path)[0]
+            if param.type not in ("list", "mapping"):
+                problem = f"{axis.source} is {param.type}, not a list"
+        if problem:
+            reader.report(step.place, f"matrix {axis.name!r} of step {step.name!r}: {problem}")
+    for condition in step.matrix.when:
+        try:
+            part_of(pipeline.params, condition.param)
+        except InputError as error:
+            reader.report(step.place, f"when of step {step.name!r}: {error.message}")
 
 
 def _check_ports(step: Step, reader: StepReader) -> None:

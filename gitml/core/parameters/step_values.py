@@ -1,4 +1,4 @@
-"""What the steps of a graph take of the values of parameters: words of commands, texts of config files, what is recorded."""
+"""What the steps of a graph take of the values of parameters: texts of config files, and what is recorded."""
 
 from __future__ import annotations
 
@@ -6,15 +6,12 @@ import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 
-from gitml.core.language.expression import Ref
-from gitml.core.language.spec import EVERYTHING, Pipeline
 from gitml.core.model.action import CONFIG, Scalar
 from gitml.core.model.digest import digest_of
 from gitml.core.model.graph import Binding, GraphStep
 from gitml.core.parameters.config_file import ConfigFile
 from gitml.core.parameters.projection import KeySelection, projected
 from gitml.core.parameters.value_path import (
-    NoSuchPartError,
     Path,
     Value,
     as_scalar,
@@ -23,30 +20,10 @@ from gitml.core.parameters.value_path import (
     parse_path,
     part_at,
     path_text,
-    text_of_value,
 )
-from gitml.errors import InputError
 
-
-def words_for(ref: Ref, values: Mapping[str, Value]) -> list[str]:
-    """The words that an expression of a parameter, or of a value of the matrix, stands for; InputError where it has none."""
-    value = value_of(ref, values)
-    if not ref.selector:
-        return [text_of_value(value)]
-    if not isinstance(value, list):
-        raise InputError(f"{ref} takes the items of a list, and there is none")
-    return [text_of_value(item) for item in value]
-
-
-def value_of(ref: Ref, values: Mapping[str, Value]) -> Value:
-    """The value that an expression stands for, which is not null."""
-    try:
-        value = part_at(values, ref.full_path)
-    except NoSuchPartError as error:
-        raise InputError(f"{ref}: {path_text(error.at)!r} {error} in this run") from None
-    if value is None:
-        raise InputError(f"{ref} is null in this run: give it a value")
-    return value
+EVERYTHING = ("*",)
+"""Among what a step reads: all that config files hold."""
 
 
 def recorded_parts(values: Mapping[str, Value], path: Path, *, leafwise: bool) -> dict[str, Scalar]:
@@ -57,9 +34,11 @@ def recorded_parts(values: Mapping[str, Value], path: Path, *, leafwise: bool) -
     return {path_text(at): as_scalar(leaf) for at, leaf in leaves(value, path)}
 
 
-def recorded_values(pipeline: Pipeline, values: Mapping[str, Value], steps: Iterable[GraphStep]) -> dict[str, Scalar]:
+def recorded_values(
+    config: Sequence[ConfigFile], values: Mapping[str, Value], steps: Iterable[GraphStep]
+) -> dict[str, Scalar]:
     """The values as a run records them: of a config file those that steps use, and those that are not the file's."""
-    files = {key: file for file in pipeline.config for key in file.values}
+    files = {key: file for file in config for key in file.values}
     found = {name: as_scalar(value) for name, value in values.items() if name not in files}
     if not files:
         return found
@@ -68,7 +47,7 @@ def recorded_values(pipeline: Pipeline, values: Mapping[str, Value], steps: Iter
         path = parse_path(name)
         if path is not None and path[0] in files:
             found[name] = used[name]
-    for file in pipeline.config:
+    for file in config:
         for path, value in changed_parts(file.values, {key: values[key] for key in file.values}):
             # in the place of null only its JSON tells text from what looks like a number
             was_null = part_at(file.values, path) is None

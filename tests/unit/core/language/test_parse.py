@@ -17,6 +17,7 @@ from gitml.core.language.spec import Pipeline, Port
 from gitml.core.model.environment import REQUIREMENTS, EnvironmentSpec, spec_from_json
 from gitml.core.model.resources import Resources
 from gitml.core.model.step_settings import USUAL, StepSettings
+from gitml.core.parameters.matrix import Axis, Matrix
 
 
 def parse(text: str, defaults: StepSettings = USUAL) -> Pipeline:
@@ -93,7 +94,7 @@ def test_everything_that_can_be_said_is_read() -> None:
     assert pipeline.params["data"].default is None
     assert pipeline.inputs == {"raw": ("data/", Ref("params", "mode"), ".csv")}
     make, use, shell = pipeline.steps.values()
-    assert make.matrix == (("m", ("svm", 0.1, True)),)
+    assert make.matrix == Matrix((Axis("m", ("svm", 0.1, True)),))
     assert make.env == (("A", (Ref("matrix", "m"),)), ("B", ("2",)), ("C", ("true",)), ("TOKEN", None))
     assert (
         str(make.settings.environment),
@@ -208,7 +209,7 @@ steps:
         (steps("run: a", "matrix: {m: []}"), "4:14: matrix 'm' has no values"),
         (steps("run: a", "matrix: {m: [1, '1']}"), "4:21: matrix 'm' has '1' twice"),
         (steps("run: a", "matrix: {m: [true, 'true']}"), "4:24: matrix 'm' has 'true' twice"),
-        (steps("run: a", "matrix: {m: [[1]]}"), "4:18: a value of matrix 'm' must be text, a number, true or false"),
+        (steps("run: a", "matrix: {m: [[1]]}"), "4:18: a value of matrix 'm' must be text, a number, true or false, or a mapping"),
         (
             steps("run: a", "matrix: {m: ['x', 'x,y'], n: [z, 'y,z']}"),
             "4:13: two combinations of the matrix have the label 'x,y,z'",
