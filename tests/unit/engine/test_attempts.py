@@ -37,7 +37,7 @@ def attempts(submitted: list[Task]) -> Attempts:
 def test_a_step_that_lacked_what_was_then_made_anew_is_performed_as_it_was_decided_last() -> None:
     submitted: list[Task] = []
     made = attempts(submitted)
-    step: Any = SimpleNamespace(name="s", settings=USUAL)
+    step: Any = SimpleNamespace(name="s", settings=USUAL, notebook="")
 
     def decided(content: str) -> Any:
         action = action_of(["true"], inputs=[("i", "i", "file", content)])
