@@ -58,6 +58,7 @@ TRUST_FILE = "trust.json"
 
 # Variables of the environment.
 VARIABLE_PREFIX = "GITML_"
+COMMAND_VARIABLE = "GITML_COMMAND"  # of a shell in a sandbox: the command of its step
 COMPLETE_VARIABLE = "_GITML_COMPLETE"
 GANG_VARIABLE = "GITML_GANG"
 HOOKS_VARIABLE = "GITML_HOOKS"

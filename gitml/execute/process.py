@@ -208,6 +208,14 @@ def spawn(path: str, argv: tuple[str, ...], env: Mapping[str, str], output: int,
     return os.posix_spawn(path, argv, env, file_actions=actions, setsid=setsid, setsigmask=(), setsigdef=_SIGNALS)
 
 
+def start_attached(path: str, argv: tuple[str, ...], env: Mapping[str, str], confine: Callable[[], None] | None) -> int:
+    """Starts a program that has the descriptors 0, 1 and 2 of this process, and its process group and terminal.
+
+    Errors are those of `run`.
+    """
+    return _forked(path, argv, env, None, confine, None)
+
+
 def _start(
     path: str,
     argv: tuple[str, ...],
@@ -222,15 +230,29 @@ def _start(
     """
     if confine is None and launch is None and platform.SPAWNS_SESSIONS:
         return spawn(path, argv, env, writer, setsid=True)
+    return _forked(path, argv, env, writer, confine, launch)
+
+
+def _forked(
+    path: str,
+    argv: tuple[str, ...],
+    env: Mapping[str, str],
+    writer: int | None,
+    confine: Callable[[], None] | None,
+    launch: Callable[[], int] | None,
+) -> int:
     error_reader, error_writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         try:
-            os.setsid()
-            null = os.open("/dev/null", os.O_RDONLY)
-            os.dup2(null, 0)
-            os.dup2(writer, 1)
-            os.dup2(writer, 2)
+            if writer is None:
+                os.umask(UMASK)
+            else:
+                os.setsid()
+                null = os.open("/dev/null", os.O_RDONLY)
+                os.dup2(null, 0)
+                os.dup2(writer, 1)
+                os.dup2(writer, 2)
             for number in _SIGNALS:
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_SETMASK, ())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Collection, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING
@@ -20,13 +21,14 @@ from gitml.execute.environments.software import RealizedEnvironment
 from gitml.execute.environments.variables import command_line, find_program, search_path, variables_of
 from gitml.execute.log import mask_of
 from gitml.execute.log_text import neutral
-from gitml.execute.process import NotConfinedError, ProcessExit, StopRequests, run
+from gitml.execute.process import NotConfinedError, ProcessExit, StopRequests, run, start_attached
 from gitml.execute.sandbox.sandbox import Sandbox
 from gitml.layout import GANG_VARIABLE
 
 if TYPE_CHECKING:
     from gitml.core.planner.project_package import ProjectPackage
 
+_WITHOUT_SETTINGS = {"bash": ("--noprofile", "--norc"), "zsh": ("-f",), "fish": ("--no-config",)}
 _COMMANDS = "commands"  # the folder of a sandbox with those of the project's own package
 
 
@@ -49,6 +51,7 @@ class StepProcess:
         self._task = task
         self._sandbox = sandbox
         self._realized = realized
+        self._machine = machine
         project = _project_of(task.environment)
         self._commands = self._write_commands(project)
         self.path = self._search_path(machine)
@@ -70,6 +73,35 @@ class StepProcess:
             return self._run(self._program(), write, stop, grace, started)
         finally:
             os.chdir("/")
+
+    def start(self, argv: tuple[str, ...], more: Mapping[str, str]) -> int:
+        """Starts another program in the place of the step's, with `more` variables, on the terminal and in the process group of
+        this process; its process id. Without `argv` it is the user's shell. InputError when it can't be started."""
+        argv = argv or self._shell(self._machine)
+        env = {**self._env, **more}
+        os.chdir(self._sandbox.work if self._realized.root is not None else f"{self._sandbox.seen}/work")
+        try:
+            program = self._find(argv[0])
+            return start_attached(program, argv, env, self._confinement(program))
+        except NotConfinedError as error:
+            raise InputError(str(error.strerror), hint="run it elsewhere, or ask for less: network, sandbox") from None
+        except (OSError, ValueError) as error:
+            raise _cannot_start(argv, error) from error
+        finally:
+            os.chdir("/")
+
+    @property
+    def command(self) -> str:
+        """The command line of the step, as a shell reads it."""
+        return shlex.join(self._argv)
+
+    def _shell(self, machine: Mapping[str, str]) -> tuple[str, ...]:
+        """The user's shell, in an image bash or sh; without files of settings, which would change the variables of the step."""
+        root = self._realized.root
+        name = machine.get("SHELL") or "/bin/sh"
+        if root is not None:
+            name = "bash" if root.find_program("bash", self._env["PATH"]) else "sh"
+        return (name, *_WITHOUT_SETTINGS.get(os.path.basename(name), ()))
 
     def _run(
         self,
@@ -140,14 +172,20 @@ class StepProcess:
 
     def _program(self) -> str:
         """Where the program of the step lies, as the step sees it; InputError for none, and for one that is not counted."""
-        name, root, path = self._argv[0], self._realized.root, self._env["PATH"]
+        name = self._argv[0]
+        program = self._find(name)
+        if name not in self._commands:
+            self._refuse_uncounted(name, program)
+        return program
+
+    def _find(self, name: str) -> str:
+        root, path = self._realized.root, self._env["PATH"]
         if name in self._commands:
             return f"{self._sandbox.seen}/{_COMMANDS}/{name}"
         program = find_program(name, path) if root is None else root.find_program(name, path)
         if program is None:
             hint = missing_program_hint(name, path) if root is None else NOT_IN_IMAGE
             raise CommandMissingError(name, hint)
-        self._refuse_uncounted(name, program)
         return program
 
     def _refuse_uncounted(self, name: str, program: str) -> None:

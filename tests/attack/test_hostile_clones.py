@@ -45,6 +45,12 @@ WORDS: dict[str, list[list[str]]] = {
     "env diff": [[], ["HEAD", "-p", "far"], ["-p", "paths"]],
     "cancel": [["1234"], ["--on", "far"]],
     "wait": [[], ["latest"]],
+    "shell": [
+        ["train", "-p", "far"],
+        ["latest:train"],
+        ["a", "-p", "paths", "--", "true"],
+        ["u", "-p", "environments", "--", "true"],
+    ],
     "rerun": [["latest"], ["latest", "-n"], ["latest", "--detach"]],
     "reproduce": [["latest"]],
     "log": [[], ["--on", "far"]],

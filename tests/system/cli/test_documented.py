@@ -66,4 +66,4 @@ def test_the_help_of_a_group_names_its_commands_with_whole_sentences() -> None:
 def test_commands_that_list_or_show_have_json() -> None:
     without = {name for name, command in commands() if not any("--json" in option.opts for option in command.params)}
     groups = {"env", "hooks", "lineage", "metrics", "module", "params", "plots", "trust"}
-    assert without == {"completion", "demo", "schema", "ui"} | groups
+    assert without == {"completion", "demo", "schema", "shell", "ui"} | groups
