@@ -99,6 +99,12 @@ class Session:
             self._workspace.leave_for_good()
             self._workspace = None
 
+    def reopen(self) -> None:
+        """Has the repository looked at afresh: what was read of it, and its workspace, are forgotten."""
+        if self._workspace is not None:
+            self._workspace.close()
+            self._workspace = None
+
     def result(self, data: Any, *lines: str) -> None:
         """The result: with ``--json`` `data`, else `lines`, which are safe for a terminal already."""
         if self.json:

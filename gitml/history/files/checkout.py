@@ -122,10 +122,11 @@ def _refuse_changes(jobs: list[_Job]) -> None:
         names = [os.path.relpath(job.path) for job in jobs]
         shown = ", ".join(names[:5]) + (f" and {len(names) - 5:,} more" if len(names) > 5 else "")
         run = jobs[0].output.run
+        name = run.id[:8] if run.commit else "RUN"  # without a commit there was no run
         raise InputError(
             "what you changed or made is in the way, and nothing was written",
             where=shown,
-            hint=f"commit it or move it away, or overwrite it: gitml checkout {run.id[:8]} --force",
+            hint=f"commit it or move it away, or overwrite it: gitml checkout {name} --force",
         )
 
 

@@ -23,8 +23,10 @@ from gitml.errors import InputError
 
 if TYPE_CHECKING:
     from gitml.core.model.graph import Graph
+    from gitml.core.planner.plan import Plan
     from gitml.core.records.record import Run
     from gitml.engine.planning.request import RunRequest
+    from gitml.history.files.selector import Selection
 
 
 _LATER = "without --detach, or afterwards: gitml checkout RUN"
@@ -53,12 +55,19 @@ run_mode = bundle(
 @pipeline_arguments
 @on_option
 @run_mode
+@click.option("--watch", is_flag=True, help="Then wait for changes of files that the steps use, and run what changed.")
 @click.option(
     "--checkout", is_flag=True, help="Then put the outputs that have a path into the work tree, over no changes."
 )
 @run_options
 def command(
-    session: Session, wanted: PipelineArguments, on: str | None, mode: RunMode, checkout: bool, request: RunRequest
+    session: Session,
+    wanted: PipelineArguments,
+    on: str | None,
+    mode: RunMode,
+    watch: bool,
+    checkout: bool,
+    request: RunRequest,
 ) -> int:
     """Run a pipeline, or the steps of it that are named and all they need.
 
@@ -81,7 +90,38 @@ def command(
             refuse_checkout(session.ws, loaded.graph, commit)
         return selection
 
+    if watch:
+        return _watch(session, wanted, mode, request, load, checkout=checkout)
     return carry_out(session, "run", mode, request, wanted.secrets, load, checkout=checkout)
+
+
+def _watch(
+    session: Session,
+    wanted: PipelineArguments,
+    mode: RunMode,
+    request: RunRequest,
+    load: Callable[[], SelectedSteps],
+    *,
+    checkout: bool,
+) -> int:
+    if mode.dry_run or mode.detach or wanted.rev is not None:
+        option = "-n" if mode.dry_run else "--detach" if mode.detach else "--at"
+        raise InputError(f"it runs the files as they change, without {option}", where="--watch")
+    if session.ws.location.worktree is None:
+        raise InputError("a bare repository has no work tree", where="--watch")
+    from gitml.cli.watch_loop import watch
+
+    def perform(selection: SelectedSteps, request: RunRequest) -> int:
+        return _perform(session, selection, request, None, checkout)
+
+    def show_reused(selection: SelectedSteps, plan: Plan) -> None:
+        if checkout:
+            from gitml.history.files.run_checkout import expected_outputs
+
+            known = {name: one.result.outputs if one.result else () for name, one in plan.decisions.items()}
+            _write(session, expected_outputs(selection.loaded.graph, known))
+
+    return watch(session, request, load, perform, show_reused)
 
 
 def carry_out(
@@ -146,12 +186,16 @@ def _perform(
 
 def _check_out(session: Session, graph: Graph, run: Run) -> list[dict[str, Any]]:
     """Puts the outputs of a run into the work tree; as ``--json`` shows that."""
+    from gitml.history.files.run_checkout import placed_outputs
+
+    return _write(session, placed_outputs(graph, run))
+
+
+def _write(session: Session, selection: Selection) -> list[dict[str, Any]]:
     from gitml.cli.commands.history.checkout import show_written
     from gitml.cli.transfers import fetch_outputs
     from gitml.history.files.checkout import as_json, checkout
-    from gitml.history.files.run_checkout import placed_outputs
 
-    selection = placed_outputs(graph, run)
     if not selection.outputs:
         return []
     absence = fetch_outputs(session, [output.ref for output in selection.outputs])
