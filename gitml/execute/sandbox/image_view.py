@@ -71,7 +71,10 @@ def enter_image(root: str, sandbox: str, shown: Sequence[ShownFolder] = ()) -> N
     try:
         # links of the machine would lead nowhere from within the image
         root, sandbox = os.path.realpath(root), os.path.realpath(sandbox)
-        workdir = os.path.relpath(os.getcwd(), f"{sandbox}/work")
+        work, here = f"{sandbox}/work", os.getcwd()
+        workdir = (
+            here.removeprefix(work) if f"{here}/".startswith(f"{work}/") else ""
+        )  # what makes environments is elsewhere
         shown = [item._replace(path=os.path.realpath(item.path)) for item in shown]
         step = "its own folders"
         own = _own_folders(sandbox)
@@ -120,7 +123,7 @@ def enter_image(root: str, sandbox: str, shown: Sequence[ShownFolder] = ()) -> N
         kernel.mount("gitml", _RUNNING, "tmpfs", kernel.NOSUID | kernel.NODEV, "mode=755,size=16m")
         step = "/"
         _remount_read_only("/")
-        os.chdir(f"{MOUNTED}/work/{workdir}")
+        os.chdir(f"{MOUNTED}/work{workdir}")
     except OSError as error:
         why = os.strerror(error.errno) if error.errno else str(error)
         raise NotConfinedError(error.errno or errno.EIO, f"the image can't be entered here: {step}: {why}") from None
