@@ -156,6 +156,11 @@ class Availability:
         )
         return known[content]
 
+    def inline(self, digest: Digest) -> bytes | None:
+        """The content that a record has of one Blob or listing; None where none has it. IntegrityError when a record lies."""
+        oid = self.index.inline(digest)
+        return None if oid is None else self._content(digest, oid)
+
     def fetch_inline(self, outputs: Sequence[OutputRef]) -> list[OutputRef]:
         """Puts outputs that are in records into the Store; gives those still not there. IntegrityError when a record lies."""
         for output in outputs:

@@ -12,7 +12,7 @@ from gitml.core.model.result import OutputRef
 from gitml.core.model.stop_signal import StopSignal
 from gitml.errors import IntegrityError, RemoteError
 from gitml.store.index.artifacts import Artifact
-from gitml.store.remote.transfer.download import DownloadProblem, DownloadResult, download_roots
+from gitml.store.remote.transfer.download import DownloadProblem, DownloadResult, download_listings, download_roots
 from gitml.store.remote.transfer.progress import TransferRoot
 from gitml.transfer.availability import Availability
 from gitml.transfer.lfs_inputs import POINTED
@@ -63,6 +63,19 @@ def fetch_outputs(ws: Workspace, outputs: Iterable[OutputRef], emit: Emit, stop:
             one = download_roots(ws.store, sources, remotes.indexes, roots, emit, lambda: stop.level > 0)
             result = DownloadResult(*[ours + theirs for ours, theirs in zip(result, one, strict=True)])  # type: ignore[operator]
     return result._replace(problems=(*_failures(remotes), *result.problems))
+
+
+def fetch_listings(ws: Workspace, output: OutputRef) -> dict[Digest, bytes]:
+    """The listings of a directory, of those that lie in it too, from the first remote store that has them; else nothing.
+
+    They are not put into the Store, where a listing says that what it names is there.
+    """
+    with closing(Remotes(ws)) as remotes:
+        for _, source in remotes.usable():
+            found = download_listings(ws.store, source, remotes.indexes, root_of(output))
+            if found:
+                return found
+    return {}
 
 
 def _failures(remotes: Remotes) -> list[DownloadProblem]:

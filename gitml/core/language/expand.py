@@ -21,8 +21,8 @@ from gitml.core.language.expression import Ref, Template, refs_in
 from gitml.core.language.module_expansion import words_without
 from gitml.core.language.params import Param, normalised, problem_with_value
 from gitml.core.language.sources.optional_words import Conditional, command_words, script_words
-from gitml.core.language.sources.placement import collision, output_in_input, own_places, shared_output
-from gitml.core.language.sources.step_inputs import problem_with_place
+from gitml.core.language.sources.placement import collision, output_in_input, own_places, parts_of, shared_output
+from gitml.core.language.sources.step_inputs import problem_with_part, problem_with_place
 from gitml.core.language.spec import (
     ModuleSpec,
     NotebookUse,
@@ -181,8 +181,8 @@ class Renderer:
         )
         mounts = {output.name: output.mount for output in outputs}
         scope = (_Scope if module is None else _ModuleScope)(self, step, matrix, params, mounts, absent)
-        scope.bind_declared()
         try:
+            scope.bind_declared()
             if step.shell:
                 argv, conditional = script_words(words[0], scope.values, scope.optional)
             elif step.notebook is not None:
@@ -308,6 +308,15 @@ class Renderer:
                 if paths.overlaps(output.mount, binding.mount):
                     self.fail(step, f"output {output.name!r} ({output.mount}) overlaps input {binding.mount!r}")
 
+    def declared_part(self, step: Step, item: StepInput, matrix: Mapping[str, Value]) -> str:
+        """The path or the pattern that is meant within the directory that a step's own input comes from; empty: all of it."""
+        if len(item.source) == 1:
+            return ""
+        part = _text(item.source[1:], self.params, matrix).lstrip("/")
+        if problem := problem_with_part(part):
+            self.fail(step, f"input {item.name!r}: behind {item.source[0]} {problem}")
+        return paths.clean(part)
+
     def declared_path(self, step: Step, item: StepInput, matrix: Mapping[str, Value]) -> str:
         """Where the file of the commit lies that a step's own input is."""
         first = item.source[0]
@@ -421,7 +430,8 @@ class _Scope:
             first = item.source[0]
             place = self.renderer.declared_place(self.step, item, self.matrix)
             if isinstance(first, Ref) and first.space == "steps":
-                found = self.bind_outputs(item.name, first, place=place, optional=item.optional)
+                part = self.renderer.declared_part(self.step, item, self.matrix)
+                found = self.bind_outputs(item.name, first, place=place, optional=item.optional, part=part)
             else:
                 path = self.renderer.declared_path(self.step, item, self.matrix)
                 found = [place or path]
@@ -445,7 +455,7 @@ class _Scope:
         return self.bind_outputs(name, ref)
 
     def bind_outputs(
-        self, name: str, ref: Ref, kind: str = "", place: str | None = None, *, optional: bool = False
+        self, name: str, ref: Ref, kind: str = "", place: str | None = None, *, optional: bool = False, part: str = ""
     ) -> list[str]:
         """Binds what the steps that `ref` means made, at a place of its own each or, with `place`, where a declared input lies:
 
@@ -453,6 +463,8 @@ class _Scope:
         """
         sources = self.renderer.sources(ref, self.matrix)
         made = [self.renderer.output(source, ref.port) for _, source in sources]
+        if part:
+            made = parts_of(made, part)
         mounts = own_places(made) if place == "" else None
         if mounts is None and place and not any(label for label, _ in sources):
             mounts = [place]
@@ -462,7 +474,7 @@ class _Scope:
             folders = [f"{folder}/{_safe(label)}" if label else folder for label, _ in sources]
             mounts = [f"{at}/{posixpath.basename(output.mount)}" for at, output in zip(folders, made, strict=True)]
         for (_, source), mount in zip(sources, mounts, strict=True):
-            self.bindings.append(Binding(name, mount, None, source, ref.port, kind, optional))
+            self.bindings.append(Binding(name, mount, None, source, ref.port, kind, optional, part=part))
         return mounts
 
     def free_name(self, name: str) -> str:

@@ -190,7 +190,11 @@ PORT_KEYS = keys_of(
     Key("format", "what the file of a `metrics` output is written in; else its ending says so", _format),
 )
 INPUT_KEYS = keys_of(
-    Key("from", "the source: a path of the commit, an input of the pipeline, or what another step made", TEXT),
+    Key(
+        "from",
+        "the source: a path of the commit, an input of the pipeline, or what another step made, also a part of a directory",
+        TEXT,
+    ),
     Key("path", "where it lies in the sandbox; else where the source has it", TEXT),
     Key("optional", "`true`: it may be missing, where the source is an optional output", TRUTH),
 )

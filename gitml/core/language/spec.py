@@ -30,8 +30,8 @@ class Port(NamedTuple):
 
 
 class StepInput(NamedTuple):
-    """An input that a step declares by itself. `source` is one expression of what a step made or of an input of the pipeline,
-    or a path of the commit.
+    """An input that a step declares by itself. `source` is one expression of what a step made, with a path in it or a pattern
+    behind it, or of an input of the pipeline, or a path of the commit.
 
     `path` is where it lies in the sandbox; empty: at the path that the source has. One that is optional may be missing.
     """

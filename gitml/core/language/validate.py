@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
-from gitml.core.kinds.port_kinds import may_lie_in
+from gitml.core.kinds.port_kinds import is_directory, may_lie_in
 from gitml.core.language.diagnostics import nearest
 from gitml.core.language.expression import Ref, Template, refs_in
 from gitml.core.language.params import Param, defaults_of, part_of
@@ -112,8 +112,18 @@ def _check_inputs(step: Step, pipeline: Pipeline, reader: StepReader) -> None:
             problem = _problem(ref, step, pipeline, own_inputs=False)
             if problem is None and is_secret(ref, pipeline.params):
                 problem = NOT_IN_PATHS.format(ref=ref)
+            if problem is None and ref is item.source[0] and len(item.source) > 1:
+                problem = _part_problem(ref, pipeline)
             if problem:
                 reader.report(node, f"input {item.name!r}: {problem}")
+
+
+def _part_problem(ref: Ref, pipeline: Pipeline) -> str | None:
+    """Why an output of a step has no parts; None where it has, and of a module where that is not known yet."""
+    port = pipeline.steps[ref.name].port(ref.port) if ref.space == "steps" else None
+    if port is None or is_directory(port.kind):
+        return None
+    return f"{ref} is a {port.kind}, and only a directory has parts"
 
 
 def _check_reads(step: Step, pipeline: Pipeline, reader: StepReader) -> None:

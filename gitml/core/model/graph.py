@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 IN, OUT = ".gitml/in", ".gitml/out"
 """Where a sandbox has what other steps made, and outputs without a path of their own."""
-FORMAT = 12  # raised whenever reading a pipeline file, or these shapes, changes
+FORMAT = 13  # raised whenever reading a pipeline file, or these shapes, changes
 
 
 class Binding(NamedTuple):
@@ -25,6 +25,7 @@ class Binding(NamedTuple):
 
     `kind` is file or directory where a module asks for one of them, CONFIG for a config file, else empty. One that is `optional`
     is absent where its step left out what it could. Of a config file `content` is the Digest of its text, which the Graph has.
+    Of an output that is a directory `part` is the path in it, or the pattern, that is meant; empty: all of it.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Binding(NamedTuple):
     kind: str = ""
     optional: bool = False
     content: str = ""
+    part: str = ""
 
 
 class GraphStep(NamedTuple):

@@ -38,6 +38,13 @@ class AbsentInput(NamedTuple):
     port: str
 
 
+class UnlistedInput(NamedTuple):
+    """An input that is a part of a directory whose listing is not here: what the part is, is not known yet."""
+
+    step: str
+    port: str
+
+
 class PartProblem(NamedTuple):
     """Why a part of the Action can't be computed, and how to fix it."""
 
@@ -52,10 +59,14 @@ class Unconfirmed(NamedTuple):
     hint: str | None = None
 
 
+FoundInput = ActionInput | PendingInput | AbsentInput | UnlistedInput | PartProblem
+"""The content of an input, or what is known of it so far."""
+
+
 class ActionParts(NamedTuple):
     """The content of a step's Action: each part, or the Problem that keeps it from being known."""
 
-    inputs: Sequence[ActionInput | PendingInput | AbsentInput | PartProblem]
+    inputs: Sequence[FoundInput]
     code: tuple[CodeFile, ...] | PartProblem
     environment: Digest | PartProblem | Unconfirmed
     described: Mapping[
@@ -143,6 +154,12 @@ def decide(
         return Decision(
             UNKNOWN, f"{waits}, and {changed}" if changed else f"{waits}: runs unless the same bytes come out"
         )
+    unlisted = next((part for part in parts.inputs if isinstance(part, UnlistedInput)), None)
+    if unlisted is not None:
+        if must:
+            return Decision(RUN, must)
+        what = f"{unlisted.step}.{unlisted.port}"
+        return Decision(UNKNOWN, f"only a remote store has the listing of {what}: `gitml run -n` asks", unasked=True)
     action = action_of(step, parts)
     key = action.key()
     if must:
@@ -230,7 +247,9 @@ def words_with(step: GraphStep, inputs: Sequence[object]) -> tuple[str, ...]:
 def open_action(step: GraphStep, parts: ActionParts) -> Action:
     """The Action of a step, with `UNMADE` for the content of inputs that are not made yet."""
     inputs = [
-        ActionInput(binding.name, binding.mount, UNMADE, UNMADE) if isinstance(part, PendingInput) else part
+        ActionInput(binding.name, binding.mount, UNMADE, UNMADE)
+        if isinstance(part, (PendingInput, UnlistedInput))
+        else part
         for binding, part in zip(step.inputs, parts.inputs, strict=True)
     ]
     return action_of(step, parts._replace(inputs=inputs))

@@ -76,6 +76,7 @@ class StepRun(NamedTuple):
     """One step's outcome in a run. `origin` is the run whose result was reused, `saved` what performing it cost there.
 
     `guarantees` are those under which its result was made. `labels` are texts by name, as `metrics` are numbers.
+    `parts` has for inputs that are parts of directories, by Digest, the Digest of the directory.
     """
 
     name: str
@@ -92,6 +93,7 @@ class StepRun(NamedTuple):
     error: str | None = None
     guarantees: Mapping[str, str] = {}
     labels: Mapping[str, str] = {}
+    parts: Mapping[str, str] = {}
 
     def partial(self) -> dict[str, OutputRef]:
         """What attempts that did not succeed left of each port: the last that left any."""
@@ -177,6 +179,8 @@ def step_as_json(step: StepRun) -> dict[str, Any]:
         shown["guarantees"] = step.guarantees
     if step.labels:
         shown["labels"] = step.labels
+    if step.parts:
+        shown["parts"] = step.parts
     if step.attempts:
         shown["attempts"] = [attempt_as_json(attempt) for attempt in step.attempts]
     if left := step.partial():
@@ -411,8 +415,13 @@ def _step_from_json(raw: Mapping[str, Any]) -> StepRun:
             error if error is None or type(error) is str else _text(error),
             _texts(given) if (given := get("guarantees")) else {},
             _texts(labels) if (labels := get("labels")) else {},
+            _parts(parts) if (parts := get("parts")) else {},
         ),
     )
+
+
+def _parts(raw: Any) -> dict[str, str]:
+    return {parse_digest(part): parse_digest(directory) for part, directory in _texts(raw).items()}
 
 
 def _metric(raw: Any) -> float:

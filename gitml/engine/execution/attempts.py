@@ -234,6 +234,8 @@ class Attempts:
         for item in decision.action.inputs:
             if item.kind == CONFIG:
                 self.ws.store.put(self.planner.graph.texts[item.content].encode("utf-8", "surrogateescape"))
+        if any(binding.part for binding in step.inputs):
+            self.planner.builder.directories.keep(decision.action)
         self.executors.submit(active.target, task)
 
     def _finished(self, active: ActiveAttempt, event: TaskFinished, *, stopped: bool) -> AttemptResult:
@@ -318,6 +320,7 @@ class Attempts:
             if outcome == "executed"
             else {},
             labels=event.labels,
+            parts=self._parts(step, decision.action),
         )
         environment = self.environments[decision.action.environment]
         self.ws.index.put_environment(environment.digest, encode_description(environment.described()))
@@ -329,6 +332,12 @@ class Attempts:
             record,
             ActionResult(event.outputs, event.metrics, cost, self.run, self.ws.now(), record.guarantees, record.labels),
         )
+
+    def _parts(self, step: GraphStep, action: Action) -> Mapping[str, str]:
+        """Of what a step took in as parts of directories, the directories."""
+        if not any(binding.part for binding in step.inputs):
+            return {}
+        return self.planner.builder.directories.wholes(action)
 
     def publish(self, made: StepEnded) -> None:
         """Lets other runs reuse what a step made. The journal comes first: they count on the record of this run."""

@@ -128,6 +128,11 @@ class Scheduler:
             # An input was not known when the plan was made, or whether anything needs what it makes.
             if decision.action is None or decision.kind == UNKNOWN:
                 decision = self.planner.decide(step, self.outcomes.results)
+                while decision.action is None and self.planner.asks_for_listings():
+                    decision = self.planner.decide(step, self.outcomes.results)
+                if decision.action is None and (parents := self.planner.unlisted(step, self.outcomes.results)):
+                    self.rerun(parents, name)
+                    continue
             if decision.kind == REUSE:
                 todo.extend(self.outcomes.settle(reused_step(name, decision)))
             elif decision.kind == BLOCKED:

@@ -21,7 +21,7 @@ from gitml.core.model.links import LinkError, resolve_path
 from gitml.core.model.protocols import Entry, Source
 from gitml.core.model.result import ActionResult
 from gitml.core.planner.code import NO_IMPORTS, CodeFinder, Imports, imports_from
-from gitml.core.planner.plan import AbsentInput, ActionParts, PartProblem, PendingInput, Unconfirmed
+from gitml.core.planner.plan import AbsentInput, ActionParts, FoundInput, PartProblem, PendingInput, Unconfirmed
 from gitml.core.planner.shell_scripts import script_word
 from gitml.engine.execution.executor_kinds import RunTargets
 from gitml.engine.planning.load import Loaded
@@ -33,8 +33,10 @@ from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
     from gitml.core.planner.project_package import ProjectPackage
+    from gitml.engine.planning.directory_parts import DirectoryParts
     from gitml.engine.planning.notebooks import Notebooks
     from gitml.engine.planning.preflight import Preflight
+    from gitml.transfer.availability import Availability
 
 T = TypeVar("T")
 FoundEnvironment = Environment | PartProblem | Unconfirmed
@@ -44,8 +46,15 @@ FoundCode = tuple[CodeFile, ...] | PartProblem
 class ActionBuilder:
     """Finds Parts for the steps of one Loaded pipeline; each answer that steps share is found once."""
 
-    def __init__(self, ws: Workspace, loaded: Loaded, targets: RunTargets | None = None) -> None:
+    def __init__(
+        self,
+        ws: Workspace,
+        loaded: Loaded,
+        targets: RunTargets | None = None,
+        availability: Availability | None = None,
+    ) -> None:
         self.ws = ws
+        self._availability = availability
         self.source = loaded.files
         self.project = loaded.project
         self.code = CodeFinder(loaded.files, ws.index)
@@ -60,7 +69,7 @@ class ActionBuilder:
 
     def parts(self, step: GraphStep, results: Mapping[str, ActionResult | None]) -> ActionParts:
         """The Parts of `step`; `results` has the result of each step that is done and None for those still to come."""
-        inputs: list[ActionInput | PendingInput | AbsentInput | PartProblem] = []
+        inputs: list[FoundInput] = []
         for binding in step.inputs:
             if binding.path is not None:
                 inputs.append(self._from_commit(binding, binding.path))
@@ -75,6 +84,8 @@ class ActionBuilder:
                 inputs.append(PendingInput(binding.step, binding.port))
             elif output is None:
                 inputs.append(AbsentInput(binding.step, binding.port) if binding.optional else _left_out(step, binding))
+            elif binding.part:
+                inputs.append(self.directories.find(binding, output))
             else:
                 kind = "directory" if output.is_tree else "executable" if output.executable else "file"
                 inputs.append(ActionInput(binding.name, binding.mount, kind, output.digest))
@@ -114,6 +125,18 @@ class ActionBuilder:
             return environment
         problem = self.preflight.check(step, environment, self._files(step.module))
         return None if problem is None else self._of_own_package(step, problem)
+
+    @cached_property
+    def directories(self) -> DirectoryParts:
+        """Parts of directories that steps made; loaded when an input is one."""
+        from gitml.engine.planning.directory_parts import DirectoryParts
+
+        return DirectoryParts(self.ws, self._availability)
+
+    @property
+    def looked_into(self) -> DirectoryParts | None:
+        """The same; None where no input was a part of a directory."""
+        return self.__dict__.get("directories")
 
     @cached_property
     def preflight(self) -> Preflight:

@@ -64,9 +64,9 @@ class Planner:
         self.config = loaded.config
         self.graph = loaded.graph
         self.targets = targets or RunTargets(ws, loaded.config, jobs, on)
-        self.builder = ActionBuilder(ws, loaded, self.targets)
-        self._source = loaded.source
         self.availability = Availability(ws)
+        self.builder = ActionBuilder(ws, loaded, self.targets, self.availability)
+        self._source = loaded.source
         self.policy = policy
         self.index = ws.index
         # steps whose outputs must be had: what is known of one without its bytes does not do
@@ -180,6 +180,9 @@ class Planner:
             self.availability.ask(questions)
             with self.index.snapshot():
                 decisions = self._decisions(names, foresee=foresee)
+        while self.asks_for_listings():
+            with self.index.snapshot():
+                decisions = self._decisions(names, foresee=foresee)
         return Plan(decisions, (*self.availability.warnings, *self._not_of_the_commit(decisions)))
 
     def _not_of_the_commit(self, decisions: Mapping[str, Decision]) -> list[str]:
@@ -196,6 +199,10 @@ class Planner:
         steps = self.graph.steps
         self.needed = set(self.policy.asked or last_steps(steps, names))
         decisions, results = self._pass(names, foresee=foresee)
+        unlisted = {parent for name in names for parent in self.unlisted(steps[name], results)}
+        if unlisted:
+            self.needed |= unlisted
+            decisions, results = self._pass(names, foresee=foresee)
         needed = needed_by(steps, decisions, RUN)
         if needed:
             self.needed |= needed
@@ -213,6 +220,20 @@ class Planner:
             decision = decisions[name] = self.decide(self.graph.steps[name], results, foresee=foresee)
             results[name] = decision.result
         return decisions, results
+
+    def asks_for_listings(self) -> bool:
+        """Asks for the listings of directories that decisions lacked; whether something new is known of one."""
+        looked_into = self.builder.looked_into
+        return looked_into is not None and looked_into.ask()
+
+    def unlisted(self, step: GraphStep, results: Results) -> list[str]:
+        """The steps that must run again for `step`, which takes a part of a directory whose listing can't be had."""
+        looked_into = self.builder.looked_into
+        if looked_into is None or not looked_into.lost:
+            return []
+        parts = {binding.step: binding.port for binding in step.inputs if binding.part}
+        made = [(parent, ref) for parent, ref in inputs_made(step, results) if parts.get(parent) == ref.name]
+        return [parent for parent, ref in made if ref.digest in looked_into.lost]
 
     def known_result(self, step: GraphStep, key: Digest) -> ActionResult | None:
         """The result of `key` when all its bytes can be had and the step may reuse it: another process may just have made it."""
@@ -235,7 +256,11 @@ class Planner:
 
     def stored(self, step: GraphStep, results: Results) -> tuple[OutputRef, ...]:
         """The inputs of `step` that the machines of a cluster may fetch from a remote store by themselves."""
-        return tuple([ref for _, ref in inputs_made(step, results) if self.availability.fetchable_by_workers(ref)])
+        divided = {
+            (binding.step, binding.port) for binding in step.inputs if binding.part
+        }  # fetched here, and sent in part
+        made = [ref for parent, ref in inputs_made(step, results) if (parent, ref.name) not in divided]
+        return tuple([ref for ref in made if self.availability.fetchable_by_workers(ref)])
 
 
 def _stored_manifest(ws: Workspace, digest: str) -> bytes | None:

@@ -7,7 +7,7 @@ Recursion is avoided: a chain of steps may be longer than Python's stack.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
 from typing import NamedTuple
 
@@ -113,6 +113,7 @@ class _Steps:
         if action is None:
             return []
         run = self.run(node.run)
+        divided = self.directories(node, run)
         found: list[LineageNode] = []
         for item in action.inputs:
             if item.kind == CONFIG:
@@ -120,7 +121,7 @@ class _Steps:
             if item.content.startswith("git:"):
                 found.append(file_node(item.mount, item.content.rsplit(":", 1)[1], node.commit))
             else:
-                found.append(self.input_artifact(Digest(item.content), run))
+                found.append(self.input_artifact(Digest(divided.get(item.content, item.content)), run))
         if action.module is not None:
             found.append(module_node(action.module, module_name(action.module, run)))
         else:
@@ -130,6 +131,10 @@ class _Steps:
             for name, value in action.params
         ]
         return found
+
+    def directories(self, node: LineageNode, run: Run | None) -> Mapping[str, str]:
+        """By the content of a step's inputs that are parts of directories, the directories."""
+        return next((step.parts for step in run.steps if step.key == node.content), {}) if run is not None else {}
 
     def input_artifact(self, digest: Digest, run: Run | None) -> LineageNode:
         """The artifact as the same run has it, which may have reused it from another."""

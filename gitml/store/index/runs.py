@@ -175,6 +175,9 @@ def _put_rows(index: Index, recorded: Sequence[RecordedRun]) -> list[tuple[Recor
         made += [(output.digest, number, output.name) for output in step.outputs]
     index.execute_many("INSERT INTO steps VALUES (?, ?, ?, ?, ?)", steps)
     index.execute_many("INSERT OR IGNORE INTO made VALUES (?, ?, ?)", made)
+    # whoever takes a part of a directory uses the directory
+    whole = [(directory, "", numbers[key]) for _, step, key in performed for directory in step.parts.values()]
+    index.execute_many("INSERT OR IGNORE INTO used VALUES (?, ?, ?)", whole)
     return performed
 
 

@@ -4,9 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from gitml.core.kinds.port_kinds import is_directory
 from gitml.core.language.validate import overlap
 from gitml.core.model.action import ActionOutput
 from gitml.core.model.graph import OUT, Binding, GraphStep
+from gitml.core.text.path_pattern import is_pattern
+
+
+def parts_of(outputs: Sequence[ActionOutput], part: str) -> list[ActionOutput]:
+    """Outputs as what is meant of them: at its own path below theirs, or what matches a pattern, which has their layout.
+
+    ValueError for one that is no directory.
+    """
+    for output in outputs:
+        if not is_directory(output.kind):
+            raise ValueError(f"output {output.name!r} is a {output.kind}, and only a directory has parts: /{part}")
+    if is_pattern(part):
+        return list(outputs)
+    return [output._replace(mount=f"{output.mount}/{part}") for output in outputs]
 
 
 def own_places(outputs: Sequence[ActionOutput]) -> list[str] | None:

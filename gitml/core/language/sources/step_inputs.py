@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from gitml.core.language.expression import ExpressionError, Ref, Template, parse_template
+from gitml.core.language.expression import ExpressionError, Ref, Template, parse_template, refs_in
 from gitml.core.language.fields import Fields
 from gitml.core.language.keys import INPUT_KEYS, Pairs
 from gitml.core.language.spec import StepInput
@@ -62,9 +62,30 @@ def _source(fields: Fields, node: Node, what: str) -> Template:
         return fields.path_template(node, text, what, ("params", "matrix"))
     template = fields.template(node, text)
     if len(template) > 1:
-        fields.report(node, f"{what} takes {_WRITTEN}: nothing can stand behind {first}")
-        return ()
+        problem = _problem_behind(template) if first.space == "steps" else "nothing can stand"
+        if problem:
+            fields.report(node, f"{what}: behind {first} {problem}")
+            return ()
     return template
+
+
+def _problem_behind(template: Template) -> str | None:
+    """What is wrong with what stands behind the expression of an output, as words that go on a sentence."""
+    other = next((ref for ref in refs_in((template[1:],)) if ref.space not in ("params", "matrix")), None)
+    if other is not None:
+        return f"can stand params.x and matrix.x, not {other}"
+    literal = "".join(part if isinstance(part, str) else "x" for part in template[1:])
+    if not literal.startswith("/"):
+        return f"goes a path in the directory (/train.csv, /sub/*.csv), not {literal[:60]!r}"
+    return problem_with_part(literal.lstrip("/"))
+
+
+def problem_with_part(part: str) -> str | None:
+    """Why no part of a directory lies at a path, as words that go on a sentence; None when one may."""
+    problem = paths.problem_with(part)
+    if problem is None and paths.clean(part) == ".":
+        problem = "all of it"
+    return f"goes a path in the directory (/train.csv, /sub/*.csv), not {problem}" if problem else None
 
 
 def _first_ref(text: str) -> Ref | None:

@@ -72,6 +72,21 @@ def download_roots(
     return DownloadResult(here, tuple(left), tuple(problems), moved)
 
 
+def download_listings(
+    store: LocalStore, source: RemoteSource, indexes: PackIndexes, root: TransferRoot
+) -> dict[Digest, bytes]:
+    """The listings of a Tree and of those below it; nothing where the remote lacks one, or fails."""
+    fetch = _Fetching(store, indexes, source, TransferMeter("download", source.remote.name, lambda _: None))
+    pool = ThreadPool(source.remote.parallel)
+    try:
+        trees = fetch.trees(pool, [root])
+    except (RemoteError, TrustError):
+        return {}
+    finally:
+        pool.shut_down(_GRACE)
+    return {digest: bytes(listing) for tree in trees for digest, listing in tree.listings.items()}
+
+
 class _Tree(NamedTuple):
     root: TransferRoot
     manifest: Manifest
@@ -98,7 +113,7 @@ class _Fetching:
         blobs = {root.digest: StoredObject(root.digest, root.size) for root in roots if not root.tree}
         pool = ThreadPool(self.remote.parallel)
         try:
-            trees = self._trees(pool, [root for root in roots if root.tree])
+            trees = self.trees(pool, [root for root in roots if root.tree])
             objects = blobs | {item.digest: item for tree in trees for item in tree.objects}
             packs = {item.digest: item for tree in trees for item in tree.packs}
             self.meter.total = self.meter.done + total(objects.values()) + total(packs.values())
@@ -119,7 +134,7 @@ class _Fetching:
             self._finish(tree)
         self.meter.report(now=True)
 
-    def _trees(self, pool: ThreadPool, roots: Sequence[TransferRoot]) -> list[_Tree]:
+    def trees(self, pool: ThreadPool, roots: Sequence[TransferRoot]) -> list[_Tree]:
         """Reads manifests and listings, and finds what of each Tree is not here."""
         manifests: dict[Digest, Manifest] = {}
 

@@ -278,3 +278,47 @@ def test_a_recorded_action_works_in_no_folder_outside_its_sandbox() -> None:
     for folder in ("..", "/", "a/../..", "", ".git/hooks", 7):
         with pytest.raises(ValueError, match="not an action"):
             decode_action(action._replace(settings=(("workdir", folder),)).preimage())
+
+
+@pytest.mark.parametrize(
+    ("written", "bindings"),
+    [
+        ('"${{ steps.one.outputs.parts }}/train.csv"', [("data/parts/train.csv", "train.csv")]),
+        ('"${{ steps.one.outputs.parts }}//sub/./x-${{ params.year }}"', [("data/parts/sub/x-2024", "sub/x-2024")]),
+        ('"${{ steps.one.outputs.parts }}/sub/*.csv"', [("data/parts", "sub/*.csv")]),
+        ('{from: "${{ steps.one.outputs.parts }}/sub", path: here}', [("here", "sub")]),
+        ('"${{ steps.bare.outputs.raw }}/sub/x.csv"', [(".gitml/in/0/x.csv", "sub/x.csv")]),
+        ('"${{ steps.bare.outputs.raw }}/*"', [(".gitml/in/0/raw", "*")]),
+        (
+            '"${{ steps.each[*].outputs.raw }}/x.csv"',
+            [(".gitml/in/0/a/x.csv", "x.csv"), (".gitml/in/0/b/x.csv", "x.csv")],
+        ),
+    ],
+)
+def test_a_part_of_a_directory_lies_where_the_directory_has_it(written: str, bindings: list[tuple[str, str]]) -> None:
+    more = """\
+  bare: {run: "x ${{ outputs.raw }}", outputs: {raw: directory}}
+  each: {run: "x ${{ matrix.m }} ${{ outputs.raw }}", matrix: {m: [a, b]}, outputs: {raw: directory}}
+"""
+    graph = build(MADE + more + f"  two:\n    run: use\n    inputs: {{x: {written}}}\n")
+    step = graph.steps["two"]
+    assert [(item.mount, item.part) for item in step.inputs] == bindings
+    assert graph_from_json(json.loads(json.dumps(graph_as_json(graph)))) == graph
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("${{ steps.one.outputs.parts }}x.csv", "behind steps.one.outputs.parts goes a path in the directory"),
+        ("${{ steps.one.outputs.parts }}/../x", "goes a path in the directory (/train.csv, /sub/*.csv), not a path that leaves the tree"),
+        ("${{ steps.one.outputs.parts }}/", "not an empty path"),
+        ("${{ steps.one.outputs.parts }}/./", "not all of it"),
+        ("${{ steps.one.outputs.parts }}/${{ steps.one.outputs.plain }}", "can stand params.x and matrix.x, not steps.one"),
+        ("${{ steps.one.outputs.clean }}/x.csv", "steps.one.outputs.clean is a file, and only a directory has parts"),
+        ("${{ inputs.mails }}/x.csv", "behind inputs.mails nothing can stand"),
+    ],
+)  # fmt: skip
+def test_what_can_be_no_part_of_a_directory_is_a_mistake_at_its_place(written: str, said: str) -> None:
+    found = mistake(MADE + f'  two:\n    run: use\n    inputs:\n      x: "{written}"\n')
+    assert said in found
+    assert found.startswith("14:10:")
