@@ -37,7 +37,7 @@ def attempts(submitted: list[Task]) -> Attempts:
 def test_a_step_that_lacked_what_was_then_made_anew_is_performed_as_it_was_decided_last() -> None:
     submitted: list[Task] = []
     made = attempts(submitted)
-    step: Any = SimpleNamespace(name="s", settings=USUAL, notebook="")
+    step: Any = SimpleNamespace(name="s", settings=USUAL, notebook="", inputs=())
 
     def decided(content: str) -> Any:
         action = action_of(["true"], inputs=[("i", "i", "file", content)])
@@ -60,7 +60,7 @@ def test_the_time_in_which_an_environment_is_built_is_told_and_is_no_time_of_the
     index = SimpleNamespace(put_environment=lambda *_: None)
     made.ws = SimpleNamespace(now=lambda: next(clock), environ={}, index=index)  # type: ignore[assignment]
     made.emit = told.append
-    step: Any = SimpleNamespace(name="s", settings=USUAL, notebook="")
+    step: Any = SimpleNamespace(name="s", settings=USUAL, notebook="", inputs=())
     made.start(step, SimpleNamespace(action=action_of(["true"]), key="k", reason="because"))  # type: ignore[arg-type]
     made.handle(TaskPrepares("0-1", "building the environment"), stopped=False)
     made.handle(TaskStarted("0-1"), stopped=False)
