@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 
 from gitml.core.model.protocols import Task, TaskFinished
@@ -67,6 +68,8 @@ class WorkerAttempt:
         finished = _masked(self._outcome(), self.mask)._replace(unprepared=self.unprepared)
         if finished.outcome == "done" or not self._makes_outputs() or self.stop.requested() == NOW:
             return finished
+        with suppress(GitmlError, OSError):
+            self._place_matches()
         kept = keep_partial(self.task.action.outputs, self.sandbox.work, self.services.store, self.taken)
         return finished._replace(partial=kept.outputs, warnings=kept.notes)
 
@@ -157,6 +160,7 @@ class WorkerAttempt:
         if not self._makes_outputs():
             return finished
         try:
+            self._place_matches()
             measured = take_outputs(task.action.outputs, sandbox.work, self.services.store, self.taken)
         except GitmlError as error:
             where = f" ({neutral(error.where)})" if error.where and isinstance(error, InputError) else ""
@@ -166,6 +170,14 @@ class WorkerAttempt:
         return finished._replace(
             outputs=tuple(self.taken), metrics=measured.numbers, labels=measured.labels, warnings=measured.remarks
         )
+
+    def _place_matches(self) -> None:
+        """Puts what matches the patterns of outputs where they are taken from."""
+        outputs = self.task.action.outputs
+        if any(output.option("pattern") for output in outputs):
+            from gitml.execute.sandbox.matched_outputs import place_matches
+
+            place_matches(outputs, self.sandbox.work, self.sandbox.is_given)
 
     def _left_behind(self) -> tuple[str, ...]:
         """A few names of what the step made beside its outputs; nothing where it left its folder unreadable."""

@@ -168,7 +168,8 @@ class _ModuleReader(PipelineReader):
             if not spec.shell and is_secret(ref, spec.params):
                 self.report(place, NOT_IN_WORDS.format(ref=ref, name=ref.name.upper()))
         only_params: dict[str, Mapping[str, object]] = {"params": spec.params}
-        elsewhere = [(port.path, "outputs") for port in spec.outputs] + [(t or (), "env") for _, t in spec.env]
+        places = [path for port in spec.outputs for path in (port.path, *port.pattern)]
+        elsewhere = [(path, "outputs") for path in places] + [(t or (), "env") for _, t in spec.env]
         for template, key in [*elsewhere, *((pattern, "code") for pattern in spec.code)]:
             for ref in refs_in((template,)):
                 self.check_ref(ref, given[key], only_params)
@@ -178,7 +179,7 @@ class _ModuleReader(PipelineReader):
             return  # a script may use the variables GITML_INPUT_… and GITML_OUTPUT_…
         for space, declared in (("inputs", spec.inputs), ("outputs", outputs)):
             for name, port in declared.items():
-                if (space, name) not in used and not getattr(port, "path", ()):
+                if (space, name) not in used and not (getattr(port, "path", ()) or getattr(port, "pattern", ())):
                     self.report(given[space], f"the command never names {space}.{name}, so nothing would use it")
 
     def check_ref(self, ref: Ref, node: Node, spaces: Mapping[str, Mapping[str, object]]) -> None:

@@ -55,8 +55,8 @@ def _check_plot(file: BinaryIO, output: ActionOutput) -> ParsedMetrics:
 PORT_KINDS: dict[str, PortKind] = {
     kind.name: kind
     for kind in (
-        PortKind("file", "a file"),
-        PortKind("directory", "a directory; the step makes it", is_directory=True),
+        PortKind("file", "a file", options=("pattern",)),
+        PortKind("directory", "a directory; the step makes it", is_directory=True, options=("pattern",)),
         PortKind(
             "metrics",
             "numbers by name: JSON, YAML, TOML, CSV or JSON lines",

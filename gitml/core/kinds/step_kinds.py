@@ -141,11 +141,30 @@ class StepReader(Fields):
                 path = self.path_template(pairs["path"][1], text, f"output {name!r}", ("params", "matrix")) or (text,)
                 if paths.overlaps(paths.clean(text), ".gitml"):
                     self.report(pairs["path"][1], f"output {name!r} can't lie in .gitml")
+        pattern = self.pattern_of(f"output {name!r}", pairs)
         options = self.options_of(f"output {name!r}", kind, pairs)
         keyed = {key: options.pop(key) for key in ("format",) if key in options}
         if "optional" in pairs and self.truth(pairs["optional"][1], f"optional of output {name!r}"):
             keyed["optional"] = True
-        return Port(name, kind, path, tuple(sorted(keyed.items())), tuple(options.items()))
+        return Port(name, kind, path, tuple(sorted(keyed.items())), tuple(options.items()), pattern)
+
+    def pattern_of(self, what: str, pairs: Pairs) -> tuple[Template, ...]:
+        """The patterns of an output."""
+        if "pattern" not in pairs:
+            return ()
+        key, node = pairs["pattern"]
+        if "path" in pairs:
+            self.report(key, f"{what} has a path and a pattern: keep one of them")
+        found = []
+        for item in self.items(node, f"pattern of {what}"):
+            text = self.text_of(item, f"pattern of {what}")
+            if text is not None:
+                found.append(self.path_template(item, text, f"pattern of {what}", ("params", "matrix")))
+                if paths.overlaps(paths.clean(text), ".gitml"):
+                    self.report(item, f"pattern of {what}: nothing in .gitml is an output")
+        if not found and not self.diagnostics:
+            self.report(node, f"pattern of {what} is empty")
+        return tuple(found)
 
     def options_of(self, what: str, kind: str, pairs: Pairs) -> dict[str, Any]:
         """The options that only some kinds of outputs have."""
@@ -159,6 +178,8 @@ class StepReader(Fields):
             if option not in known.options:
                 having = " and ".join(f"`{name}`" for name, other in PORT_KINDS.items() if option in other.options)
                 self.report(key, f"{what} is of type {kind}, and only {having} has `{option}`")
+            elif option == "pattern":
+                continue  # it holds expressions, and is read by itself
             elif option == "format":
                 found[option] = self.one_of(value, f"format of {what}", known.formats)
             elif option == "template":

@@ -12,7 +12,7 @@ import posixpath
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from gitml.core.kinds.notebook_kind import FIXED_WORDS
 from gitml.core.kinds.port_kinds import is_directory
@@ -27,6 +27,7 @@ from gitml.core.language.spec import (
     ModuleSpec,
     NotebookUse,
     Pipeline,
+    Port,
     ResolvedModule,
     Step,
     StepInput,
@@ -175,7 +176,8 @@ class Renderer:
         declared = self.pipeline.params if module is None else module.spec.params
         outputs = tuple(
             ActionOutput(
-                port.name, self.output_path(step, port.name, port.path, params, inner), port.kind, port.options
+                *(port.name, self.output_path(step, port.name, port.path, params, inner), port.kind),
+                self.output_options(step, port, params, inner),
             )
             for port in step.outputs
         )
@@ -301,6 +303,18 @@ class Renderer:
         if paths.overlaps(path, ".gitml"):
             self.fail(step, f"output {name!r} can't lie in .gitml")
         return path
+
+    def output_options(
+        self, step: Step, port: Port, params: Mapping[str, Value], matrix: Mapping[str, Value]
+    ) -> tuple[tuple[str, Any], ...]:
+        """The options of an output, with its patterns as they are with these values."""
+        if not port.pattern:
+            return port.options
+        patterns = sorted({paths.clean(_text(pattern, params, matrix)) for pattern in port.pattern})
+        for pattern in patterns:
+            if problem := paths.problem_with_output(pattern):
+                self.fail(step, f"pattern of output {port.name!r} is {problem}")
+        return tuple(sorted([*port.options, ("pattern", tuple(patterns))]))
 
     def check_overlap(self, step: Step, outputs: tuple[ActionOutput, ...], bindings: list[Binding]) -> None:
         for output in outputs:

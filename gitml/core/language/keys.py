@@ -182,6 +182,7 @@ def _format() -> Schema:
 PORT_KEYS = keys_of(
     Key("type", "the kind of the output", _kind),
     Key("path", "where the output belongs in the repository's layout", TEXT),
+    Key("pattern", "in place of `path` of a `file` or `directory`: what matches, or a list", listed(TEXT)),
     Key("optional", "`true`: the step may leave it out", TRUTH),
     Key("x", "the column of a `plot` along which it is drawn; else chosen by the names", TEXT),
     Key("y", "the columns of a `plot` that are drawn, one or a list; else all numbers", listed(TEXT)),

@@ -19,7 +19,8 @@ from gitml.core.parameters.value_path import Path
 class Port(NamedTuple):
     """An output port. `path` is where the file belongs in the repository's layout; empty: below ``.gitml/out``.
 
-    `options` are those of `ActionOutput`; `shown` are those that change only how it is shown.
+    `options` are those of `ActionOutput`; `shown` are those that change only how it is shown. With a `pattern` it is what matches
+    one of these when the step has ended.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Port(NamedTuple):
     path: Template = ()
     options: tuple[tuple[str, Any], ...] = ()
     shown: tuple[tuple[str, Any], ...] = ()
+    pattern: tuple[Template, ...] = ()
 
 
 class StepInput(NamedTuple):

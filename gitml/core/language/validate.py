@@ -97,7 +97,7 @@ def _check_expressions(step: Step, pipeline: Pipeline, reader: StepReader) -> No
                 reader.report(step.place, f"env {name!r} can use params.x and matrix.x, not {ref}")
             elif problem := _problem(ref, step, pipeline):
                 reader.report(step.place, problem)
-    for ref in refs_in(step.code + tuple(port.path for port in step.outputs)):
+    for ref in refs_in(step.code + tuple(path for port in step.outputs for path in (port.path, *port.pattern))):
         if ref.space in ("params", "matrix") and (problem := _problem(ref, step, pipeline)):
             reader.report(step.place, problem)
         elif is_secret(ref, pipeline.params):
@@ -151,7 +151,19 @@ def _check_outputs(step: Step, reader: StepReader) -> None:
     used = {ref.name for ref in refs_in(step.words) if ref.space == "outputs"}
     for port in step.outputs:
         by_variable = step.notebook is not None  # which every step has for each output
-        if port.name not in used and not port.path and not by_variable and step.name not in reader.broken:
+        if port.pattern and port.name in used:
+            reader.report(
+                reader.runs.get(step.name) or step.place,
+                f"outputs.{port.name} is what matches a pattern and has no place to write to: "
+                "write the paths that the pattern matches, or give it a path in place of the pattern",
+            )
+        elif (
+            port.name not in used
+            and not port.path
+            and not port.pattern
+            and not by_variable
+            and step.name not in reader.broken
+        ):
             reader.report(
                 step.place,
                 f"step {step.name!r} never says where to write output {port.name!r}: "

@@ -6,7 +6,7 @@ import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from gitml.core.model.action import CONFIG, Action, ActionInput
+from gitml.core.model.action import CONFIG, Action, ActionInput, ActionOutput
 from gitml.core.model.environment import kind_in_words
 from gitml.core.model.step_settings import KEYED
 from gitml.core.secrets.seals import seals_shown
@@ -80,14 +80,19 @@ def changes_between(before: Action, after: Action, descriptions: Descriptions | 
     changes += _named("env", before.env, after.env)
     changes += _pairs(
         "output",
-        {o.name: f"{o.kind} {o.mount}" for o in before.outputs},
-        {o.name: f"{o.kind} {o.mount}" for o in after.outputs},
+        {output.name: _place_of(output) for output in before.outputs},
+        {output.name: _place_of(output) for output in after.outputs},
     )
     if before.environment != after.environment:
         found = _environments(before.environment, after.environment, descriptions or {})
         # two descriptions of one machine, written in two formats, have two digests
         changes += found if before.format == after.format else [change for change in found if change.name]
     return changes
+
+
+def _place_of(output: ActionOutput) -> str:
+    """The kind of an output, and its place or what it matches."""
+    return f"{output.kind} {' '.join(output.option('pattern') or [output.mount])}"
 
 
 class CodeChange(NamedTuple):

@@ -101,7 +101,8 @@ def variables_of(
     named = variables_for("PARAM", (name for name, _ in action.params))
     env.update({named[name]: text_of(scalar) for name, scalar in action.params})
     inputs = [item for item in action.inputs if item.kind != CONFIG]
-    for kind, ports in (("INPUT", inputs), ("OUTPUT", action.outputs)):
+    outputs = [item for item in action.outputs if not item.option("pattern")]
+    for kind, ports in (("INPUT", inputs), ("OUTPUT", outputs)):
         env.update(_joined(kind, [(item.name, os.path.relpath(item.mount, action.workdir)) for item in ports]))
     if action.shell is not None:
         for number, word in enumerate(action.argv[1:]):

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from gitml.core.model.action import CONFIG, Action, ActionInput
-from gitml.core.model.digest import Digest, hex_of, parse_digest
+from gitml.core.model.digest import Digest, digest_of, hex_of, parse_digest
 from gitml.core.model.paths import is_git_name
 from gitml.core.model.protocols import Entry
 from gitml.core.model.step_settings import TOP
-from gitml.core.model.tree import link_stays_inside
+from gitml.core.model.tree import decode_tree, link_stays_inside
 from gitml.errors import InputError, IntegrityError
 from gitml.execute.interfaces import WorkerServices
 from gitml.execute.process import UMASK
@@ -62,6 +62,8 @@ class Sandbox:
         self._directories = {""}
         self._links: set[str] = set()
         self._git: dict[str, Entry] = {}
+        self._streamed: dict[str, Entry] = {}  # those of the commit that were too large to be held
+        self._copies: dict[str, Digest] = {}
         self._taken: set[str] = set()
         self._data: list[str] = []
 
@@ -124,6 +126,49 @@ class Sandbox:
             found = [entry for entry in entries if entry.name not in known and not entry.name.startswith(".")]
             return tuple(sorted(entry.name + "/" * entry.is_dir(follow_symlinks=False) for entry in found))
 
+    def is_given(self, path: str) -> bool:
+        """Whether what lies at a path is what the sandbox was built with there: the same bytes, or the same link."""
+        full = self.path_of(path)
+        entry = self._git.get(path) or self._streamed.get(path)
+        if entry is not None:
+            return self._is_entry(full, entry)
+        for item in self.placed:
+            if item.mount == path or (item.tree and path.startswith(item.mount + "/")):
+                return self._is_stored(full, item, path)
+        return path in self._copies and _sha256(full) == hex_of(self._copies[path])
+
+    def _is_entry(self, full: str, entry: Entry) -> bool:
+        if os.path.islink(full) or entry.mode == _LINK:
+            same_kind = os.path.islink(full) and entry.mode == _LINK
+            return same_kind and self._git_objects.read(entry.oid) == os.fsencode(os.readlink(full))
+        if _permissions(entry.mode) & 0o100 != os.stat(full).st_mode & 0o100:
+            return False
+        size = os.stat(full).st_size
+        hasher = hashlib.new("sha1" if len(entry.oid) == 40 else "sha256", b"blob %d\0" % size)
+        if _hash_into(full, hasher) == entry.oid:
+            return True
+        if size <= _LFS_LARGEST:
+            return False
+        content = self._memory.get(entry.oid) or self._git_objects.read(entry.oid)
+        return is_pointer(content) and _sha256(full) == hex_of(pointed_at(content, full)[0])
+
+    def _is_stored(self, full: str, item: MaterializedInput, path: str) -> bool:
+        if not item.tree:
+            return not os.path.islink(full) and _sha256(full) == hex_of(item.digest)
+        folder = item.digest
+        *above, name = path[len(item.mount) + 1 :].split("/")
+        for part in above:
+            entries = {entry.name: entry for entry in decode_tree(self._store.read(folder))}
+            found = entries.get(os.fsencode(part))
+            if found is None or found.kind != "d":
+                return False
+            folder = found.digest
+        found = {entry.name: entry for entry in decode_tree(self._store.read(folder))}.get(os.fsencode(name))
+        if found is None or (found.kind == "l") != os.path.islink(full):
+            return False
+        content = os.fsencode(os.readlink(full)) if found.kind == "l" else None
+        return found.digest == digest_of(content) if content is not None else _sha256(full) == hex_of(found.digest)
+
     def work_paths(self) -> tuple[str, ...]:
         """The folder the step runs in, by every path that a program may print for it."""
         return (self.seen + "/work", self.work, os.path.realpath(self.work))
@@ -152,6 +197,7 @@ class Sandbox:
             if item.kind == CONFIG:  # a copy, for programs may write to their own
                 self._write(item.mount, Entry("100644", ""), self._store.read(digest))
                 self._taken.add(mount)
+                self._copies[mount] = digest
                 return
             if tree:
                 self._store.materialize_tree(digest, path)
@@ -187,7 +233,7 @@ class Sandbox:
             entry = self._git.get(path)
             if entry is not None and self._memory.get(entry.oid) is None:
                 self._write_streamed(path, entry)
-                del self._git[path]
+                self._streamed[path] = self._git.pop(path)
         unread: dict[str, list[str]] = {}
         for path, entry in self._git.items():
             content = self._memory.get(entry.oid)
@@ -373,6 +419,20 @@ def pointed_at(pointer: bytes, path: str) -> tuple[Digest, int]:
         return parse_digest("sha256:" + sha256), size
     except ValueError as error:
         raise InputError("a Git LFS pointer that names no sha256", where=path) from error
+
+
+def _sha256(path: str) -> str:
+    return _hash_into(path, hashlib.sha256())
+
+
+def _hash_into(path: str, hasher: hashlib._Hash) -> str:
+    """The hash in hex, with the content of a regular file added; empty for anything else."""
+    if not os.path.isfile(path):
+        return ""
+    with open(path, "rb", buffering=0) as file:
+        while chunk := file.read(2**20):
+            hasher.update(chunk)
+    return hasher.hexdigest()
 
 
 def copy_hashed(source: str, fd: int) -> str:

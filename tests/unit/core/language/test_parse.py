@@ -695,3 +695,26 @@ def test_mistakes_in_target_and_gang_are_told() -> None:
         "3:33: nodes must be at least 1",
         "3:47: processes must be a whole number",
     ]
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("{type: file, path: a, pattern: b}", "output 'x' has a path and a pattern: keep one of them"),
+        ("{type: metrics, pattern: b}", "output 'x' is of type metrics, and only `file` and `directory` has `pattern`"),
+        ("{type: file, pattern: ../b}", "pattern of output 'x' is a path that leaves the tree"),
+        ("{type: file, pattern: .gitml/*}", "nothing in .gitml is an output"),
+        ("{type: file, pattern: []}", "pattern of output 'x' is empty"),
+        ('{type: file, pattern: "${{ inputs.x }}"}', "pattern of output 'x' can use params.x and matrix.x"),
+    ],
+)
+def test_a_pattern_of_an_output_that_can_match_nothing_is_a_mistake(output: str, said: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        parse_pipeline(f"steps:\n  s:\n    run: a\n    outputs:\n      x: {output}\n".encode(), "pipelines/p.yaml")
+    assert any(said in str(found) for found in caught.value.diagnostics)
+
+
+def test_an_output_with_a_pattern_has_no_place_to_write_to() -> None:
+    text = b"steps:\n  s:\n    run: a ${{ outputs.x }}\n    outputs: {x: {type: file, pattern: '*.bin'}}\n"
+    with pytest.raises(SpecError, match=r"outputs.x is what matches a pattern and has no place to write to"):
+        parse_pipeline(text, "pipelines/p.yaml")
