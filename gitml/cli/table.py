@@ -26,6 +26,7 @@ SECTIONS: dict[str, dict[str, CommandEntry]] = {
         "env": CommandEntry("environment.group", "Show, build, compare, lock and push the environments of steps"),
         "cancel": CommandEntry("run.cancel", "Cancel a run in progress"),
         "rerun": CommandEntry("run.rerun", "Run what a recorded run ran"),
+        "promote": CommandEntry("run.promote", "Make the files and values of a run a commit on a branch"),
         "shell": CommandEntry("run.shell", "Open a shell in the sandbox of a step"),
         "wait": CommandEntry("run.wait", "Wait until runs have ended, and exit as they did"),
         "reproduce": CommandEntry("run.reproduce", "Run a recorded run again and compare its outputs"),

@@ -240,7 +240,7 @@ def test_none_is_found_after_every_command(hoard: Hoard) -> None:
         ("run", "main", "-S", f"token={SECRET_PARAMS['GITML_SECRET_TOKEN']}"),
         ("run", "main", "--secret", f"token={SECRET_PARAMS['GITML_SECRET_TOKEN']}"),
         ("run", "main", "--secret", "token"), ("run", "far"), ("run", "main", "--on", "big"), ("-v", "submit", "far"),
-        ("submit", "main", "--on", "big", "--json"), ("collect",), ("collect", run), ("cancel", run), ("wait", run), ("rerun", run), ("shell", "told", "-p", "main", "--", "true"), ("shell", f"{run}:told", "--", "true"), ("rerun", run, "-f", "-S", "exit=x"), ("targets",), ("targets", "--json"),
+        ("submit", "main", "--on", "big", "--json"), ("collect",), ("collect", run), ("cancel", run), ("wait", run), ("rerun", run), ("promote", run), ("shell", "told", "-p", "main", "--", "true"), ("shell", f"{run}:told", "--", "true"), ("rerun", run, "-f", "-S", "exit=x"), ("targets",), ("targets", "--json"),
         ("reproduce", run), ("reproduce", run, "--json"), ("log",), ("log", "--on", "big"), ("show", run), ("show", run, "--json"),
         ("logs", run), ("logs", "latest", "told"), ("logs", "nothing"), ("metrics", "show"), ("metrics", "diff"), ("plots", "show"), ("plots", "diff"), ("params", "show"), ("params", "diff"),
         ("params", "show", "--json"), ("env", "show", "main", "--json"), ("-v", "env", "show", "main"), ("env", "explain", "main"), ("env", "diff", run), ("env", "build", "main"), ("env", "push", "main"), ("env", "lock", "mod/module.yaml"), ("checkout", f"{run}:after.o", "--force"), ("checkout", "latest", "--failed"), ("lineage", "show", "told"),

@@ -51,6 +51,7 @@ WORDS: dict[str, list[list[str]]] = {
         ["a", "-p", "paths", "--", "true"],
         ["u", "-p", "environments", "--", "true"],
     ],
+    "promote": [["latest"], ["latest", "--branch", "x"]],
     "rerun": [["latest"], ["latest", "-n"], ["latest", "--detach"]],
     "reproduce": [["latest"]],
     "log": [[], ["--on", "far"]],

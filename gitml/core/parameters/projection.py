@@ -8,6 +8,7 @@ kept as it is, the text is written from its values, with the same values and no 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +20,8 @@ from gitml.core.parameters.yaml_values import yaml_text, yaml_text_like
 if TYPE_CHECKING:
     from tomlkit.container import Container
 
+_ANCHOR = re.compile(r"&[^\s,\[\]{}]+\s+")
+_PROPERTIES = re.compile(r"(?:[&!][^\s,\[\]{}]*\s+)*")
 _BLOCK_SCALARS = ("|", ">")
 
 
@@ -91,11 +94,12 @@ class _Edit(NamedTuple):
 
 def _projected_yaml(file: ConfigFile, selection: KeySelection, changes: Sequence[tuple[Path, Value]]) -> str:
     writer = _YamlWriter(file.text)
-    if _shares_places(file.root):
+    whole = all(selection.keeps((key,)) for key in file.values)
+    shared = _shared_places(file.root)
+    if shared and not (whole and all(_is_alone(file.root, path, shared) for path, _ in changes)):
         nodes = writer.lines_of(file.root, selection, dict(changes))
         return "".join(f"{line}{writer.end_of_line}" for line in nodes)
     edits = sorted(writer.edit(_node_at(file.root, path), value) for path, value in changes)
-    whole = all(selection.keeps((key,)) for key in file.values)
     pieces = [(0, len(file.text), "")] if whole else list(writer.kept(file.root, selection))
     text = "".join(before + _edited(file.text, start, end, edits) for start, end, before in pieces)
     return text or "{}" + writer.end_of_line
@@ -110,16 +114,47 @@ def _edited(text: str, start: int, end: int, edits: Sequence[_Edit]) -> str:
     return found + text[start:end]
 
 
-def _shares_places(node: Node) -> bool:
-    """Whether a place of the text stands for more than one value."""
-    waiting = [node]
+def _shared_places(root: Node) -> set[tuple[int, int]]:
+    """The places of the text that stand for more than one value, by start and end."""
+    seen: set[int] = set()
+    shared: set[tuple[int, int]] = set()
+    waiting = [root]
     while waiting:
-        above = waiting.pop()
-        for part in _parts(above):
-            if not above.start <= part.start <= part.end <= above.end:
-                return True
-            waiting.append(part)
-    return False
+        node = waiting.pop()
+        if id(node) in seen:
+            shared.add((node.start, node.end))
+            continue
+        seen.add(id(node))
+        waiting += _parts(node)
+    return shared
+
+
+def _is_alone(root: Node, path: Path, shared: set[tuple[int, int]]) -> bool:
+    """Whether what lies at a path of mappings stands at a place of its own."""
+    node = root
+    for part in path:
+        node = node.value[part][1]
+        if (node.start, node.end) in shared:
+            return False
+    return True
+
+
+def with_values(text: str, root: Node, values: Sequence[tuple[Path, Value]]) -> str:
+    """The text of a YAML document, whose `root` that is, with other values at some paths of mappings; all else stays as it is.
+
+    The last key of a path may be a new one of its mapping. KeyError where another is not there, or is not at a place of its own.
+    """
+    writer, shared, edits = _YamlWriter(text), _shared_places(root), []
+    for path, value in values:
+        *above, last = path
+        parent = root
+        for part in above:
+            parent = parent.value[part][1]
+        known = last in parent.value
+        if not _is_alone(root, path if known else tuple(above), shared) or not parent.value:
+            raise KeyError(path)
+        edits.append(writer.edit(parent.value[last], value) if known else writer.insertion(parent, str(last), value))
+    return _edited(text, 0, len(text), sorted(edits))
 
 
 def _parts(node: Node) -> list[Node]:
@@ -177,7 +212,12 @@ class _YamlWriter:
         yield 0, 0, "}" if at else "}" + self.end_of_line
 
     def is_flow(self, node: Node) -> bool:
-        return self.text[node.start : node.start + 1] in ("{", "[")
+        return self.text[self.begin(node, _PROPERTIES) : node.end][:1] in ("{", "[")
+
+    def begin(self, node: Node, before: re.Pattern[str] = _ANCHOR) -> int:
+        """Where a value begins behind what names it: an anchor, which stays where the value is changed."""
+        match = before.match(self.text, node.start, node.end)
+        return match.end() if match else node.start
 
     def edit(self, place: tuple[Node, Node], value: Value) -> _Edit:
         """What writes another value in the place of one."""
@@ -188,13 +228,22 @@ class _YamlWriter:
         end = self.last(key, node)
         if node.style in _BLOCK_SCALARS:
             line = self.end_of_line if self.text[end - 1 : end] == "\n" else ""
-            return _Edit(node.start, end, yaml_text_like(value, "", node.style) + line)
+            return _Edit(self.begin(node), end, yaml_text_like(value, "", node.style, node.value) + line)
         if not node.is_scalar and not self.is_flow(node):
             # a list of lines may stand as far left as its key, where nothing else may
-            return _Edit(node.start, end, "  " + yaml_text(value))
+            return _Edit(self.begin(node), end, "  " + yaml_text(value))
         if node.is_scalar:
-            return _Edit(node.start, end, yaml_text_like(value, self.text[node.start : node.end], node.style))
-        return _Edit(node.start, end, yaml_text(value))
+            begin = self.begin(node)
+            return _Edit(begin, end, yaml_text_like(value, self.text[begin : node.end], node.style, node.value))
+        return _Edit(self.begin(node), end, yaml_text(value))
+
+    def insertion(self, parent: Node, name: str, value: Value) -> _Edit:
+        """What writes a new first entry of a mapping that has others."""
+        first = next(iter(parent.value.values()))[0]
+        if self.is_flow(parent):
+            return _Edit(first.start, first.start, f"{name}: {yaml_text(value)}, ")
+        indent = self.text[self.line_start(first.start) : first.start]
+        return _Edit(first.start, first.start, f"{name}: {yaml_text(value)}{self.end_of_line}{indent}")
 
     def last(self, key: Node, node: Node) -> int:
         """Where the text of an entry ends: the parser has what is in lines end where the next thing begins."""
@@ -239,8 +288,8 @@ class _YamlWriter:
                 continue
             label = f"{indent}{self.flow(key)}:"
             if path in changes:
-                written = self.text[value.start : value.end]
-                plain = yaml_text_like(changes[path], written, value.style) if value.is_scalar else ""
+                written = self.text[self.begin(value) : value.end]
+                plain = yaml_text_like(changes[path], written, value.style, value.value) if value.is_scalar else ""
                 yield f"{label} {plain or yaml_text(changes[path])}"
             elif value.is_mapping and value.value:
                 yield label
@@ -254,7 +303,7 @@ class _YamlWriter:
             return "{" + ", ".join(f"{self.flow(key)}: {self.flow(value)}" for key, value in node.value.values()) + "}"
         if node.is_list:
             return "[" + ", ".join(map(self.flow, node.value)) + "]"
-        written = self.text[node.start : node.end]
+        written = self.text[self.begin(node) : node.end]
         if not written or "\n" in written or node.style in _BLOCK_SCALARS or any(char in ",[]{}" for char in written):
             return written if node.style and "\n" not in written and written[0] in "'\"" else yaml_text(node.value)
         return written

@@ -32,14 +32,14 @@ def yaml_text(value: Value) -> str:
     return "[" + ", ".join(map(yaml_text, value)) + "]"
 
 
-def yaml_text_like(value: Value, written: str, style: str) -> str:
-    """A value in the place of a scalar that is `written` so, with a `style` as `Node` has it.
+def yaml_text_like(value: Value, written: str, style: str, before: Value) -> str:
+    """A value in the place of the scalar `before`, which is `written` so, with a `style` as `Node` has it.
 
     What a reader of YAML 1.1 takes for a truth value, a number or a date stays one for it: ``on`` becomes a plain ``off``.
     """
     if not isinstance(value, str) or (style and style not in "|>"):
         return quoted(value) if isinstance(value, str) else yaml_text(value)
-    kind = kind_in_yaml_1_1(written) if not style else _TEXT
+    kind = kind_in_yaml_1_1(written) if not style and isinstance(before, str) else _TEXT
     if kind != _TEXT and _family(kind) == _family(kind_in_yaml_1_1(value)):
         return value
     return yaml_text(value)

@@ -314,6 +314,12 @@ class WorkTreeFolder(FolderSource):
         return self.inner.how_to_restore(self._whole(path))
 
 
+def is_snapshot(objects: Objects, commit: str) -> bool:
+    """Whether a commit is a snapshot of uncommitted work."""
+    head, _, message = objects.read(commit).partition(b"\n\n")
+    return message == _MESSAGE and any(line.startswith(b"committer " + _IDENTITY) for line in head.split(b"\n"))
+
+
 def _committer_time(commit: bytes) -> bytes:
     """The committer's time and zone as they stand in the commit."""
     for line in commit.partition(b"\n\n")[0].split(b"\n"):

@@ -60,6 +60,10 @@ class TemporaryIndex:
         given = "".join([f"{entry.mode} {entry.oid}\t{path}\0" for path, entry in entries.items()])
         self._update("--add", "--replace", "-z", "--index-info", given=given)
 
+    def read(self, tree: str) -> None:
+        """Takes in all of a tree, in place of what it has."""
+        self._git("read-tree", tree)
+
     def write_tree(self) -> str:
         """The id of the tree of all of it."""
         return self._git("write-tree").decode("ascii").strip()

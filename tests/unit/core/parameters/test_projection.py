@@ -137,18 +137,32 @@ def test_places_that_stand_for_several_values_are_written_anew() -> None:
         ("x", "a: b # c"),
         ("x", "\u2028\x85\x7f💥\t\"'\\"),
         ("~", None),
+        ("~", ""),
+        ("true", "true"),
+        ("3", "4"),
     ],
 )
 def test_a_changed_value_is_the_same_to_readers_of_both_yamls(written: str, given: Any) -> None:
     text = text_of(f"k: {written}\n", ALL, k=given)
     old, new = yaml.safe_load(f"k: {written}")["k"], yaml.safe_load(text)["k"]
+    before = plain_value(read_yaml(f"k: {written}".encode(), "x")[0], "x")["k"]
     ours = plain_value(read_yaml(text.encode(), "x")[0], "x")["k"]
     assert ours == given or str(ours) == given
-    if isinstance(given, str) and not isinstance(old, str):
+    if isinstance(before, str) and not isinstance(old, str):
         assert isinstance(new, type(old))  # what was a date, a truth value, a number to such a reader is one still
         assert text == f"k: {given}\n"
     else:
         assert new == given
+
+
+def test_anchors_stay_where_a_value_is_changed() -> None:
+    text = "a: &one [1]\nb: &two {x: &three 'v'}\nc: &four\n- 1\nd: &five |\n  x\ne: !!str 7\n"
+    changed = text_of(text, ALL, a=[2], b__x="w", c=[3], d="y", e="8")
+    assert yaml.safe_load(changed) == {"a": [2], "b": {"x": "w"}, "c": [3], "d": "y", "e": "8"}
+    assert 'a: &one [2]\nb: &two {x: &three "w"}\nc: &four\n' in changed
+    shared = "a: &one {x: 1}\nb: *one\nc: {y: 1}   # seen\n"
+    assert text_of(shared, ALL, c__y=2) == shared.replace("y: 1", "y: 2")
+    assert yaml.safe_load(text_of(shared, ALL, b__x=2)) == {"a": {"x": 1}, "b": {"x": 2}, "c": {"y": 1}}
 
 
 TOML = """\
