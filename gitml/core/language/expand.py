@@ -40,7 +40,7 @@ from gitml.core.model.step_settings import TOP
 from gitml.core.parameters.matrix import Combination, absent_params, combinations_of, label_of
 from gitml.core.parameters.references import value_of, words_for
 from gitml.core.parameters.step_values import ConfigTexts, recorded_parts, recorded_values
-from gitml.core.parameters.value_path import Path, Value
+from gitml.core.parameters.value_path import Path, Value, paths_beside, without_part
 from gitml.core.text.plot_options import PlotOptions
 from gitml.errors import InputError
 
@@ -136,9 +136,16 @@ class Absent(NamedTuple):
         """Whether a path leads to one of them, or to a part of one."""
         return any(path[: len(one)] == one for one in self.paths)
 
-    def left(self, paths: Sequence[Path]) -> list[Path]:
-        """Those of some paths that count."""
-        return [path for path in paths if not self.covers(path)] if self.paths else list(paths)
+    def left_of(self, values: Mapping[str, Value]) -> Mapping[str, Value]:
+        """The values without those that are keys of mappings. Whole parameters stay: no expression gets at them."""
+        for path in self.paths:
+            if len(path) > 1:
+                values = without_part(values, path)
+        return values
+
+    def left(self, paths: Sequence[Path], values: Mapping[str, Value]) -> list[Path]:
+        """What counts of what lies at some paths, as paths."""
+        return [one for path in paths for one in paths_beside(values, path, self.paths)] if self.paths else list(paths)
 
 
 @dataclass
@@ -168,7 +175,9 @@ class Renderer:
         module = None if step.use is None else self.modules[step.use.module]
         matrix = combination.values
         absent = Absent(absent_params(step.matrix, matrix))
-        params = self.params if module is None else self.module_params(step, module.spec, matrix, absent)
+        params = absent.left_of(self.params)
+        if module is not None:
+            params = self.module_params(step, module.spec, matrix, params, absent)
         inner = matrix if module is None else {}  # a module knows nothing of the matrix it is used in
         words = step.words if module is None else self.module_words(step, module.spec)
         if absent.paths and not step.shell:
@@ -204,7 +213,8 @@ class Renderer:
             for key, template in step.env
             if template is None or not any(absent.has(ref) for ref in refs_in((template,)))
         )
-        scope.read(step.reads)
+        reads = tuple(absent.left(self.config.selected(step.reads), self.params)) if absent.paths else step.reads
+        scope.read(reads)
         secrets = _secrets_in((*words, *(template or () for _, template in step.env)), declared, params)
         data_parents = [binding.step for binding in scope.bindings if binding.step]
         order_parents = [parent + one.suffix for parent in step.after for one in self.names[parent].values()]
@@ -218,7 +228,7 @@ class Renderer:
             argv=argv,
             shell=step.shell,
             params=tuple(sorted(scope.used.items())),
-            inputs=(*scope.bindings, *(self.config.bindings(step.reads) if step.reads else ())),
+            inputs=(*scope.bindings, *(self.config.bindings(reads) if reads else ())),
             outputs=outputs,
             env=env,
             code=tuple(paths.clean(_text(pattern, self.params, matrix)) for pattern in step.code),
@@ -259,9 +269,14 @@ class Renderer:
         return path
 
     def module_params(
-        self, step: Step, module: ModuleSpec, matrix: Mapping[str, Value], absent: Absent
+        self,
+        step: Step,
+        module: ModuleSpec,
+        matrix: Mapping[str, Value],
+        params: Mapping[str, Value],
+        absent: Absent,
     ) -> dict[str, Value]:
-        """The values of a module's parameters in this use."""
+        """The values of a module's parameters in this use, which is given them from `params`, those of the pipeline."""
         assert step.use is not None
         values: dict[str, Value] = {
             name: param.default for name, param in module.params.items() if param.default is not None
@@ -273,9 +288,9 @@ class Renderer:
             elif any(absent.has(ref) for ref in refs_in((given,))):
                 continue
             elif len(given) == 1 and isinstance(given[0], Ref) and not given[0].selector:
-                value = value_of(given[0], self.params if given[0].space == "params" else matrix)
+                value = value_of(given[0], params if given[0].space == "params" else matrix)
             else:
-                value = _text(given, self.params, matrix)
+                value = _text(given, params, matrix)
             problem = problem_with_value(module.params[name], value)
             if problem:
                 self.fail(step, f"module {step.use.module}: {problem}")
@@ -457,7 +472,7 @@ class _Scope:
     def read(self, paths: Sequence[Path]) -> None:
         """Counts what the program reads by itself as used."""
         config = self.renderer.config
-        for path in self.absent.left(config.selected(paths)):
+        for path in config.selected(paths):
             self.used |= recorded_parts(self.params, path, leafwise=config.is_of_file(path[0]))
 
     def bind(self, ref: Ref) -> list[str]:

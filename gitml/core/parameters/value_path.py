@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gitml.core.model.action import Scalar
@@ -99,6 +99,29 @@ def with_part(value: Value, path: Path, part: Value) -> Value:
     assert isinstance(value, list)
     assert isinstance(first, int)
     return [*value[:first], with_part(value[first], tuple(rest), part), *value[first + 1 :]]
+
+
+def without_part(value: Value, path: Path) -> Value:
+    """The value without the key of a mapping that `path` leads to; as it is where nothing lies there, or an item of a list."""
+    first, *rest = path
+    if not isinstance(value, Mapping) or first not in value:
+        return value
+    if not rest:
+        return {key: part for key, part in value.items() if key != first}
+    return {**value, first: without_part(value[first], tuple(rest))}
+
+
+def paths_beside(values: Value, path: Path, left_out: Sequence[Path]) -> Iterator[Path]:
+    """The fewest paths that lead to all that lies at `path`, but for what lies at those `left_out`, items of lists apart."""
+    if any(path[: len(one)] == one for one in left_out):
+        return
+    value = part_at(values, path)
+    below = [one for one in left_out if one[: len(path)] == path]
+    if isinstance(value, Mapping) and any(one[len(path)] in value for one in below):
+        for key in value:
+            yield from paths_beside(values, (*path, key), below)
+    else:
+        yield path
 
 
 def kind_of_value(value: Value) -> str:

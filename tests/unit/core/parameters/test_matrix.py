@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import pytest
+import yaml
 
 from gitml.core.language.diagnostics import SpecError
 from gitml.core.language.expand import build_graph
 from gitml.core.language.params import bind_params
 from gitml.core.language.parse import parse_pipeline
 from gitml.core.model.graph import Graph, graph_as_json, graph_from_json
+from gitml.core.parameters.value_path import as_scalar, leaves, path_text
 
 PARAMS = "params:\n  models: [svm, forest]\n  os: {type: mapping, default: {linux: {py: '3.11'}, mac: {py: '3.12'}}}\n  gamma: 0.1\n  depth: 3\n"
 
@@ -95,6 +97,48 @@ def test_a_parameter_that_some_values_use_counts_for_these_alone() -> None:
     assert "when of 's' has 'x'" not in mistake("{m: [a], when: {gamma: {x: a}}}")
     assert "when of 'gamma' has 'x', which is no axis" in mistake("{m: [a], when: {gamma: {x: a}}}")
     assert "when of step 's': unknown parameter 'gama'" in mistake("{m: [a], when: {gama: {m: a}}}")
+
+
+CONFIG = b"train:\n  seed: 1\n  svm: {c: 2, kernel: rbf}\n  knn:\n    k: 3   # few\nmodels: [svm, knn]\n"
+
+
+@pytest.mark.parametrize(
+    ("reads", "svm", "knn"),
+    [
+        ("[train]", {"train.seed": 1, "train.svm.c": 2}, {"train.seed": 1, "train.knn.k": 3}),
+        ("[train.svm, train.knn.k]", {"train.svm.c": 2}, {"train.knn.k": 3}),
+        (
+            '["*"]',
+            {"train.seed": 1, "train.svm.c": 2, "models": "M"},
+            {"train.seed": 1, "train.knn.k": 3, "models": "M"},
+        ),
+        ("[train.knn]", {}, {"train.knn.k": 3}),
+        ("[train.seed]", {"train.seed": 1}, {"train.seed": 1}),
+    ],
+)
+def test_what_a_program_reads_is_without_what_counts_for_other_values(
+    reads: str, svm: dict[str, object], knn: dict[str, object]
+) -> None:
+    when = "{train.svm: {m: svm}, train.svm.kernel: {m: never}, train.knn: {m: knn}}"
+    text = f"params: {{from: params.yaml}}\nsteps:\n  s:\n    run: x\n    params: {reads}\n    matrix: {{m: [svm, knn, never], when: {when}}}\n"
+    pipeline = parse_pipeline(text.encode(), "pipelines/p.yaml", read_file=lambda name: CONFIG)
+    built = build_graph(pipeline, bind_params(pipeline.params, []))
+    for label, expected in (("svm", svm), ("knn", knn)):
+        step = built.steps[f"s[{label}]"]
+        assert dict(step.params) == {
+            key: '["svm", "knn"]' if value == "M" else value for key, value in expected.items()
+        }
+        found = yaml.safe_load(built.texts[step.inputs[0].content]) if step.inputs else {}
+        leaves_found = {path_text(path): as_scalar(value) for path, value in leaves(found)} if found else {}
+        assert leaves_found == dict(step.params)
+
+
+def test_a_mapping_is_without_what_counts_for_other_values() -> None:
+    matrix = "{m: [linux, mac], when: {os.linux: {m: linux}, os.mac: {m: mac}}}"
+    assert words(matrix, "x '${{ params.os }}' ${{ params.os.mac.py }}") == {
+        "linux": 'x {"linux": {"py": "3.11"}}',
+        "mac": 'x {"mac": {"py": "3.12"}} 3.12',
+    }
 
 
 def test_other_steps_choose_among_combinations() -> None:
