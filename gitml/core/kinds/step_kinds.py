@@ -79,7 +79,10 @@ class StepReader(Fields):
             text = self.text_of(item, "params")
             path = EVERYTHING if text == "*" else parse_path(text or "")
             if text is not None and path is None:
-                self.report(item, f"{text[:60]!r} is no name of a parameter: write train, data.seed, or *")
+                fix = "write train, data.seed, or *"
+                if "${{" in text:
+                    fix = "names are written out; what one value of a matrix alone uses stands under its `when`"
+                self.report(item, f"{text[:60]!r} is no name of a parameter: {fix}")
             elif path is not None:
                 found.append(path)
         return tuple(found)

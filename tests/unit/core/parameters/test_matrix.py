@@ -133,6 +133,12 @@ def test_what_a_program_reads_is_without_what_counts_for_other_values(
         assert leaves_found == dict(step.params)
 
 
+def test_a_name_that_a_program_reads_holds_no_expression() -> None:
+    text = "params: {from: params.yaml}\nsteps:\n  s:\n    run: x\n    params: ['train.${{ matrix.m }}']\n    matrix: {m: [svm]}\n"
+    with pytest.raises(SpecError, match="one value of a matrix alone uses stands under its `when`"):
+        parse_pipeline(text.encode(), "pipelines/p.yaml", read_file=lambda name: CONFIG)
+
+
 def test_a_mapping_is_without_what_counts_for_other_values() -> None:
     matrix = "{m: [linux, mac], when: {os.linux: {m: linux}, os.mac: {m: mac}}}"
     assert words(matrix, "x '${{ params.os }}' ${{ params.os.mac.py }}") == {
