@@ -109,7 +109,7 @@ def _names(fields: Fields, node: Node, what: str) -> tuple[str, ...]:
 
 def _python(fields: Fields, node: Node, what: str) -> str | None:
     if isinstance(node.value, (int, float)) and not isinstance(node.value, bool):
-        written = fields.text[node.start : node.end]
+        written = fields.text_at(node)
         fields.report(node, f'{what} must be text, as 3.10 is the number 3.1: python: "{written}"')
         return None
     text = fields.text_of(node, what)

@@ -89,7 +89,9 @@ def _combinations(pipeline: Pipeline, step: Step, params: Mapping[str, Value]) -
 
 def _at_step(pipeline: Pipeline, step: Step, message: str) -> SpecError:
     """A mistake at the place of a step."""
-    where = Diagnostic(pipeline.path, step.place.line, step.place.column, f"step {step.name!r}: {message}")
+    where = Diagnostic(
+        step.place.file or pipeline.path, step.place.line, step.place.column, f"step {step.name!r}: {message}"
+    )
     return SpecError([where])
 
 

@@ -39,11 +39,12 @@ class Fields:
     def __init__(self, path: str, text: str) -> None:
         self.path = path
         self.text = text
+        self.others: dict[str, str] = {}  # of other files whose Nodes are read, too
         self.diagnostics: list[Diagnostic] = []
 
     def report(self, node: Node, message: str) -> None:
         """Notes a mistake at the node's place."""
-        self.diagnostics.append(Diagnostic(self.path, node.line, node.column, message))
+        self.diagnostics.append(Diagnostic(node.file or self.path, node.line, node.column, message))
 
     def mapping(
         self, node: Node, what: str, known: Iterable[str] | None = None, kind: str = ""
@@ -91,7 +92,7 @@ class Fields:
                 return None
             return node.value
         if isinstance(node.value, (int, float)) and not isinstance(node.value, bool):
-            return self.text[node.start : node.end]
+            return self.text_at(node)
         self.report(node, f"{what} must be text")
         return None
 
@@ -225,11 +226,12 @@ class Fields:
     def expression_place(self, node: Node, number: int) -> Node:
         """The place of the `number`-th expression written in a scalar node."""
         offset = node.start - 1
+        text = self.others.get(node.file, self.text)
         while number >= 0:
-            offset = self.text.find("${{", offset + 1, max(node.end, node.start + 1))
+            offset = text.find("${{", offset + 1, max(node.end, node.start + 1))
             if offset < 0:
                 return node
-            number -= self.text[offset - 1 : offset] != "$"
+            number -= text[offset - 1 : offset] != "$"
         return self._at(node, offset)
 
     def place_of(self, node: Node, text: str, part: str, start: int) -> Node:
@@ -237,16 +239,22 @@ class Fields:
         word = part.split("\n", 1)[0]
         number = text[:start].count(word) if word else -1
         offset = node.start - 1
+        whole = self.others.get(node.file, self.text)
         if node.style in ("|", ">"):
-            offset = self.text.find("\n", node.start, node.end)
+            offset = whole.find("\n", node.start, node.end)
         while number >= 0:
-            offset = self.text.find(word, offset + 1, node.end)
+            offset = whole.find(word, offset + 1, node.end)
             if offset < 0:
                 return node
             number -= 1
         return self._at(node, offset) if word else node
 
     def _at(self, node: Node, offset: int) -> Node:
-        line = self.text.count("\n", 0, offset) + 1
-        column = offset - self.text.rfind("\n", 0, offset)
-        return Node(node.value, line, column, offset, node.end)
+        text = self.others.get(node.file, self.text)
+        line = text.count("\n", 0, offset) + 1
+        column = offset - text.rfind("\n", 0, offset)
+        return Node(node.value, line, column, offset, node.end, file=node.file)
+
+    def text_at(self, node: Node) -> str:
+        """A value as it is written."""
+        return self.others.get(node.file, self.text)[node.start : node.end]

@@ -298,6 +298,7 @@ STEP_KEYS = keys_of(
 """What a step of every kind may have; `core.kinds.step_kinds` has the keys of each kind."""
 PIPELINE_KEYS = keys_of(
     Key("steps", "the steps, by name; at least one", {}),
+    Key("extends", "base files whose content this one goes over: a path, or a list", listed(WORD)),
     Key("params", "parameters, by name, and config files (`from`)", PARAMS),
     Key("inputs", "files and directories of the commit, by name", by_name(TEXT)),
     ENVIRONMENT._replace(help="what steps run in, unless a step says otherwise"),

@@ -21,14 +21,18 @@ def with_modules(pipeline: Pipeline, modules: Mapping[str, ModuleSpec]) -> Pipel
     steps = {name: _with_ports(step, modules) for name, step in pipeline.steps.items()}
     pipeline = replace(pipeline, steps=steps)
     problems = [
-        Diagnostic(pipeline.path, step.place.line, step.place.column, f"step {step.name!r}: {problem}")
+        Diagnostic(
+            step.place.file or pipeline.path, step.place.line, step.place.column, f"step {step.name!r}: {problem}"
+        )
         for step in steps.values()
         for problem in [*_misfits(step, pipeline, modules), *_missing_ports(step, pipeline)]
     ]
     for named in pipeline.checkout:
         problem = checkout_problem(steps[named.step], named.port)
         if problem:
-            problems.append(Diagnostic(pipeline.path, named.place.line, named.place.column, problem))
+            problems.append(
+                Diagnostic(named.place.file or pipeline.path, named.place.line, named.place.column, problem)
+            )
     if problems:
         raise SpecError(problems)
     return pipeline

@@ -30,6 +30,7 @@ from gitml.core.language.params import (
     type_name,
     value_type,
 )
+from gitml.core.language.sources.base_files import with_base_files
 from gitml.core.language.sources.step_inputs import not_in_commit
 from gitml.core.language.spec import NamedOutput, Pipeline, Step
 from gitml.core.language.validate import check_wiring
@@ -64,7 +65,18 @@ def pipeline_schema() -> dict[str, Any]:
     }
     steps = {**by_name(step), "type": "object", "minProperties": 1}
     keys = {**PIPELINE_KEYS, "steps": PIPELINE_KEYS["steps"]._replace(schema=steps)}
-    return document("A pipeline of gitml", mapping(keys, "steps"))
+    whole: Any = mapping(keys)
+    # what goes over base files need not have all that a pipeline has, and takes things out
+    removed = {"params", "inputs", "steps"}
+    part = {"anyOf": [{**mapping(step_keys()), "properties": {name: {} for name in step_keys()}}, {"type": "null"}]}
+    loose = {"params": {"type": ["object", "null"]}, "inputs": {"type": ["object", "null"]}, "steps": by_name(part)}
+    rule = {
+        "if": {"required": ["extends"]},
+        "then": {"properties": loose},
+        "else": {"properties": {name: whole["properties"][name] for name in sorted(removed)}, "required": ["steps"]},
+    }
+    shown = {name: {} if name in removed else schema for name, schema in whole["properties"].items()}
+    return document("A pipeline of gitml", {**whole, "type": "object", "properties": shown, "allOf": [rule]})
 
 
 ReadFile = Callable[[str], bytes]
@@ -80,7 +92,7 @@ def parse_pipeline(data: bytes, path: str, defaults: StepSettings = USUAL, read_
     """The Pipeline in `data`; SpecError with all mistakes. `path` is its place in the repository."""
     root, text = read_yaml(data, path)
     reader = PipelineReader(path, text, defaults, read_file)
-    pipeline = reader.pipeline(root)
+    pipeline = reader.pipeline(with_base_files(reader, root, read_file))
     check_wiring(pipeline, reader)
     if reader.diagnostics:
         raise SpecError(reader.diagnostics)
@@ -261,7 +273,7 @@ class PipelineReader(StepReader):
         if node.is_scalar:
             return node.value
         try:
-            return plain_value(node, self.path)
+            return plain_value(node, node.file or self.path)
         except SpecError as error:
             self.diagnostics += error.diagnostics
             return None

@@ -30,7 +30,7 @@ class Node(NamedTuple):
     """A value at its place: a scalar, a list of Nodes, or a dict from key to (key's Node, value's Node).
 
     `line` and `column` count from 1; `start` and `end` are character offsets in the text. `style` is the mark of a scalar that
-    is quoted or a block: one of ``'"|>``.
+    is quoted or a block: one of ``'"|>``. `file` is the path of its file where that is another than the one that is read.
     """
 
     value: Any
@@ -39,6 +39,7 @@ class Node(NamedTuple):
     start: int
     end: int
     style: str = ""
+    file: str = ""
 
     @property
     def is_mapping(self) -> bool:
@@ -60,15 +61,15 @@ FIRST = Node(None, 1, 1, 0, 0)
 """Nothing, at the beginning of a file."""
 
 
-def read_yaml(data: bytes, path: str) -> tuple[Node, str]:
-    """The document in `data` and its text; SpecError with the place of the first thing that makes it unreadable."""
+def read_yaml(data: bytes, path: str, of: str = "") -> tuple[Node, str]:
+    """The document in `data`, with Nodes `of` that file, and its text; SpecError with the first that makes it unreadable."""
     text = _decode(data, path)
     import yaml  # 15 ms: not paid by a run whose pipeline was read before
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         # Events, not nodes: composing recurses, and in C a deep document overflows the stack.
-        root = _Builder(path, yaml).build(yaml.parse(text, Loader=loader))
+        root = _Builder(path, yaml, of).build(yaml.parse(text, Loader=loader))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
@@ -117,8 +118,9 @@ def _mend(what: str, lines: list[str], column: int) -> str:
 class _Builder:
     """Makes Nodes from the parser's events with a stack of its own. An alias counts as all that it stands for."""
 
-    def __init__(self, path: str, yaml: Any) -> None:
+    def __init__(self, path: str, yaml: Any, of: str) -> None:
         self.path = path
+        self.of = of
         self.yaml = yaml
         self.anchors: dict[str, tuple[Node, int]] = {}
         self.count = 0
@@ -181,12 +183,14 @@ class _Builder:
                 if len(text) > MAX_DIGITS:
                     raise self.fail(event, f"a number of {len(text):,} digits")
                 value = int(text) if _INT.match(text) else float(text)
-        return Node(value, start.line + 1, start.column + 1, start.index, event.end_mark.index, event.style or "")
+        return Node(
+            value, start.line + 1, start.column + 1, start.index, event.end_mark.index, event.style or "", self.of
+        )
 
     def collection(self, start: Any, end: Any, children: list[Node], mapping: bool) -> Node:
         value = self.mapping(start, children) if mapping else children
         mark = start.start_mark
-        return Node(value, mark.line + 1, mark.column + 1, mark.index, end.end_mark.index)
+        return Node(value, mark.line + 1, mark.column + 1, mark.index, end.end_mark.index, "", self.of)
 
     def mapping(self, start: Any, children: list[Node]) -> dict[str, tuple[Node, Node]]:
         found: dict[str, tuple[Node, Node]] = {}

@@ -6,6 +6,7 @@ import hashlib
 import json
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
 from gitml.core.config import project as configuration
@@ -200,21 +201,20 @@ def _memo_with(source: Source, path: str, memo: str, files: Sequence[str]) -> st
 
 
 def files_named_by(ws: Workspace, source: Source, config: Config, path: str, entry: Entry) -> list[str]:
-    """The files that a pipeline file names and is read together with, from the top; none for one that can't be read."""
+    """The files that a pipeline file names and is read together with, from the top."""
     memo = _memo(entry, path, config)
     kept = ws.index.fact(f"pipeline-{FORMAT}", memo)
     if kept is None:
-        try:
-            _head(ws, source, config, path, entry)
-        except InputError:
-            return []
-        kept = ws.index.fact(f"pipeline-{FORMAT}", memo)
+        files = NamedFiles(source, project_of_file(path))
+        with suppress(InputError):  # as far as it can be read
+            _parse(source, entry, path, config, files)
+        kept = (files.names,)
     project = project_of_file(path)
-    return [posixpath.join(project, name) for name in (kept or ((),))[0]]
+    return [posixpath.join(project, name) for name in kept[0]]
 
 
 class NamedFiles:
-    """Reads files that a pipeline file names, by their paths from the project; `names` are those that were read."""
+    """Reads files that a pipeline file names, by their paths from the project; `names` are those that were asked for."""
 
     def __init__(self, source: Source, project: str) -> None:
         self._source = source
@@ -223,12 +223,12 @@ class NamedFiles:
 
     def __call__(self, name: str) -> bytes:
         path = posixpath.join(self._project, name)
+        if name not in self.names:
+            self.names.append(name)
         entry = self._source.lookup(path)
         if entry is None:
             hint = _why_unseen(self._source, [path]) or "commit it, or fix the path"
             raise InputError(f"{path} is not in the commit", hint=hint)
-        if name not in self.names:
-            self.names.append(name)
         return settings_in(self._source, entry, path)
 
 

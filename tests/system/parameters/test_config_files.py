@@ -234,3 +234,29 @@ def test_config_files_of_projects_in_subfolders(tmp_path: Path, folder: str) -> 
     assert project.content(run, "prepare", "o") == b"data: {seed: 7, split: 0.2}\n"
     project.repo.write({f"{place}params.yaml": "a: [\n"})
     assert f"{place}params.yaml:2:1" in project.do("plan", cwd=project.path / folder, code=2).err
+
+
+def test_a_change_of_a_base_file_is_a_change_of_the_pipelines_that_extend_it(project: Project) -> None:
+    project.write(
+        "conf/base.yaml", "params: {n: 1}\nsteps: {one: {run: 'echo ${{ params.n }}'}, two: {run: echo two}}\n"
+    )
+    project.write("pipelines/p.yaml", "extends: conf/base.yaml\nsteps: {two: null, three: {run: echo three}}\n")
+    project.commit()
+    first = project.run("p")
+    assert {step["name"] for step in first["steps"]} == {"one", "three"}
+    project.write("conf/base.yaml", (project.root / "conf/base.yaml").read_text().replace("n: 1", "n: 2"))
+    again = project.run("p")
+    assert {step["name"]: step["outcome"] for step in again["steps"]} == {"one": "executed", "three": "reused"}
+    assert {step["outcome"] for step in project.run("p")["steps"]} == {"reused"}
+    project.gitml("rerun", first["run"])
+
+    # a mistake in it is one of each pipeline, and the hook finds it though no pipeline changed
+    project.gitml("hooks", "install")
+    project.write("conf/base.yaml", "params: {n: 1}\nsteps:\n  one: {run: 'echo ${{ params.m }}'}\n")
+    assert "conf/base.yaml:3:20: unknown parameter 'm'" in project.gitml("check", code=2).out
+    project.git("add", "-A")
+    said = project.gitml("hooks", "run", "pre-commit", code=None)
+    assert said.code != 0
+    assert "conf/base.yaml:3:20" in said.out + said.err
+    project.git("rm", "-q", "-f", "conf/base.yaml")
+    assert "conf/base.yaml is not in the commit" in project.gitml("check", code=2).out
