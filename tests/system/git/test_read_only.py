@@ -90,7 +90,8 @@ WORDS: dict[str, list[list[str]]] = {
 
 CHANGING = frozenset(
     name.replace(".", " ")
-    for name in """run submit collect cancel wait rerun promote shell reproduce push fetch pull lock gc init clone demo hooks.install hooks.uninstall
+    for name in """run submit collect cancel wait rerun promote shell reproduce push fetch pull lock gc init clone demo hooks.install
+    hooks.uninstall
     hooks.run module.publish module.deprecate module.disable module.enable module.set-default module.pull module.push
     module.rebuild module.init module.run env.build env.lock env.push trust.allow trust.revoke""".split()
 )
