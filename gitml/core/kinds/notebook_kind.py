@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import keyword
+import posixpath
 from collections.abc import Sequence
 
 from gitml.core.language.spec import Port
+from gitml.core.model.step_settings import TOP
 
 ENDING = ".ipynb"
 PROGRAM = ".gitml/execute_notebook.py"
@@ -19,6 +21,14 @@ NOWHERE = "-"
 def is_variable(name: str) -> bool:
     """Whether a parameter can be set under this name."""
     return name.isidentifier() and not keyword.iskeyword(name)
+
+
+def words_from(workdir: str, words: tuple[str, ...], notebook: str) -> tuple[str, ...]:
+    """The command with the program and the notebook as seen from the folder in which it runs."""
+    if workdir == TOP:
+        return words
+    seen = [posixpath.relpath(path, workdir) for path in (PROGRAM, notebook)]
+    return (words[0], *seen, *words[FIXED_WORDS - 1 :])
 
 
 def pages_among(outputs: Sequence[Port]) -> list[str]:

@@ -310,7 +310,7 @@ NOTEBOOK = StepKind(
     keys_of(
         Key("notebook", "the notebook that it executes: the path of an `.ipynb`", TEXT),
         GIVEN,
-        *[key for name, key in COMMAND_KEYS.items() if name not in ("run", "shell", "params", "workdir")],
+        *[key for name, key in COMMAND_KEYS.items() if name not in ("run", "shell", "params")],
     ),
     _read_notebook,
 )

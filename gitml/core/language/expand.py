@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, NoReturn
 
-from gitml.core.kinds.notebook_kind import FIXED_WORDS
+from gitml.core.kinds.notebook_kind import FIXED_WORDS, words_from
 from gitml.core.kinds.port_kinds import is_directory
 from gitml.core.language.diagnostics import Diagnostic, SpecError, nearest
 from gitml.core.language.expression import Ref, Template, refs_in
@@ -194,12 +194,15 @@ class Renderer:
         )
         mounts = {output.name: output.mount for output in outputs}
         scope = (_Scope if module is None else _ModuleScope)(self, step, matrix, params, mounts, absent)
+        notebook = ""
         try:
             scope.bind_declared()
             if step.shell:
                 argv, conditional = script_words(words[0], scope.values, scope.optional)
             elif step.notebook is not None:
                 argv, conditional = self.notebook_words(step, step.notebook, scope)
+                notebook = self.notebook_path(step, argv, outputs)
+                argv = words_from(step.settings.workdir, argv, notebook)
             else:
                 argv, conditional = command_words(words, scope.word, scope.optional)
         except ValueError as error:
@@ -239,7 +242,7 @@ class Renderer:
             module=module.content if module else None,
             secrets=secrets,
             conditional=conditional,
-            notebook=self.notebook_path(step, argv, outputs) if step.notebook is not None else "",
+            notebook=notebook,
         )
 
     def notebook_words(self, step: Step, use: NotebookUse, scope: _Scope) -> tuple[tuple[str, ...], Conditional]:

@@ -149,7 +149,8 @@ def _words(step: GraphStep) -> Sequence[str]:
         return words_of_script(step.argv[0], *step.argv[1:])
     if step.notebook:  # what its parameters name is code, as what stands in a command is
         given = [value for word in step.argv[FIXED_WORDS:] for value in json.loads(word).values()]
-        return [step.notebook, *(text for text in given if isinstance(text, str))]
+        notebook = posixpath.relpath(step.notebook, step.settings.workdir)
+        return [notebook, *(text for text in given if isinstance(text, str))]
     script = script_word(step.argv)
     return step.argv if script is None else [*step.argv, *words_of_script(script)]
 

@@ -134,3 +134,28 @@ def test_the_code_of_a_notebook_step_is_told_with_why(notebooks: Project) -> Non
         "nb/fit.ipynb: the notebook, without what it saved",
         "nb/helper.py: under code:",
     ]
+
+
+@pytest.mark.slow
+def test_in_a_workdir_a_notebook_runs_in_that_folder_and_its_paths_are_as_seen_from_there(notebooks: Project) -> None:
+    text = PIPELINE.replace("SANDBOX", "normal").replace("steps:\n", "workdir: ml\nsteps:\n")
+    notebooks.write("pipelines/p.yaml", text.replace("    sandbox", "    inputs: {raw: ml/data/raw.txt}\n    sandbox"))
+    notebooks.write("ml/data/raw.txt", "raw text\n")
+    cells = [CELLS[0], "from helper import double", "import near\nprint(open('data/raw.txt').read(), os.environ['GITML_INPUT_RAW'])", *CELLS[3:]]
+    notebooks.write("nb/fit.ipynb", notebook(*cells))
+    notebooks.write("ml/near.py", "")
+    notebooks.commit()
+    run = notebooks.run()
+    (step,) = run["steps"]
+    assert step["outcome"] == "executed"
+    assert step["metrics"]["rate"] == 1.0
+    log = notebooks.gitml("logs", run["run"], "fit").out
+    assert "raw text\n data/raw.txt" in log
+    assert "work/ml/x" in log
+    assert set(step["outputs"]) == {"scores", "page"}
+    assert notebooks.run()["steps"][0]["outcome"] == "reused"
+    notebooks.write("nb/helper.py", "def double(value):\n    return 3 * value\n")
+    assert "nb/helper.py" in decided(notebooks)
+    notebooks.write("nb/helper.py", "def double(value):\n    return 2 * value\n")
+    notebooks.write("ml/near.py", "a = 1\n")
+    assert "ml/near.py" in decided(notebooks)

@@ -255,7 +255,8 @@ steps:
   four: {notebook: nb/x.ipynb, inputs: {o: "${{ steps.one.outputs.o }}"}}
 """
     one, two, three, four = build(text).steps.values()
-    assert (four.settings.workdir, [item.mount for item in four.inputs]) == (".", [".gitml/in/0/o"])
+    assert four.argv[1:3] == ("../.gitml/execute_notebook.py", "../nb/x.ipynb")
+    assert (four.notebook, four.settings.keyed()) == ("nb/x.ipynb", (("workdir", "ml"),))
     assert one.argv == (
         *("python3", "train.py", "../data/raw.csv", "own.csv", "--at=deep/x.csv"),
         *("../.gitml/out/o", "p.txt"),
