@@ -50,7 +50,7 @@ def build_graph(
 ) -> Graph:
     """The Graph of a checked Pipeline with every parameter bound; `modules` by their uses, for `with_modules` was done."""
     names = {name: _combinations(pipeline, step, params) for name, step in pipeline.steps.items()}
-    inputs = {name: paths.clean(_text(template, params, {})) for name, template in pipeline.inputs.items()}
+    inputs = {name: paths.clean(_text(item.source, params, {})) for name, item in pipeline.inputs.items()}
     for name, path in inputs.items():
         problem = paths.problem_with(path)
         if problem:
@@ -224,7 +224,8 @@ class Renderer:
         data_parents = [binding.step for binding in scope.bindings if binding.step]
         order_parents = [parent + one.suffix for parent in step.after for one in self.names[parent].values()]
         self.check_overlap(step, outputs, scope.bindings)
-        if step.inputs and (problem := collision(scope.bindings)):
+        placed = step.inputs or any(item.path for item in self.pipeline.inputs.values())
+        if placed and (problem := collision(scope.bindings)):
             self.fail(step, problem)
         return GraphStep(
             name=name,
@@ -341,6 +342,16 @@ class Renderer:
             for binding in bindings:
                 if paths.overlaps(output.mount, binding.mount):
                     self.fail(step, f"output {output.name!r} ({output.mount}) overlaps input {binding.mount!r}")
+
+    def place_of(self, name: str) -> str:
+        """Where an input of the pipeline lies."""
+        item = self.pipeline.inputs[name]
+        if not item.path:
+            return self.inputs[name]
+        place = paths.clean(_text(item.path, self.params, {}))
+        if problem := paths.problem_with(place) or problem_with_place(place):
+            raise InputError(f"path of input {name!r}: {problem}", where=self.pipeline.path)
+        return place
 
     def declared_part(self, step: Step, item: StepInput, matrix: Mapping[str, Value]) -> str:
         """The path or the pattern that is meant within the directory that a step's own input comes from; empty: all of it."""
@@ -468,8 +479,10 @@ class _Scope:
                 found = self.bind_outputs(item.name, first, place=place, optional=item.optional, part=part)
             else:
                 path = self.renderer.declared_path(self.step, item, self.matrix)
-                found = [place or path]
-                self.bindings.append(Binding(item.name, found[0], path))
+                given = first.name if isinstance(first, Ref) and first.space == "inputs" else ""
+                found = [place or (self.renderer.place_of(given) if given else path)]
+                optional = bool(given) and self.renderer.pipeline.inputs[given].optional
+                self.bindings.append(Binding(item.name, found[0], path, optional=optional))
             self.declared[item.name] = found
             if isinstance(first, Ref) and len(item.source) == 1:
                 self.bound.setdefault(first, found)
@@ -483,9 +496,10 @@ class _Scope:
     def bind(self, ref: Ref) -> list[str]:
         name = self.free_name(ref.port or ref.name)
         if ref.space == "inputs":
-            path = self.renderer.inputs[ref.name]
-            self.bindings.append(Binding(name, path, path))
-            return [path]
+            path, place = self.renderer.inputs[ref.name], self.renderer.place_of(ref.name)
+            optional = self.renderer.pipeline.inputs[ref.name].optional
+            self.bindings.append(Binding(name, place, path, optional=optional))
+            return [place]
         return self.bind_outputs(name, ref)
 
     def bind_outputs(
@@ -536,7 +550,8 @@ class _ModuleScope(_Scope):
         path = self.renderer.inputs[meant.name]
         group, self.groups = self.groups, self.groups + 1
         mount = f"{IN}/{group}/{posixpath.basename(path)}"
-        self.bindings.append(Binding(ref.name, mount, path, kind=kind))
+        optional = declared.optional and self.renderer.pipeline.inputs[meant.name].optional
+        self.bindings.append(Binding(ref.name, mount, path, kind=kind, optional=optional))
         return [mount]
 
 

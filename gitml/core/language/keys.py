@@ -197,7 +197,11 @@ INPUT_KEYS = keys_of(
         TEXT,
     ),
     Key("path", "where it lies in the sandbox; else where the source has it", TEXT),
-    Key("optional", "`true`: it may be missing, where the source is an optional output", TRUTH),
+    Key(
+        "optional",
+        "`true`: it may be missing: an optional output, or an input of the pipeline that is not in the commit",
+        TRUTH,
+    ),
 )
 INPUT_PORT_KEYS = keys_of(
     Key("type", "the kind of the input", _kind),
@@ -300,7 +304,7 @@ PIPELINE_KEYS = keys_of(
     Key("steps", "the steps, by name; at least one", {}),
     Key("extends", "base files whose content this one goes over: a path, or a list", listed(WORD)),
     Key("params", "parameters, by name, and config files (`from`)", PARAMS),
-    Key("inputs", "files and directories of the commit, by name", by_name(TEXT)),
+    INPUTS._replace(help="files and directories of the commit, by name", default=""),
     ENVIRONMENT._replace(help="what steps run in, unless a step says otherwise"),
     Key("env", "environment variables of every step", ENV),
     WORKDIR._replace(help="the folder in which commands run, unless a step says otherwise; else the top"),

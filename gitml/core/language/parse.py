@@ -8,7 +8,6 @@ from typing import Any
 
 from gitml.core.kinds.step_kinds import COMMAND, STEP_KINDS, StepReader, is_misspelt, kind_of, step_keys
 from gitml.core.language.diagnostics import SpecError
-from gitml.core.language.expression import Template
 from gitml.core.language.keys import (
     PARAM_KEYS,
     PIPELINE_KEYS,
@@ -31,7 +30,7 @@ from gitml.core.language.params import (
     value_type,
 )
 from gitml.core.language.sources.base_files import with_base_files
-from gitml.core.language.sources.step_inputs import not_in_commit
+from gitml.core.language.sources.step_inputs import pipeline_input
 from gitml.core.language.spec import NamedOutput, Pipeline, Step
 from gitml.core.language.validate import check_wiring
 from gitml.core.language.yaml_document import Node, read_yaml
@@ -118,7 +117,7 @@ class PipelineReader(StepReader):
                 self.report(top["name"][1], f"the name is {given!r} but the file is {stem!r}; make them the same")
         config = self.config_files(top)
         params = self.params(top, config)
-        inputs = self.each(top, "inputs", self.input)
+        inputs = self.each(top, "inputs", lambda name, node: pipeline_input(self, name, node))
         self.usual = settings_in(self, top, PIPELINE_KEYS.values(), self.usual)
         if "env" in top:
             self.env = self.env_of(top["env"][1])
@@ -327,14 +326,6 @@ class PipelineReader(StepReader):
             self.report(node, problem)
             return param
         return param._replace(default=normalised(param, param.default))
-
-    def input(self, name: str, node: Node) -> Template:
-        text = self.text_of(node, f"input {name!r}")
-        problem = not_in_commit(text or "")
-        if problem:
-            self.report(node, f"input {name!r} is {problem}")
-            return ()
-        return self.path_template(node, text, f"input {name!r}", ("params",)) if text is not None else ()
 
     def step(self, name: str, key: Node, node: Node) -> Step:
         """A step, read as its kind says."""

@@ -32,8 +32,10 @@ class Port(NamedTuple):
 
 
 class StepInput(NamedTuple):
-    """An input that a step declares by itself. `source` is one expression of what a step made, with a path in it or a pattern
-    behind it, or of an input of the pipeline, or a path of the commit.
+    """An input that a step, or the pipeline, declares by itself.
+
+    `source` is one expression of what a step made, with a path in it or a pattern behind it, or of an input of the pipeline, or a
+    path of the commit.
 
     `path` is where it lies in the sandbox; empty: at the path that the source has. One that is optional may be missing.
     """
@@ -140,7 +142,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """A pipeline file. `inputs` maps a name to a path in the commit (a Template over params).
+    """A pipeline file. `inputs` are paths in the commit by name; one that is optional need not be there.
 
     `checkout` are the outputs that a run puts into the work tree where it is asked to; empty: all that have a path. `config` are
     its config files.
@@ -149,7 +151,7 @@ class Pipeline:
     name: str
     path: str
     params: Mapping[str, Param]
-    inputs: Mapping[str, Template]
+    inputs: Mapping[str, StepInput]
     steps: Mapping[str, Step]
     help: str = ""
     experiment: str | None = None

@@ -36,8 +36,8 @@ def check_wiring(pipeline: Pipeline, reader: StepReader) -> None:
         _check_reads(step, pipeline, reader)
         _check_outputs(step, reader)
         _check_ports(step, reader)
-    for name, input_template in pipeline.inputs.items():
-        for ref in refs_in((input_template,)):
+    for name, item in pipeline.inputs.items():
+        for ref in refs_in((item.source, item.path)):
             if problem := param_problem(ref, pipeline.params):
                 reader.report(FIRST, f"input {name!r}: {problem}")
             elif is_secret(ref, pipeline.params):
@@ -331,7 +331,7 @@ def _check_shared_outputs(pipeline: Pipeline, reader: StepReader) -> None:
 
 def _check_outputs_in_inputs(pipeline: Pipeline, reader: StepReader) -> None:
     """No output lies in an input of the commit, of whatever step: checked out, it would make the input another one."""
-    inputs = {name: paths.clean(_skeleton(template)) for name, template in pipeline.inputs.items() if template}
+    inputs = {name: paths.clean(_skeleton(item.source)) for name, item in pipeline.inputs.items() if item.source}
     for step in pipeline.steps.values():
         for port in step.outputs:
             path = paths.clean(_skeleton(port.path)) if port.path else ""

@@ -63,6 +63,7 @@ class ActionBuilder:
         self.modules = {module["content"]: module for module in loaded.modules.values()}
         self.environments: dict[Any, FoundEnvironment] = {}
         self.paths: dict[str, tuple[str, str, str, tuple[CodeFile, ...]] | PartProblem] = {}
+        self.absent: dict[str, bool] = {}
         self.by_digest: dict[str, Environment] = {}
         self.imports: dict[str, Imports | PartProblem] = {}
         self.projects: dict[tuple[str | None, str], ProjectPackage | PartProblem] = {}
@@ -72,7 +73,9 @@ class ActionBuilder:
         inputs: list[FoundInput] = []
         for binding in step.inputs:
             if binding.path is not None:
-                inputs.append(self._from_commit(binding, binding.path))
+                absent = binding.optional and self._is_absent(binding.path)
+                found = AbsentInput("", binding.name) if absent else self._from_commit(binding, binding.path)
+                inputs.append(found)
                 continue
             if binding.content:
                 inputs.append(ActionInput(binding.name, binding.mount, binding.kind, binding.content))
@@ -379,6 +382,15 @@ class ActionBuilder:
                 f"input {path!r} is a submodule, whose files are not in this repository", hint="vendor the files"
             )
         return place.entry
+
+    def _is_absent(self, path: str) -> bool:
+        """Whether the commit has nothing at a path, and nothing there is only left out of it."""
+        if path not in self.absent:
+            try:
+                self.absent[path] = resolve_path(self.source, path).entry is None and not self._is_ignored(path)
+            except LinkError:
+                self.absent[path] = False
+        return self.absent[path]
 
     def _why_missing(self, path: str) -> str:
         if self._is_ignored(path):

@@ -199,3 +199,25 @@ steps:
     assert outcomes(again) == {"one": "executed", "two": "failed", "three": "reused"}
     project.write("pipelines/folder.yaml", pipeline.replace("train.py $", "trian.py $"))
     assert "trian.py is not in the commit" in project.gitml("run", "folder", "one", code=2).err
+
+
+def test_an_optional_input_of_the_pipeline_counts_when_the_commit_has_it(project: Project) -> None:
+    project.write(
+        "pipelines/o.yaml",
+        "inputs: {stop: {from: conf/stop.txt, path: words/s.txt, optional: true}}\n"
+        "steps: {words: {run: 'echo a --stop ${{ inputs.stop }} b'}}\n",
+    )
+    project.commit()
+    first = project.run("o")
+    assert project.gitml("logs", first["run"], "words").out.strip().endswith("a b")
+    project.write("conf/stop.txt", "the\n")
+    second = project.run("o")
+    assert "a --stop words/s.txt b" in project.gitml("logs", second["run"], "words").out
+    project.write("conf/stop.txt", "an\n")
+    assert "input stop changed" in project.gitml("plan", "o").out
+    (project.root / "conf/stop.txt").unlink()
+    assert outcomes(project.run("o")) == {"words": "reused"}
+    # what lies there and no commit holds is no absent input
+    project.write("conf/stop.txt", "the\n")
+    project.write(".gitignore", "conf/\n")
+    assert "Git ignores it" in project.gitml("plan", "o", code=None).out

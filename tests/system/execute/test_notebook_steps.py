@@ -141,7 +141,12 @@ def test_in_a_workdir_a_notebook_runs_in_that_folder_and_its_paths_are_as_seen_f
     text = PIPELINE.replace("SANDBOX", "normal").replace("steps:\n", "workdir: ml\nsteps:\n")
     notebooks.write("pipelines/p.yaml", text.replace("    sandbox", "    inputs: {raw: ml/data/raw.txt}\n    sandbox"))
     notebooks.write("ml/data/raw.txt", "raw text\n")
-    cells = [CELLS[0], "from helper import double", "import near\nprint(open('data/raw.txt').read(), os.environ['GITML_INPUT_RAW'])", *CELLS[3:]]
+    cells = [
+        CELLS[0],
+        "from helper import double",
+        "import near\nprint(open('data/raw.txt').read(), os.environ['GITML_INPUT_RAW'])",
+        *CELLS[3:],
+    ]
     notebooks.write("nb/fit.ipynb", notebook(*cells))
     notebooks.write("ml/near.py", "")
     notebooks.commit()

@@ -79,7 +79,7 @@ def _load(
     from gitml.core.language.expression import Ref
     from gitml.core.language.module_expansion import with_modules
     from gitml.core.language.params import bind_params
-    from gitml.core.language.spec import Pipeline, ResolvedModule, Step, Use
+    from gitml.core.language.spec import Pipeline, ResolvedModule, Step, StepInput, Use
     from gitml.core.language.yaml_document import FIRST
     from gitml.core.model.graph import header_of
     from gitml.engine.planning.load import Loaded, read_config
@@ -100,7 +100,7 @@ def _load(
     secret = {param: declared for param, declared in laid.spec.params.items() if declared.secret}
     params = tuple((param, (Ref("params", param),) if param in secret else value) for param, value in values.items())
     use = Use(name, tuple((port, (Ref("inputs", port),)) for port in inputs), params)
-    places = {port: (place,) for port, place in laid.inputs.items()}
+    places = {port: StepInput(port, (place,)) for port, place in laid.inputs.items()}
     step = Step(name=name, place=FIRST, words=(), use=use)
     pipeline = Pipeline(name=name, path=os.path.join(folder, FILE), params=secret, inputs=places, steps={name: step})
     pipeline = with_modules(pipeline, {name: laid.spec})

@@ -28,25 +28,44 @@ def step_inputs(fields: Fields, step: str, pairs: Pairs, nodes: dict[tuple[str, 
     return tuple(found)
 
 
-def _input(fields: Fields, name: str, node: Node) -> StepInput | None:
+def _input(fields: Fields, name: str, node: Node, *, of_pipeline: bool = False) -> StepInput | None:
     what = f"input {name!r}"
+    spaces = ("params",) if of_pipeline else ("params", "matrix")
     keys: Pairs = fields.mapping(node, what, INPUT_KEYS) if node.is_mapping else {"from": (node, node)}
     if "from" not in keys:
-        fields.report(node, f"{what} needs from: {_WRITTEN}")
+        written = "a path of the commit" if of_pipeline else _WRITTEN
+        fields.report(node, f"{what} needs from: {written}")
         return None
-    source = _source(fields, keys["from"][1], what)
+    source = _path(fields, keys["from"][1], what, spaces) if of_pipeline else _source(fields, keys["from"][1], what)
     place: Template = ()
     if "path" in keys:
         at = keys["path"][1]
         text = fields.text_of(at, f"path of {what}")
         if text is not None:
-            place = fields.path_template(at, text, f"path of {what}", ("params", "matrix"))
+            place = fields.path_template(at, text, f"path of {what}", spaces)
             if text and (problem := problem_with_place(paths.clean(text))):
                 fields.report(at, f"path of {what} {problem}")
     optional = "optional" in keys and bool(fields.truth(keys["optional"][1], f"optional of {what}"))
-    if optional and source and not (isinstance(source[0], Ref) and source[0].space == "steps"):
-        fields.report(keys["optional"][0], f"{what} is no output of a step: only those may be optional")
+    if optional and source and not of_pipeline and not (isinstance(source[0], Ref) and source[0].space == "steps"):
+        said = "is no output of a step: only those may be optional, and inputs of the pipeline"
+        fields.report(keys["optional"][0], f"{what} {said}")
     return StepInput(name, source, place, optional) if source else None
+
+
+def pipeline_input(fields: Fields, name: str, node: Node) -> StepInput:
+    """An input of the pipeline: a path of the commit, and where it lies."""
+    return _input(fields, name, node, of_pipeline=True) or StepInput(name, ())
+
+
+def _path(fields: Fields, node: Node, what: str, spaces: tuple[str, ...]) -> Template:
+    text = fields.text_of(node, what)
+    if text is None:
+        return ()
+    problem = not_in_commit(text)
+    if problem:
+        fields.report(node, f"{what} is {problem}")
+        return ()
+    return fields.path_template(node, text, what, spaces)
 
 
 def _source(fields: Fields, node: Node, what: str) -> Template:
@@ -55,11 +74,7 @@ def _source(fields: Fields, node: Node, what: str) -> Template:
         return ()
     first = _first_ref(text)
     if first is None or first.space not in ("steps", "inputs"):
-        problem = not_in_commit(text)
-        if problem:
-            fields.report(node, f"{what} is {problem}")
-            return ()
-        return fields.path_template(node, text, what, ("params", "matrix"))
+        return _path(fields, node, what, ("params", "matrix"))
     template = fields.template(node, text)
     if len(template) > 1:
         problem = _problem_behind(template) if first.space == "steps" else "nothing can stand"

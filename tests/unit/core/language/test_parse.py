@@ -92,7 +92,7 @@ def test_everything_that_can_be_said_is_read() -> None:
     assert (pipeline.params["rate"].min, pipeline.params["rate"].max) == (0, 1.5)
     assert pipeline.params["mode"].choices == ("fast", "slow")
     assert pipeline.params["data"].default is None
-    assert pipeline.inputs == {"raw": ("data/", Ref("params", "mode"), ".csv")}
+    assert pipeline.inputs["raw"].source == ("data/", Ref("params", "mode"), ".csv")
     make, use, shell = pipeline.steps.values()
     assert make.matrix == Matrix((Axis("m", ("svm", 0.1, True)),))
     assert make.env == (("A", (Ref("matrix", "m"),)), ("B", ("2",)), ("C", ("true",)), ("TOKEN", None))

@@ -323,3 +323,54 @@ def test_what_can_be_no_part_of_a_directory_is_a_mistake_at_its_place(written: s
     found = mistake(MADE + f'  two:\n    run: use\n    inputs:\n      x: "{written}"\n')
     assert said in found
     assert found.startswith("14:10:")
+
+
+def test_an_input_of_the_pipeline_may_lie_elsewhere_and_be_optional() -> None:
+    text = """\
+params: {y: 1}
+inputs:
+  raw: {from: "data/${{ params.y }}.csv", path: "here/${{ params.y }}.csv"}
+  maybe: {from: conf/stop.txt, optional: true}
+steps:
+  one:
+    run: use ${{ inputs.raw }} --stop ${{ inputs.maybe }} ${{ inputs.own }}
+    inputs: {own: {from: "${{ inputs.raw }}", path: own.csv}, stop: "${{ inputs.maybe }}"}
+  two: {run: "use --raw=${{ inputs.raw }}"}
+"""
+    graph = build(text)
+    one, two = graph.steps.values()
+    assert [(item.mount, item.path, item.optional) for item in one.inputs] == [
+        ("own.csv", "data/1.csv", False),
+        ("conf/stop.txt", "conf/stop.txt", True),
+    ]
+    assert [(item.mount, item.path) for item in two.inputs] == [("here/1.csv", "data/1.csv")]
+    assert (one.argv, two.argv) == (
+        ("use", "own.csv", "--stop", "conf/stop.txt", "own.csv"),
+        ("use", "--raw=here/1.csv"),
+    )
+    assert words_with(one, ["there", AbsentInput("", "stop")]) == ("use", "own.csv", "own.csv")
+    assert graph_from_json(json.loads(json.dumps(graph_as_json(graph)))) == graph
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ('{from: "${{ steps.s.outputs.o }}"}', "input 'x' can use params.x, not steps.s.outputs.o"),
+        ("{path: x}", "input 'x' needs from: a path of the commit"),
+        ("{from: a.csv, path: .gitml/x}", "path of input 'x' can't lie in .gitml"),
+        ('{from: a.csv, path: "${{ matrix.m }}"}', "path of input 'x' can use params.x, not matrix.m"),
+        ('{from: a.csv, path: "${{ params.none }}"}', "unknown parameter 'none'"),
+        ("{from: 's3://a/b'}", "is a URL"),
+        ("{from: a.csv, lazzy: true}", "unknown key 'lazzy'"),
+    ],
+)
+def test_what_can_be_no_input_of_a_pipeline_is_a_mistake(written: str, said: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        build(f"inputs:\n  x: {written}\nsteps: {{s: {{run: 'a ${{{{ inputs.x }}}}'}}}}\n")
+    assert any(said in str(found) for found in caught.value.diagnostics)
+
+
+def test_two_inputs_of_the_pipeline_at_one_place_are_a_mistake_of_the_step_that_uses_both() -> None:
+    text = "inputs: {a: {from: x.csv, path: z}, b: {from: y.csv, path: z}}\nsteps: {s: {run: 'u ${{ inputs.a }}'}}\n"
+    assert build(text).steps["s"].inputs[0].mount == "z"
+    assert "both lie at 'z'" in mistake(text.replace("inputs.a }}", "inputs.a }} ${{ inputs.b }}"))
