@@ -318,7 +318,7 @@ def test_what_a_step_made_beside_its_outputs_is_named(bench: ExecutionBench) -> 
     assert bench.run("sh", "-c", "echo a > o; chmod 333 .", outputs=[("o", "o", "file")]).outcome == "done"
 
 
-@pytest.mark.parametrize("text", ["[1]", "nonsense", '{"a": [1]}', '{"a": 1, "a": 1}'])
+@pytest.mark.parametrize("text", ["[1]", "nonsense", "3", '{"a": 1, "a": 1}'])
 def test_what_is_not_metrics_fails_the_step(bench: ExecutionBench, text: str) -> None:
     finished = bench.run("sh", "-c", f"echo '{text}' > m.json", outputs=[("m", "m.json", "metrics")])
     assert finished.outcome == "failed"
