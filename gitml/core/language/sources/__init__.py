@@ -1,1 +1,1 @@
-"""Inputs that a step declares by itself: how they are read, where their bytes come from, and where the step finds them."""
+"""Where what a step is given comes from: inputs and base files, how they are read, and what expressions stand for."""
