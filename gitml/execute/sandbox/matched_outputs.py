@@ -9,6 +9,7 @@ import difflib
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 
 from gitml.core.kinds.port_kinds import is_directory
 from gitml.core.model.action import ActionOutput
@@ -42,16 +43,21 @@ def place_matches(outputs: Sequence[ActionOutput], work: str, is_given: IsGiven)
             owners[path] = owners.get(path, 0) + 1
     for output in wanted:
         _check(output, found[output.name], work, is_given)
-    for output in wanted:
+    jobs = [(output, path) for output in wanted for path in found[output.name]]
+    links = [job for job in jobs if os.path.islink(f"{work}/{job[1]}")]
+    among = set(links)
+    for output, path in [*links, *(job for job in jobs if job not in among)]:  # what links lead to is moved after them
         top = f"{work}/{output.mount}"
-        for path in found[output.name]:
-            shared = owners[path] > 1 or any(path.startswith(f"{mount}/") or path == mount for mount in fixed)
-            to = f"{top}/{path}" if is_directory(output.kind) else top
-            os.makedirs(os.path.dirname(to), exist_ok=True)
-            _put(output, f"{work}/{path}", to, work, copied=shared)
-            owners[path] -= 1
-            if not shared:
-                _remove_empty(os.path.dirname(path), work)
+        shared = owners[path] > 1 or any(path.startswith(f"{mount}/") or path == mount for mount in fixed)
+        to = f"{top}/{path}" if is_directory(output.kind) else top
+        os.makedirs(os.path.dirname(to), exist_ok=True)
+        _put(output, f"{work}/{path}", to, work, copied=shared)
+        owners[path] -= 1
+    for _, path in jobs:
+        if not any(path.startswith(f"{mount}/") or path == mount for mount in fixed):
+            with suppress(FileNotFoundError):  # what was copied
+                os.unlink(f"{work}/{path}")
+            _remove_empty(os.path.dirname(path), work)
 
 
 def matches(output: ActionOutput, work: str, is_given: IsGiven) -> list[str]:

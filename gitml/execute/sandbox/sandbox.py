@@ -121,7 +121,8 @@ class Sandbox:
 
         One look at one folder. What is hidden is a tool's own, and byte code is nobody's.
         """
-        known = self._initial_names | {output.mount.partition("/")[0] for output in action.outputs} | {"__pycache__"}
+        places = [place for output in action.outputs for place in (output.mount, *(output.option("pattern") or ()))]
+        known = self._initial_names | {place.partition("/")[0] for place in places} | {"__pycache__"}
         with os.scandir(self.work) as entries:
             found = [entry for entry in entries if entry.name not in known and not entry.name.startswith(".")]
             return tuple(sorted(entry.name + "/" * entry.is_dir(follow_symlinks=False) for entry in found))

@@ -53,6 +53,7 @@ def step_of(run: dict[str, Any], name: str) -> dict[str, Any]:
 def test_what_matches_when_the_step_has_ended_is_taken_without_what_it_was_given(project: Project) -> None:
     write(project)
     run = project.run("train")
+    assert "train made rest.txt, which is no output" in project.gitml("run", "train", "--force", "train").err
     assert set(step_of(run, "train")["outputs"]) == {"logs", "best", "tables"}
     seen = project.gitml("logs", run["run"], "use").out
     for path in ("conf/given.csv", "lightning_logs/version_0/metrics.csv", "tables/tool.sh"):
