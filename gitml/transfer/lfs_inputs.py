@@ -71,10 +71,14 @@ def named_by(code: Iterable[CodeFile], inputs: Iterable[ActionInput]) -> list[tu
 def pointers(ws: Workspace, items: Iterable[tuple[str, str]]) -> Iterator[LfsPointer]:
     """The pointers among files, and in directories, given as (path, oid)."""
     for path, oid in items:
-        kind, size = ws.objects.kind_size(oid)
-        if kind == "blob":
-            yield from _in_blob(ws.objects, path, oid, size)
-        elif kind == "tree":
+        header = ws.objects.header(oid)
+        if (
+            header is None
+        ):  # a notebook in the form that steps have, which is not written yet; else the step will say so
+            continue
+        if header.kind == "blob":
+            yield from _in_blob(ws.objects, path, oid, header.size)
+        elif header.kind == "tree":
             kept = ws.index.fact(_IN_TREE, oid)
             if kept is None:
                 kept = [list(item) for item in _in_tree(ws.objects, "", oid)]
