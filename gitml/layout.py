@@ -22,6 +22,7 @@ REMOTES_REF = f"{REFS}/remotes"  # below it, by remote and log, what was last fe
 TAKEN_REF = f"{REFS}/taken"  # likewise what was last merged
 REFUSED_REF = f"{REFS}/refused"  # likewise what was not merged
 SUBMITTED_REF = f"{REFS}/submitted"  # the commit in the bundle of a submitted run
+SUBMITTED_BASE_REF = f"{REFS}/submitted-base"  # likewise the one below a snapshot, of which repositories of steps are
 SUBMISSIONS_REF = f"{REFS}/submissions"  # below it the commit of each run that is not collected
 
 # Files and folders in `own_folder`. What the local store and the registry keep in theirs is their own.

@@ -16,7 +16,7 @@ class GitObjectReader(Protocol):
     """The objects of a Git repository, by their hex ids."""
 
     def read(self, oid: str) -> bytes:
-        """The content of the blob `oid`."""
+        """The content of the object `oid`, a blob or another."""
 
     def tree(self, oid: str) -> Mapping[str, Entry]:
         """The names directly in the tree `oid`."""

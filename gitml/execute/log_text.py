@@ -103,6 +103,7 @@ def is_denial(text: str) -> bool:
 MOST = 8  # names
 MODULE = "module "  # before the name of a Python module
 KEY = "key "  # before a key that a mapping does not have
+REPOSITORY = "repository "  # before the kind of one that a program looked for
 _PATH = r"([^\s'\"\n:][^'\"\n:]{0,400}?)"
 _QUOTED = r"['\"\u2018\u201c`]([^'\"\u2019\u201d`\n]{1,400})['\"\u2019\u201d`]"
 _GONE = r"[Nn]o such file or directory"
@@ -141,6 +142,10 @@ _KEYS = (
         re.MULTILINE,
     ),
 )
+_REPOSITORIES = (
+    re.compile(r"(?i:not (?:in )?a git repository)|\bInvalidGitRepositoryError\b"),
+    re.compile(r"\bNotDvcRepoError\b|not inside of a DVC repository"),
+)
 _HYDRA_CONFIG = re.compile(r"(?:Could not find|Cannot find primary config) '([^'\n]{1,300})'")
 _HYDRA_FOLDER = re.compile(r"^\s*provider=main, path=file://(/[^\n]{1,400})", re.MULTILINE)
 _NODE_MODULE = re.compile(r"Cannot find module ['\"]([./][^'\"\n]{0,400})['\"]")
@@ -151,7 +156,7 @@ _MAKEFILE = re.compile(r"No targets specified and no makefile found|No rule to m
 def missing_names(tail: str, places: Iterable[str]) -> tuple[str, ...]:
     """What was not found, the last first: paths, those below `places`, where the step ran, relative to it.
 
-    ``module NAME`` is a module of Python, ``key NAME`` a key of a mapping.
+    ``module NAME`` is a module of Python, ``key NAME`` a key of a mapping, ``repository git`` or ``repository dvc`` a repository.
     """
     found: list[tuple[int, str]] = []
     for pattern in (*_FILES, _NODE_MODULE, _PERL_MODULE):
@@ -160,6 +165,8 @@ def missing_names(tail: str, places: Iterable[str]) -> tuple[str, ...]:
         found += [(match.end(), MODULE + match.group(1).rstrip(".")) for match in pattern.finditer(tail)]
     for pattern in _KEYS:
         found += [(match.end(), KEY + match.group(1)) for match in pattern.finditer(tail)]
+    for pattern, kind in zip(_REPOSITORIES, ("git", "dvc"), strict=True):
+        found += [(match.end(), REPOSITORY + kind) for match in pattern.finditer(tail)]
     for match in _MODULES[2].finditer(tail):
         found.append((match.end(), f"{MODULE}{match['package']}.{match['name']}"))
     for match in _MAKEFILE.finditer(tail):

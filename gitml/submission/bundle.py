@@ -20,7 +20,7 @@ from gitml.core.records.record import Run, decode_run, encode_run
 from gitml.engine.planning.planner import Planner
 from gitml.engine.planning.request import Origin, RunRequest
 from gitml.errors import InputError, IntegrityError
-from gitml.git.objects.bundle import open_bundle, write_bundle
+from gitml.git.objects.bundle import BundledTag, open_bundle, write_bundle
 from gitml.store.index.results import put_result
 from gitml.store.local.object_writer import BlobWriter
 from gitml.transfer.download import fetch_outputs, refuse_lost
@@ -67,7 +67,9 @@ def write_job_bundle(
     IntegrityError or RemoteError for an output that is not here and can't be fetched.
     """
     trees = sorted({module["content"].removeprefix("git:") for module in request.run.modules.values()})
-    write_bundle(ws.location, ws.objects, request.run.commit, trees, os.path.join(folder, BUNDLE))
+    below, tags = _commit_of_repositories(planner, plan)
+    path = os.path.join(folder, BUNDLE)
+    write_bundle(ws.location, ws.objects, request.run.commit, trees, path, below=below, tags=tags)
     for name in (OBJECTS, LFS):
         os.mkdir(os.path.join(folder, name))
     _take_along(ws, planner, list(taken), os.path.join(folder, OBJECTS))
@@ -87,6 +89,14 @@ def write_job_bundle(
     }
     with open(os.path.join(folder, REQUEST), "w") as file:
         json.dump(content, file, sort_keys=True)
+
+
+def _commit_of_repositories(planner: Planner, plan: Plan) -> tuple[str | None, list[BundledTag]]:
+    """The commit that repositories in sandboxes are of, and its tags; None where no step has one."""
+    if not any(planner.graph.steps[name].settings.repository for name in plan.decisions):
+        return None, []
+    commits = planner.builder.commits
+    return commits.commit, [BundledTag(name, oid) for name, oid in commits.tags]
 
 
 def size_of(folder: str) -> int:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from gitml.core.model.action import CodeFile, StepCommit
 from gitml.core.model.digest import digest_of
 from gitml.core.model.protocols import TaskFinished, TaskOutput, TaskStarted
 from gitml.core.model.resources import Resources
@@ -558,3 +559,20 @@ def test_two_hundred_small_tasks_pass_quickly(bench: ExecutionBench) -> None:
                 if following:
                     executor.submit(following)
     assert (time.monotonic() - begun) / 199 < 0.1, "4 ms each on a quiet machine; generous, as this one may be busy"
+
+
+def test_the_repository_in_a_sandbox_has_what_it_needs_wherever_the_step_runs(bench: ExecutionBench) -> None:
+    """Of a commit its trees, of its files those that the step has, and what the commit has in place of those that changed."""
+    tree = bench.tree({"src/a.py": b"committed\n", "src/b.py": b"same\n", "data/left": b"out\n"})
+    commit = bench.git("commit-tree", tree, "-m", "one")
+    bench.git("tag", "-a", "v1", commit, "-m", "a tag")
+    src, changed = bench.git("rev-parse", f"{tree}:src"), bench.tree({"a.py": b"changed\n", "b.py": b"same\n"})
+    tags = (("v1", bench.git("rev-parse", "v1")),)
+    said = bench.shell(
+        "git describe --dirty; git status --short; git diff --no-color | grep ^[+-]; git ls-files -t; git show HEAD:src/b.py",
+        code=[("src", "40000", changed)],
+        repository=StepCommit(commit, tags, (CodeFile("src", "40000", src),)),
+    )
+    assert (said.outcome, said.error) == ("done", None)
+    expected = "v1-dirty\n M src/a.py\n--- a/src/a.py\n+++ b/src/a.py\n-committed\n+changed\nS data/left\nH src/a.py\nH src/b.py\nsame\n"
+    assert bench.log(said).decode() == expected

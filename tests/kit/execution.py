@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from gitml.core.model.action import Action, ActionInput, ActionOutput, CodeFile, Scalar
+from gitml.core.model.action import Action, ActionInput, ActionOutput, CodeFile, Scalar, StepCommit
 from gitml.core.model.digest import Digest
 from gitml.core.model.environment import Environment, EnvironmentSource, EnvironmentSpec, environment_of
 from gitml.core.model.protocols import Task, TaskEvent, TaskFinished
@@ -180,6 +180,7 @@ def action_of(
     outputs: Sequence[tuple[str, str, str]] = (),
     env: Mapping[str, str | None] | None = None,
     environment: Digest = HOST.digest,
+    repository: StepCommit | None = None,
 ) -> Action:
     return Action(
         argv=tuple(argv),
@@ -190,6 +191,7 @@ def action_of(
         outputs=tuple(ActionOutput(*item) for item in outputs),
         env=tuple((env or {}).items()),
         environment=environment,
+        repository=repository,
     )
 
 

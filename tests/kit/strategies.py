@@ -14,7 +14,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from gitml.core.kinds.port_kinds import PORT_KINDS
-from gitml.core.model.action import READABLE, Action, ActionInput, ActionOutput, CodeFile, Scalar
+from gitml.core.model.action import READABLE, Action, ActionInput, ActionOutput, CodeFile, Scalar, StepCommit
 from gitml.core.model.digest import Digest, from_hex
 from gitml.core.model.result import ActionResult, Cost, OutputRef
 from gitml.core.model.step_settings import StepSettings
@@ -54,12 +54,13 @@ def _tuples(values: st.SearchStrategy[Any], most: int = 3) -> st.SearchStrategy[
 output_options = st.dictionaries(names, st.booleans() | hostile | _tuples(hostile), max_size=2).map(
     lambda options: tuple(sorted(options.items()))
 )
+code_files = st.builds(CodeFile, hostile, st.sampled_from(["100644", "100755", "120000", "40000"]), oids)
 actions: st.SearchStrategy[Action] = st.builds(
     Action,
     argv=_tuples(hostile, 4),
     shell=st.sampled_from([None, "bash", "sh"]),
     params=_tuples(st.tuples(names, scalars)),
-    code=_tuples(st.builds(CodeFile, hostile, st.sampled_from(["100644", "100755", "120000", "40000"]), oids)),
+    code=_tuples(code_files),
     inputs=_tuples(
         st.builds(ActionInput, names, hostile, st.sampled_from(["file", "directory"]), st.one_of(digests, oids))
     ),
@@ -71,6 +72,7 @@ actions: st.SearchStrategy[Action] = st.builds(
         lambda gang: StepSettings(nodes=gang[0], processes=gang[1]).keyed()
     ),
     format=st.sampled_from(READABLE),
+    repository=st.none() | st.builds(StepCommit, oids, _tuples(st.tuples(hostile, oids)), _tuples(code_files)),
 )
 
 file_names = st.binary(min_size=1, max_size=12).filter(

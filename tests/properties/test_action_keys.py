@@ -18,6 +18,7 @@ from gitml.core.model.action import (
     ActionInput,
     ActionOutput,
     CodeFile,
+    StepCommit,
     decode_action,
 )
 from gitml.core.model.digest import digest_of
@@ -81,6 +82,12 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "more nodes": {"settings": (("gang", (2, 1)),)},
     "more processes": {"settings": (("gang", (1, 2)),)},
     "a secret parameter": {"secrets": (("token", "secret:hmac-sha256:" + "5" * 64),)},
+    "a repository of its commit": {"repository": StepCommit("6" * 40)},
+    "a repository of another commit": {"repository": StepCommit("7" * 40)},
+    "a tag": {"repository": StepCommit("6" * 40, (("v1", "6" * 40),))},
+    "a tag of another name": {"repository": StepCommit("6" * 40, (("v2", "6" * 40),))},
+    "an annotated tag": {"repository": StepCommit("6" * 40, (("v1", "7" * 40),))},
+    "a change since the commit": {"repository": StepCommit("6" * 40, (), (CODE,))},
     "what an older gitml made": {"format": 1},
 }
 

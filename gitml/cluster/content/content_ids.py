@@ -2,6 +2,8 @@
 
 ``blob:<hex>`` and ``tree:<hex>`` are a Blob and a Tree's listing of the Store; ``git-blob:<oid>`` and ``git-tree:<oid>`` are
 objects of Git, which are sent as Git hashes them: ``<kind> <size>\\0`` and the content. A tree as a root stands for all below it.
+``git-commit:<oid>`` is a commit, and as a root stands for all its trees too, without their files: ``git-listing:<oid>``.
+``git-tag:<oid>`` is an annotated tag.
 """
 
 from __future__ import annotations
@@ -14,8 +16,12 @@ from gitml.core.model.protocols import Entry
 from gitml.core.model.result import OutputRef
 from gitml.core.model.tree import TreeEntry
 from gitml.execute.sandbox.sandbox import is_pointer, pointed_at
+from gitml.git.objects.source import tree_of_commit
 
 BLOB, TREE, GIT_BLOB, GIT_TREE = "blob", "tree", "git-blob", "git-tree"
+GIT_COMMIT, GIT_LISTING, GIT_TAG = "git-commit", "git-listing", "git-tag"
+GIT_KINDS = {GIT_BLOB: "blob", GIT_TREE: "tree", GIT_COMMIT: "commit", GIT_LISTING: "tree", GIT_TAG: "tag"}
+"""What Git calls the objects whose names begin so."""
 
 
 def stored_name(digest: Digest, *, tree: bool) -> str:
@@ -33,7 +39,7 @@ def git_name(entry: Entry) -> str | None:
 def parse_name(name: str) -> tuple[str, str]:
     """(kind, id) of a name; ValueError when it is none."""
     kind, _, id = name.partition(":")
-    if kind not in (BLOB, TREE, GIT_BLOB, GIT_TREE) or not id or set(id) - set("0123456789abcdef"):
+    if (kind not in (BLOB, TREE) and kind not in GIT_KINDS) or not id or set(id) - set("0123456789abcdef"):
         raise ValueError(f"not the name of a content: {name[:80]!r}")
     return kind, id
 
@@ -53,6 +59,16 @@ def git_tree_names(entries: Mapping[str, Entry]) -> list[str]:
     return [name for entry in entries.values() if (name := git_name(entry)) is not None]
 
 
+def listing_names(entries: Mapping[str, Entry]) -> list[str]:
+    """The names of the folders directly in a tree of Git, without their files."""
+    return [f"{GIT_LISTING}:{entry.oid}" for entry in entries.values() if entry.is_tree]
+
+
+def commit_names(content: bytes) -> list[str]:
+    """The name of what a commit with these bytes is of."""
+    return [f"{GIT_LISTING}:{tree_of_commit(content)}"]
+
+
 def pointer_names(content: bytes, oid: str) -> list[str]:
     """The name of what a blob of Git stands for as a Git LFS pointer; none for one that is no pointer."""
     return [stored_name(pointed_at(content, oid)[0], tree=False)] if is_pointer(content) else []
@@ -68,6 +84,10 @@ def roots_of(action: Action) -> list[str]:
         else:
             names.append(stored_name(Digest(item.content), tree=item.kind == "directory"))
     names += [git_name(Entry(mode, oid)) for _, mode, oid in action.code]
+    if action.repository is not None:
+        commit, tags, instead = action.repository
+        names += [f"{GIT_COMMIT}:{commit}", *(f"{GIT_TAG}:{oid}" for _, oid in tags if oid != commit)]
+        names += [git_name(Entry(mode, oid)) for _, mode, oid in instead]
     return list(dict.fromkeys(filter(None, names)))
 
 

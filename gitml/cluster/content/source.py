@@ -9,10 +9,15 @@ from typing import BinaryIO, NamedTuple, cast
 from gitml.cluster.content.content_ids import (
     BLOB,
     GIT_BLOB,
+    GIT_COMMIT,
+    GIT_KINDS,
+    GIT_LISTING,
     GIT_TREE,
     TREE,
+    commit_names,
     digest_in,
     git_tree_names,
+    listing_names,
     parse_name,
     pointer_names,
     tree_names,
@@ -73,7 +78,7 @@ class BlobSource:
         return inputs
 
     def _size(self, kind: str, id: str) -> int:
-        if kind in (GIT_BLOB, GIT_TREE):
+        if kind in GIT_KINDS:
             found, size = self.contents.kind_size(id)
             return size + len(_header(found, size))
         with self._open_stored(kind, id) as file:
@@ -82,6 +87,10 @@ class BlobSource:
     def _below(self, kind: str, id: str, size: int, content: bytes | None) -> list[str]:
         if kind == GIT_TREE:
             return git_tree_names(self.contents.tree(id))
+        if kind == GIT_LISTING:
+            return listing_names(self.contents.tree(id))
+        if kind == GIT_COMMIT:
+            return commit_names(self.contents.read(id))
         if kind == TREE:
             return tree_names(decode_tree(content if content is not None else self.read(f"{kind}:{id}")))
         if kind == GIT_BLOB and size <= _POINTER_LARGEST and content is not None:
@@ -91,9 +100,9 @@ class BlobSource:
     def read(self, name: str) -> bytes:
         """A whole content, as it is sent."""
         kind, id = parse_name(name)
-        if kind in (GIT_BLOB, GIT_TREE):
+        if kind in GIT_KINDS:
             content = self.contents.read(id)
-            return _header("tree" if kind == GIT_TREE else "blob", len(content)) + content
+            return _header(GIT_KINDS[kind], len(content)) + content
         with self._open_stored(kind, id) as file:
             content = file.read()
         if digest_of(content) != digest_in(name):
@@ -105,7 +114,7 @@ class BlobSource:
     def pieces(self, name: str, start: int, each: int) -> Iterator[bytes]:
         """A content from `start` on, in pieces of `each` bytes; never more than a few in memory."""
         kind, id = parse_name(name)
-        if kind in (GIT_BLOB, GIT_TREE):
+        if kind in GIT_KINDS:
             yield from self._git_pieces(kind, id, start, each)
             return
         with self._open_stored(kind, id) as file:

@@ -15,10 +15,15 @@ from gitml import layout
 from gitml.cluster.content.content_ids import (
     BLOB,
     GIT_BLOB,
+    GIT_COMMIT,
+    GIT_KINDS,
+    GIT_LISTING,
     GIT_TREE,
     TREE,
+    commit_names,
     digest_in,
     git_tree_names,
+    listing_names,
     parse_name,
     pointer_names,
     stored_name,
@@ -85,11 +90,8 @@ class WorkerFolder:
         """Keeps whole contents. IntegrityError for one that is not what its name says, MachineError when the disk is full."""
         for name, content in contents.items():
             kind, id = parse_name(name)
-            if kind in (GIT_BLOB, GIT_TREE):
-                is_here = self.git.size(id) == len(content)
-            else:
-                is_here = self.store.holds(digest_in(name), len(content))
-            if is_here:
+            size = len(content)
+            if self.git.size(id) == size if kind in GIT_KINDS else self.store.holds(digest_in(name), size):
                 continue
             arriving = self.open_writer(name, len(content))
             try:
@@ -135,12 +137,16 @@ class WorkerFolder:
             raise IntegrityError("it is not here", where=name)
         if kind == GIT_TREE:
             return git_tree_names(self.git.tree(id))
-        return pointer_names(self.git.read(id), id) if size <= _POINTER_LARGEST else []
+        if kind == GIT_LISTING:
+            return listing_names(self.git.tree(id))
+        if kind == GIT_COMMIT:
+            return commit_names(self.git.read(id))
+        return pointer_names(self.git.read(id), id) if kind == GIT_BLOB and size <= _POINTER_LARGEST else []
 
     def open_writer(self, name: str, size: int) -> ContentWriter:
         """A writer for a content of `size` bytes."""
         kind, id = parse_name(name)
-        if kind in (GIT_BLOB, GIT_TREE):
+        if kind in GIT_KINDS:
             return self.git.incoming(id, size)
         return BlobWriter(self.store, digest_in(name), size)
 

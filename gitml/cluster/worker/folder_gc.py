@@ -15,10 +15,14 @@ from contextlib import suppress
 
 from gitml.cluster.content.content_ids import (
     BLOB,
+    GIT_COMMIT,
+    GIT_LISTING,
     GIT_TREE,
     TREE,
+    commit_names,
     digest_in,
     git_tree_names,
+    listing_names,
     parse_name,
     tree_names,
 )
@@ -187,19 +191,27 @@ class FolderGarbageCollector:
     def _add(self, name: str, found: set[str]) -> int:
         """Adds the ids of a content and of all below it; their bytes."""
         kind, id = parse_name(name)
-        if id in found:
+        if name in found:  # one id may have two names: the files below a folder belong to one of them
             return 0
-        found.add(id)
+        is_new = id not in found
+        found.update((name, id))
         try:
             if kind in (BLOB, TREE):
                 size = os.stat(self.store.path_of(digest_in(name))).st_size
                 below = tree_names(self.store.listing(digest_in(name))) if kind == TREE else []
             else:
                 size = self.git.size(id) or 0
-                below = git_tree_names(self.git.tree(id)) if kind == GIT_TREE else []
-            return size + sum([self._add(lower, found) for lower in below])
+                below = self._below_git(kind, id)
+            return size * is_new + sum([self._add(lower, found) for lower in below])
         except (OSError, GitmlError):  # not here any more
             return 0
+
+    def _below_git(self, kind: str, id: str) -> list[str]:
+        if kind == GIT_TREE:
+            return git_tree_names(self.git.tree(id))
+        if kind == GIT_LISTING:
+            return listing_names(self.git.tree(id))
+        return commit_names(self.git.read(id)) if kind == GIT_COMMIT else []
 
     def _evict(self, objects: dict[str, tuple[str, int, float]], kept: set[str]) -> int:
         freed = 0

@@ -272,6 +272,9 @@ SANDBOX = Key(
 )
 NETWORK = Key("network", "`full`, `loopback` or `none`", one_of(NETWORKS), _INHERITED, Fields.network)
 WORKDIR = Key("workdir", "the folder in which its command runs", TEXT, _INHERITED, _workdir)
+REPOSITORY = Key(
+    "repository", "`true`: a Git repository of the commit lies in the sandbox", TRUTH, "`false`", Fields.truth
+)
 TARGET = Key("target", "where it runs", TEXT, _INHERITED, Fields.target)
 RESOURCES = Key("resources", "what the step needs of the machine", mapping(MACHINE_KEYS), "one CPU", _resources)
 COMMAND_KEYS = keys_of(
@@ -283,6 +286,7 @@ COMMAND_KEYS = keys_of(
     ENVIRONMENT,
     WORKDIR,
     Key("code", "files the step may use besides those in its command", listed(TEXT), "none"),
+    REPOSITORY,
     Key("params", "parameters that the program reads by itself", listed(WORD), "those in the command"),
 )
 STEP_KEYS = keys_of(

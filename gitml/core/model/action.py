@@ -30,6 +30,18 @@ class CodeFile(NamedTuple):
     oid: str
 
 
+class StepCommit(NamedTuple):
+    """What the repository in the sandbox is of: a commit, and the tags that point at it, as (name, id), sorted by name.
+
+    `instead` is what the commit has where the step has something else: files with uncommitted changes, and inputs that lie in
+    the place of what is tracked.
+    """
+
+    commit: str
+    tags: tuple[tuple[str, str], ...] = ()
+    instead: tuple[CodeFile, ...] = ()
+
+
 CONFIG = "config"
 """The kind of an input that is the projection of a config file; the step has a copy of its own, and no variable for it."""
 
@@ -85,6 +97,7 @@ class Action(NamedTuple):
     from the machine and only its name counts. `environment` is the Digest of an environment's description. `settings`
     are the settings of its step that count (`step_settings.KEYED`), by name, without the usual ones.
     `secrets` are the secret parameters among what is rendered, by name, with the seals that stand for their values in it.
+    `repository` is what the Git repository in its sandbox is of, None where it has none.
     `format` is the version of the pre-image: what a step is given besides its Action may differ from version to version.
     """
 
@@ -100,6 +113,7 @@ class Action(NamedTuple):
     settings: tuple[tuple[str, Any], ...] = ()
     format: int = FORMAT
     secrets: tuple[tuple[str, str], ...] = ()
+    repository: StepCommit | None = None
 
     def preimage(self) -> bytes:
         """The canonical bytes that the ActionKey is the sha256 of."""
@@ -108,6 +122,8 @@ class Action(NamedTuple):
         parts["outputs"] = [output.as_json() for output in self.outputs]
         if not self.secrets:
             del parts["secrets"]
+        if self.repository is None:
+            del parts["repository"]
         return _ENCODE(parts).encode("ascii")
 
     @property
@@ -145,6 +161,7 @@ def decode_action(preimage: bytes) -> Action:
             settings=tuple(_settings(raw)),
             format=raw["format"],
             secrets=tuple((name, seal) for name, seal in raw.get("secrets", ())),
+            repository=_repository(raw["repository"]) if "repository" in raw else None,
         )
     except (AttributeError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"not an action: {error}") from error
@@ -160,6 +177,11 @@ def _settings(raw: dict[str, Any]) -> Iterator[tuple[str, Any]]:
             yield part.name, value
 
 
+def _repository(raw: Any) -> StepCommit:
+    commit, tags, instead = raw
+    return StepCommit(commit, tuple((name, oid) for name, oid in tags), tuple(CodeFile(*item) for item in instead))
+
+
 def _check_types(action: Action) -> None:
     """ValueError unless every part is of its type: pre-images come from other machines too."""
     texts: list[object] = [*action.argv, action.environment]
@@ -167,6 +189,9 @@ def _check_types(action: Action) -> None:
         texts += part
     texts += [name for name, _ in (*action.params, *action.env)]
     texts += [text for pair in action.secrets for text in pair]
+    if action.repository is not None:
+        commit, tags, instead = action.repository
+        texts += [commit, *(text for part in (*tags, *instead) for text in part)]
     maybe = [action.shell, action.module, *(value for _, value in action.env)]
     if (
         not all(isinstance(text, str) for text in texts)

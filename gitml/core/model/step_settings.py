@@ -23,7 +23,7 @@ class StepSettings(NamedTuple):
     """How one step runs. `target` is empty where nothing names one.
 
     `timeout` is in seconds. `nodes` and `processes` (on each) are those of a gang. `workdir` is the folder of the sandbox in
-    which the command runs, a clean path.
+    which the command runs, a clean path. With `repository` a Git repository of the commit lies in the sandbox.
     """
 
     environment: EnvironmentSpec = ON_HOST
@@ -37,6 +37,7 @@ class StepSettings(NamedTuple):
     nodes: int = 1
     processes: int = 1
     workdir: str = TOP
+    repository: bool = False
 
     def from_top(self, path: str) -> str:
         """A path of the command, which counts from where it runs, counted from the top of the sandbox."""

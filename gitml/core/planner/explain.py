@@ -6,15 +6,15 @@ import posixpath
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from gitml.core.model.action import CONFIG, Action, ActionInput, ActionOutput
+from gitml.core.model.action import CONFIG, Action, ActionInput, ActionOutput, StepCommit
 from gitml.core.model.environment import kind_in_words
 from gitml.core.model.step_settings import KEYED
 from gitml.core.secrets.seals import seals_shown
 
 
 class Change(NamedTuple):
-    """One difference. `kind` is command, param, code, moved, config, input, output, env, environment, package, program, module or
-    format.
+    """One difference. `kind` is command, param, code, moved, config, input, output, env, environment, package, program, module,
+    commit, tag or format.
 
     Of code that ``moved`` `before` and `after` are its paths.
     `before` and `after` are shown to people; None where the thing was not there.
@@ -77,6 +77,7 @@ def changes_between(before: Action, after: Action, descriptions: Descriptions | 
         one, two = old.get(part.name, part.usual), new.get(part.name, part.usual)
         if one != two:
             changes.append(Change("command", part.name, part.shown(one), part.shown(two)))
+    changes += _repository(before.repository, after.repository)
     changes += _named("env", before.env, after.env)
     changes += _pairs(
         "output",
@@ -93,6 +94,17 @@ def changes_between(before: Action, after: Action, descriptions: Descriptions | 
 def _place_of(output: ActionOutput) -> str:
     """The kind of an output, and its place or what it matches."""
     return f"{output.kind} {' '.join(output.option('pattern') or [output.mount])}"
+
+
+def _repository(before: StepCommit | None, after: StepCommit | None) -> list[Change]:
+    """The commit of the repository in the sandbox, and the tags that point at it."""
+    if before is None or after is None:
+        old, new = ("none" if one is None else f"of commit {one.commit[:12]}" for one in (before, after))
+        return [] if before is after else [Change("command", "repository", old, new)]
+    if before.commit != after.commit:
+        return [Change("commit", "", before.commit[:12], after.commit[:12])]
+    old_tags, new_tags = ({name: oid[:12] for name, oid in one.tags} for one in (before, after))
+    return _pairs("tag", old_tags, new_tags)
 
 
 class CodeChange(NamedTuple):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gitml.core.model.action import Action, ActionInput, CodeFile
+from gitml.core.model.action import Action, ActionInput, CodeFile, StepCommit
 from gitml.core.model.digest import Digest
 from gitml.core.model.environment import description_or_none
 from gitml.core.model.graph import GraphStep
@@ -72,6 +72,7 @@ class ActionParts(NamedTuple):
     described: Mapping[
         str, Mapping[str, Any]
     ] = {}  # the descriptions of environment and module, to show how they differ from others
+    repository: StepCommit | PartProblem | None = None
 
 
 class Decision(NamedTuple):
@@ -138,7 +139,7 @@ def decide(
     bytes can't be had is as good as any while nothing needs them, and counts for nothing once something does.
     With `foresee` the reason of a step that waits also names what has changed in it already: for people, as it takes a while.
     """
-    for part in (*parts.inputs, parts.code, parts.environment):
+    for part in (*parts.inputs, parts.code, parts.environment, parts.repository):
         if isinstance(part, PartProblem):
             return Decision(BLOCKED, part.message, hint=part.hint)
     must = forced(step, policy)
@@ -217,6 +218,7 @@ def action_of(step: GraphStep, parts: ActionParts) -> Action:
     """The Action of a step whose parts are all known."""
     assert not isinstance(parts.code, PartProblem)
     assert not isinstance(parts.environment, (PartProblem, Unconfirmed))
+    assert not isinstance(parts.repository, PartProblem)
     return Action(
         argv=words_with(step, parts.inputs),
         shell=step.shell,
@@ -229,6 +231,7 @@ def action_of(step: GraphStep, parts: ActionParts) -> Action:
         module=f"git:{step.module}" if step.module else None,
         settings=step.settings.keyed(),
         secrets=step.secrets,
+        repository=parts.repository,
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 from gitml.core.language.expression import NAME
-from gitml.core.model.action import Action
+from gitml.core.model.action import Action, StepCommit
 from gitml.core.model.environment import is_plain
 from gitml.core.model.paths import clean, problem_with, problem_with_output
 from gitml.core.model.result import OutputRef
@@ -30,6 +30,9 @@ _OID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
 _MODE = re.compile(r"[0-7]{5,6}\Z")
 _CONTENT = re.compile(r"(?:sha256:[0-9a-f]{64}|git:[0-7]{5,6}:[0-9a-f]{40}(?:[0-9a-f]{24})?)\Z")
 _MODULE = re.compile(r"git:[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
+_TAG = re.compile(
+    r"(?![/.])(?!.*(?:\.\.|@\{|//|/\.|\.lock(?:/|\Z)))[^\0-\x20\x7f~^:?*\[\\]+(?<![/.])\Z"
+)  # as Git has it
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z")
 
 
@@ -91,12 +94,25 @@ def check_action(action: Action) -> None:
             raise ValueError(
                 f"an action's code lies at {file.path[:200]!r} ({file.mode[:20]!r}), where no commit has any"
             )
+    if action.repository is not None:
+        _check_repository(action.repository)
     if not _DIGEST.match(action.environment):
         raise ValueError("an action of no environment")
     if action.module is not None and not _OID.match(action.module):
         raise ValueError("an action of no module")
     if not action.argv or not action.argv[0] or any("\0" in word for word in action.argv):
         raise ValueError("an action without a command")
+
+
+def _check_repository(repository: StepCommit) -> None:
+    if not _OID.match(repository.commit):
+        raise ValueError("the repository of an action is of a commit that can be none")
+    for name, oid in repository.tags:
+        if len(name) > _LONGEST_PATH or not _TAG.match(name) or not _OID.match(oid):
+            raise ValueError(f"the repository of an action has a tag {name[:60]!r}, which Git would refuse")
+    for file in repository.instead:
+        if not _MODE.match(file.mode) or not _OID.match(file.oid) or not _is_tracked(file.path):
+            raise ValueError(f"the commit of an action's repository has nothing at {file.path[:200]!r}")
 
 
 def _check_pipeline(name: str, path: str) -> None:

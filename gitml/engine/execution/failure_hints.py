@@ -15,11 +15,12 @@ from gitml.core.parameters.value_path import mappings_with, path_text
 from gitml.core.planner.project_package import ProjectPackage, how_to_install, own_package
 from gitml.errors import InputError
 from gitml.execute.environments.import_redirect import is_python
-from gitml.execute.log_text import KEY, MODULE
+from gitml.execute.log_text import KEY, MODULE, REPOSITORY
 from gitml.git.worktree.snapshot import WorkTree, WorkTreeFolder
 
 MOST_LOOKED_AT = 20_000  # names of the commit that a search for a module looks at
 _GENERIC = ("src", "lib", "python", "code", "app", "scripts")
+_DVC = ".dvc/config"
 _ENDINGS = ("", ".py", ".sh", ".R", ".r", ".js", ".pl")
 _CD = re.compile(r"(?:^|[;&|({\n]|\bthen\b|\bdo\b)\s*(?:cd|pushd)\s+(?:--\s+)?[\"']?([^\s;&|\"')}]{1,300})")
 
@@ -49,6 +50,8 @@ def _hint(source: Source, failed: Failed, name: str) -> str | None:
         return _module_hint(source, failed, module) or _ignored_hint(source, _module_files(module, step))
     if name.startswith(KEY):
         return _key_hint(source, failed, name.removeprefix(KEY))
+    if name.startswith(REPOSITORY):
+        return _repository_hint(source, failed, name.removeprefix(REPOSITORY))
     wanted = [one for one in _as_paths(name, step) if paths.problem_with(one) is None]
     config = next((one for one in wanted if one in failed.config), None)
     if config is not None and not any(item.mount == config for item in failed.action.inputs):
@@ -72,6 +75,17 @@ def _hint(source: Source, failed: Failed, name: str) -> str | None:
                 " or let the program make it"
             )
     return command_hint(source, failed, name) or _ignored_hint(source, wanted)
+
+
+def _repository_hint(source: Source, failed: Failed, kind: str) -> str | None:
+    """The hint for a program that looks for the repository in which it runs, of Git or of DVC, which lies in one of Git."""
+    step = failed.step
+    if step.module is not None:
+        return None
+    ways = [] if step.settings.repository else ["repository: true gives the step a repository of its commit"]
+    if kind == "dvc" and source.lookup(_DVC) is not None and not _is_code(failed.action, _DVC):
+        ways.append(f"{_DVC} is in the commit but not declared: add it to code: of step {step.base}")
+    return "; ".join(ways) or None
 
 
 def _key_hint(source: Source, failed: Failed, key: str) -> str | None:

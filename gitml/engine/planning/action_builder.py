@@ -14,7 +14,7 @@ from gitml.core.kinds.environment_kinds import (
     script_of,
     told_by_content,
 )
-from gitml.core.model.action import ActionInput, CodeFile
+from gitml.core.model.action import ActionInput, CodeFile, StepCommit
 from gitml.core.model.environment import Environment, EnvironmentSource, EnvironmentSpec
 from gitml.core.model.graph import Binding, GraphStep
 from gitml.core.model.links import LinkError, resolve_path
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from gitml.engine.planning.directory_parts import DirectoryParts
     from gitml.engine.planning.notebooks import Notebooks
     from gitml.engine.planning.preflight import Preflight
+    from gitml.engine.planning.step_commits import Inputs, StepCommits
     from gitml.transfer.availability import Availability
 
 T = TypeVar("T")
@@ -56,6 +57,7 @@ class ActionBuilder:
         self.ws = ws
         self._availability = availability
         self.source = loaded.files
+        self._loaded = loaded
         self.project = loaded.project
         self.code = CodeFinder(loaded.files, ws.index)
         self.changed_files = {path: name for path, name in loaded.graph.config.items() if name}
@@ -96,14 +98,27 @@ class ActionBuilder:
         code = self._with_links(step, self._with_notebook(step, self._code(step, environment)))
         if self.changed_files:
             code = self._unless_read_whole(step, code)
+        repository = self._repository(step, code, inputs) if step.settings.repository else None
         if isinstance(environment, (PartProblem, Unconfirmed)):
-            return ActionParts(inputs, code, environment)
+            return ActionParts(inputs, code, environment, repository=repository)
         described: dict[str, Mapping[str, Any]] = {environment.digest: environment.described()}
         if step.module is not None:
             content = f"git:{step.module}"
             if content in self.modules:
                 described[content] = self.modules[content]
-        return ActionParts(inputs, code, environment.digest, described)
+        return ActionParts(inputs, code, environment.digest, described, repository)
+
+    def _repository(self, step: GraphStep, code: FoundCode, inputs: Inputs) -> StepCommit | PartProblem | None:
+        if isinstance(code, PartProblem):
+            return None
+        return self._problem_or(lambda: self.commits.of(step, code, inputs))
+
+    @cached_property
+    def commits(self) -> StepCommits:
+        """What repositories in sandboxes are of; loaded when a step has one."""
+        from gitml.engine.planning.step_commits import StepCommits
+
+        return StepCommits(self.ws, self._loaded)
 
     def _unless_read_whole(self, step: GraphStep, code: FoundCode) -> FoundCode:
         """A Problem for a step that has a config file from the commit, where the run has other values than that."""

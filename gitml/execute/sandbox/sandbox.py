@@ -24,6 +24,7 @@ from gitml.execute.interfaces import WorkerServices
 from gitml.execute.process import UMASK
 from gitml.execute.sandbox.namespace import mount_sandbox
 from gitml.execute.sandbox.removal import remove_tree
+from gitml.execute.sandbox.repository import SandboxFiles, covered, write_repository
 from gitml.files import write_all
 from gitml.platform.linux import MOUNTED
 
@@ -61,6 +62,7 @@ class Sandbox:
         self._initial_names: frozenset[str] = frozenset()
         self._directories = {""}
         self._links: set[str] = set()
+        self._pointers: set[str] = set()
         self._git: dict[str, Entry] = {}
         self._streamed: dict[str, Entry] = {}  # those of the commit that were too large to be held
         self._copies: dict[str, Digest] = {}
@@ -104,13 +106,30 @@ class Sandbox:
             self._collect(_checked(path), Entry(mode, oid), hidden)
         self._write_from_git()
         for mount in sorted(outputs):
-            if not _covered(
+            if not covered(
                 mount.rpartition("/")[0] or ".", outputs
             ):  # a directory that the step makes is not there yet
                 self._parents(mount)
         if action.workdir != TOP:
             self._directories_for(_checked(action.workdir))
+        if action.repository is not None:
+            write_repository(self.work, self._git_objects, action.repository, self._files(action))
         self._initial_names = frozenset(os.listdir(self.work))
+
+    def _files(self, action: Action) -> SandboxFiles:
+        """What the step has, for the repository of its commit."""
+        of_the_commit = [item for item in action.inputs if item.content.startswith("git:")]
+        stored = [item for item in action.inputs if not item.content.startswith("git:")]
+        folders = [file.path for file in action.code if file.mode == _TREE]
+        folders += [item.mount for item in of_the_commit if item.kind == "directory"]
+        return SandboxFiles(
+            {**self._git, **self._streamed},
+            self._pointers,
+            {_checked(item.mount) for item in stored if item.kind == CONFIG},
+            {_checked(item.mount) for item in stored if item.kind != CONFIG},
+            set(map(_checked, folders)),
+            {_checked(output.mount) for output in action.outputs},
+        )
 
     def path_of(self, mount: str) -> str:
         """Where `mount` is on this machine."""
@@ -213,7 +232,7 @@ class Sandbox:
 
     def _collect(self, path: str, entry: Entry, hidden: set[str]) -> None:
         """Adds what `entry` stands for to what is to be written, but for what lies at or below a path in `hidden`."""
-        if path and _covered(path, hidden):
+        if path and covered(path, hidden):
             return
         if entry.is_tree:
             if path:
@@ -310,6 +329,7 @@ class Sandbox:
 
     def _write_lfs(self, path: str, full: str, pointer: bytes, mode: str) -> None:
         digest, size = pointed_at(pointer, path)
+        self._pointers.add(path)
         if self._store.has(digest, size, tree=False):
             self._store.materialize_file(digest, full, executable=mode == "100755")
             self.placed.append(MaterializedInput(digest, False, path))
@@ -365,15 +385,6 @@ def _checked(path: str) -> str:
     if path.startswith("/") or "\0" in path or not {"", ".", ".."}.isdisjoint(path.split("/")):
         raise InputError("not a path inside the repository", where=path)
     return path
-
-
-def _covered(path: str, by: set[str]) -> bool:
-    """Whether `path` or a directory above it is in `by`."""
-    while path:
-        if path in by:
-            return True
-        path = path[: max(path.rfind("/"), 0)]
-    return "" in by
 
 
 KEPT_EACH = 2**18

@@ -316,7 +316,20 @@ class WorkTreeFolder(FolderSource):
 
 def is_snapshot(objects: Objects, commit: str) -> bool:
     """Whether a commit is a snapshot of uncommitted work."""
-    head, _, message = objects.read(commit).partition(b"\n\n")
+    return _is_snapshot(objects.read(commit))
+
+
+def commit_below(objects: Objects, commit: str) -> str | None:
+    """The user's own commit: `commit`, or the one that it is a snapshot on; None where there was none yet."""
+    content = objects.read(commit)
+    if not _is_snapshot(content):
+        return commit
+    parents = [line for line in content.partition(b"\n\n")[0].split(b"\n") if line.startswith(b"parent ")]
+    return parents[0].removeprefix(b"parent ").decode("ascii") if parents else None
+
+
+def _is_snapshot(content: bytes) -> bool:
+    head, _, message = content.partition(b"\n\n")
     return message == _MESSAGE and any(line.startswith(b"committer " + _IDENTITY) for line in head.split(b"\n"))
 
 

@@ -207,3 +207,25 @@ def test_after_the_machine_was_started_anew_large_contents_are_hashed_before_use
     assert folder(tmp_path).missing([blob(content)]) == [], "a stat can't tell"
     Path(place.root, "boot").write_text("another")
     assert folder(tmp_path).missing([blob(content)]) == [blob(content)]
+
+
+def test_a_commit_brings_its_trees_and_none_of_their_files_also_where_eviction_counts(tmp_path: Path) -> None:
+    place = folder(tmp_path, 1000)
+    file, content = git("blob", b"content")
+    inner, inside = git("tree", b"100644 f\0" + bytes.fromhex(file.partition(":")[2]))
+    outer, listing = git("tree", b"40000 d\0" + bytes.fromhex(inner.partition(":")[2]))
+    commit, text = git("commit", f"tree {outer.partition(':')[2]}\nauthor a <a> 1 +0000\n\nm\n".encode())
+    as_listing = [name.replace("git-tree", "git-listing") for name in (outer, inner)]
+    assert place.missing([commit]) == [commit]
+    place.put({commit: text})
+    assert place.missing([commit]) == [as_listing[0]]
+    place.put({as_listing[0]: listing})
+    assert place.missing([commit]) == [as_listing[1]]
+    place.put({as_listing[1]: inside})
+    assert place.missing([commit]) == []
+    assert place.missing([commit, inner]) == [file], "as code a tree stands for its files"
+    place.put({file: content})
+    found: set[str] = set()
+    sizes = place.gc._add(commit, found) + place.gc._add(inner, found)
+    assert sizes == sum(map(len, (text, listing, inside, content)))
+    assert {file.partition(":")[2], inner.partition(":")[2]} <= found

@@ -112,3 +112,22 @@ def test_paths_of_the_sandbox_become_as_the_step_would_write_them() -> None:
     assert relative_to(PLACES, "no /s/work/src/x and no /mnt/real/s/work/y, but /s/workers/z") == (
         "no src/x and no y, but /s/workers/z"
     )
+
+
+@pytest.mark.parametrize(
+    ("line", "missed"),
+    [
+        ("fatal: not a git repository (or any parent up to mount point /)", "repository git"),
+        ("fatal: not a git repository: '/s/work/.git'", "repository git"),
+        ("git.exc.InvalidGitRepositoryError: /s/work", "repository git"),
+        ("dvc.scm.SCMError: /s/work is not a git repository", "repository git"),
+        ("dvc.exceptions.NotDvcRepoError: you are not inside of a DVC repository (checked up to /)", "repository dvc"),
+        ("ERROR: you are not inside of a DVC repository", "repository dvc"),
+    ],
+)
+def test_a_program_that_looks_for_its_repository_says_so(line: str, missed: str) -> None:
+    assert missed in missing_names(f"before\n{line}\n", PLACES)
+
+
+def test_other_words_about_repositories_are_none() -> None:
+    assert missing_names("fatal: 'x' does not appear to be a git repository\nnot a repository\n", PLACES) == ()

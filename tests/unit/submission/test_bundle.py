@@ -254,3 +254,29 @@ def test_no_line_is_too_long_for_who_follows_and_what_is_in_several_comes_out_wh
     assert max(map(len, lines)) < 1 << 20
     assert list(job_events(["", *lines])) == said
     assert list(job_events([*lines[:3], *lines])) == said, "what breaks off spoils nothing else"
+
+
+def test_the_repository_of_a_step_arrives_with_its_commit_and_tags_also_below_uncommitted_work(tmp_path: Path) -> None:
+    asks = "git log --format=%H; git describe --dirty; git diff --no-color | grep ^[+-]"
+    pipeline = f"steps: {{a: {{shell: sh, run: '{{ {asks}; }} > ${{{{ outputs.o }}}}', code: [src/], repository: true, outputs: {{o: file}}}}}}"
+    project = Project(tmp_path / "project", {"pipelines/p.yaml": pipeline, "src/a": "committed\n", "src/b": "gone\n"})
+    commit = project.repo.commit("two")
+    project.repo.git("tag", "-a", "träin/1", "-m", "a tag")
+    project.repo.git("tag", "plain")
+    project.repo.write({"src/a": "changed\n"})
+    os.unlink(project.repo.file("src/b"))
+    parcel_of(project, tmp_path / "parcel")
+    here = project.plan("p").decisions["a"]
+    os.rename(project.repo.path, tmp_path / "away")
+    ws, arrived = open_job_bundle(str(tmp_path / "parcel"), str(tmp_path / "there"), project.environ)
+    try:
+        assert arrived.run.commit != commit
+        run = run_pipeline(ws, load_run(ws, arrived.run), arrived.request, lambda _: None, StopSignal(), arrived.run.id)
+        (step,) = run.steps
+        assert (run.status, step.key) == ("succeeded", here.key)
+        said = ws.store.read(step.outputs[0].digest).decode().splitlines()
+        assert said[:2] == [commit, "träin/1-dirty"]
+        assert [line for line in said[2:] if line[:3] not in ("+++", "---")] == ["-committed", "+changed", "-gone"]
+        assert git(ws.location, "fsck", "--connectivity-only") == b""
+    finally:
+        ws.close()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from gitml.core.model.action import ActionInput, ActionOutput, CodeFile, decode_action
+from gitml.core.model.action import ActionInput, ActionOutput, CodeFile, StepCommit, decode_action
 from gitml.core.model.environment import decode_description
 from gitml.core.model.result import Cost
 from gitml.core.records.record import Attempt, Run, StepRun, decode_run
@@ -94,6 +94,13 @@ ACTIONS = {
     "code of no id": ACTION._replace(code=(CodeFile("x", "100644", "HEAD"),)),
     "no environment": ACTION._replace(environment="sha256:.."),
     "a module that is none": ACTION._replace(module="HEAD"),
+    "a repository of a revision": ACTION._replace(repository=StepCommit("HEAD")),
+    "a tag of no id": ACTION._replace(repository=StepCommit(OID, (("v1", "v1"),))),
+    "a tag of two lines": ACTION._replace(repository=StepCommit(OID, ((f"v1\n{OID} refs/heads/x", OID),))),
+    "a tag that is a path": ACTION._replace(repository=StepCommit(OID, (("../../HEAD", OID),))),
+    "a tag that is a lock": ACTION._replace(repository=StepCommit(OID, (("a.lock/b", OID),))),
+    "a tag of no name": ACTION._replace(repository=StepCommit(OID, (("", OID),))),
+    "a change out of the commit": ACTION._replace(repository=StepCommit(OID, (), (CodeFile("../x", "100644", OID),))),
 }
 
 DESCRIPTIONS = {
@@ -127,6 +134,8 @@ def test_what_a_pipeline_file_could_say_is_allowed() -> None:
     check_run(step(name="train[../..\n]"))  # a value of a matrix may be any text; nothing is named by it
     check_run(step(name="a" * 100))
     check_action(ACTION)
+    tags = ((name, OID) for name in ("v1.0", "release/2026", "@", "-x", "träin", "a@b", "lock"))
+    check_action(ACTION._replace(repository=StepCommit(OID, tuple(tags), (CodeFile(".", "40000", OID),))))
     check_action(
         ACTION._replace(
             inputs=(
