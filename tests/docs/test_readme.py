@@ -28,7 +28,8 @@ README = ROOT / "README.md"
 PIPELINES = ROOT / "docs" / "pipelines.md"
 HOOKS = ROOT / "docs" / "hooks.md"
 DOCUMENTS = [
-    *[ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "examples/digits/README.md")],
+    *[ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md")],
+    *[ROOT / "examples" / name / "README.md" for name in ("biopsies", "digits")],
     *sorted((ROOT / "docs").glob("*.md")),
 ]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -20,6 +20,8 @@ from gitml.core.language.parse import parse_pipeline
 
 ROOT = Path(__file__).parents[3]
 DIGITS = ROOT / "examples" / "digits"
+BIOPSIES = ROOT / "examples" / "biopsies"
+LOCK = "env/requirements.txt"
 DEMO = ROOT / "gitml" / "demo_project"
 CACHE = Path(sys.prefix) / "cache"  # of built environments, kept for the next time as a user's is
 TRAINED = ["train[logistic]", "train[knn]", "train[svm]", "train[forest]"]
@@ -109,15 +111,27 @@ def test_the_projects_that_come_with_gitml_have_no_mistakes(project: Path, pipel
     assert not config.exists() or parse_config(config.read_bytes()).pipeline == pipeline
 
 
-def test_the_digits_environment_is_locked_and_names_no_registry() -> None:
-    text = (DIGITS / "env" / "requirements.txt").read_text()
-    packages = re.findall(r"^([a-z0-9-]+)==(\S+)", text, re.MULTILINE)
-    assert {"numpy", "scikit-learn", "matplotlib", "joblib"} <= {name for name, _ in packages}
-    assert len(packages) == len({name for name, _ in packages})
-    for block in re.split(r"\n(?=[a-z])", text)[1:]:
-        assert "--hash=sha256:" in block, block.splitlines()[0]
+def packages_of(example: Path) -> dict[str, str]:
+    """What the lock of an example says of each package: version, marker and hashes."""
+    blocks = re.split(r"\n(?=[a-z])", (example / LOCK).read_text().rstrip())[1:]
+    packages = {block.partition("==")[0]: block for block in blocks}
+    assert len(packages) == len(blocks)
+    return packages
+
+
+@pytest.mark.parametrize("example", [DIGITS, BIOPSIES], ids=["digits", "biopsies"])
+def test_the_environments_are_locked_and_name_no_registry(example: Path) -> None:
+    packages = packages_of(example)
+    assert {"numpy", "scikit-learn", "matplotlib", "joblib"} <= set(packages)
+    for name, block in packages.items():
+        assert re.match(rf"{name}==\d\S*( ; [^\n]+)? \\\n    --hash=sha256:", block), block.splitlines()[0]
+    text = (example / LOCK).read_text()
     assert "http" not in text
     assert "index" not in text
+
+
+def test_the_lock_of_one_example_holds_all_packages_of_the_other() -> None:
+    assert packages_of(DIGITS).items() <= packages_of(BIOPSIES).items()
 
 
 def test_the_demo_needs_nothing_but_python() -> None:
@@ -129,8 +143,13 @@ def test_the_demo_needs_nothing_but_python() -> None:
 
 @pytest.fixture(scope="module")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, dict[str, Any]]:
-    """The example in a repository of its own, and its first run."""
+    """The example in a repository of its own, and its first run.
+
+    Its lock is the one of examples/biopsies, which holds the same packages and those of notebooks: both use one environment.
+    """
     project = Project(DIGITS, tmp_path_factory.mktemp("examples") / "digits")
+    shutil.copyfile(BIOPSIES / LOCK, project.folder / LOCK)
+    project.commit("Add the packages of notebooks")
     return project, project.run()
 
 
