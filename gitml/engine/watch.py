@@ -12,7 +12,7 @@ from gitml.core.config.project import PATH as CONFIG
 from gitml.core.kinds.environment_kinds import environment_files, script_of
 from gitml.core.model.action import ActionInput
 from gitml.core.planner.plan import PartProblem, Policy
-from gitml.engine.planning.load import Loaded
+from gitml.engine.planning.load import Loaded, files_named_by
 from gitml.engine.planning.planner import Planner
 from gitml.engine.planning.projects import FOLDER
 from gitml.modules.lockfile import PATH as LOCK
@@ -88,7 +88,9 @@ def files_of(ws: Workspace, loaded: Loaded, wanted: Iterable[str] = ()) -> Watch
         else:
             used |= {path: None for path, _, _ in parts.code}
     settings = settings_of(ws, loaded.project, graph.path)
-    paths = dict.fromkeys((*settings.paths, *(above + path for path in used if path)))
+    entry = loaded.source.lookup(graph.path)
+    named = [] if entry is None else files_named_by(ws, loaded.source, loaded.config, graph.path, entry)
+    paths = dict.fromkeys((*settings.paths, *named, *(above + path for path in used if path)))
     folders = dict.fromkeys(os.path.dirname(path) for path in paths)
     if "" in used:
         folders[above.rstrip("/")] = None

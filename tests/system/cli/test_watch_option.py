@@ -123,3 +123,20 @@ def test_it_is_for_the_work_tree(project: Project) -> None:
     for words in (["-n"], ["--detach"], ["--at", "HEAD"]):
         answer = project.gitml("run", "--watch", *words, code=2)
         assert answer.err == f"gitml: it runs the files as they change, without {words[0]} (--watch)\n"
+
+
+def test_files_that_the_pipeline_file_names_are_watched(project: Project, watches: list[Watch]) -> None:
+    spec = (
+        "extends: base/common.yaml\nparams: {from: params.yaml}\nsteps: {a: {run: 'echo ${{ params.x }}', shell: sh}}\n"
+    )
+    project.write("pipelines/named.yaml", spec)
+    project.write("base/common.yaml", "env: {A: one}\n")
+    project.write("params.yaml", "x: 1\n")
+    watches.append(watch := Watch(project, "named"))
+    at = watch.wait_for("waiting for changes")
+    project.write("params.yaml", "x: 2\n")
+    at = watch.wait_for("param x: 1 -> 2", at)
+    at = watch.wait_for("waiting for changes", at)
+    project.write("base/common.yaml", "env: {A: two}\n")
+    watch.wait_for("env A: one -> two", at)
+    assert watch.stop() == 130
