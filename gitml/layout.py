@@ -46,6 +46,7 @@ UI_STATE = "ui.json"
 _REGISTRIES = "registries"
 
 # Folders in `cache_folder`; there is SUBMITTED, too.
+CACHES = "caches"  # of steps, by repository
 CONDA_CHANNELS = "conda-channels"  # what channels list
 CONDA_PACKAGES = "conda-packages"  # extracted ones, which prefixes share by hard links
 ENVIRONMENTS = "envs"

@@ -272,6 +272,14 @@ class Workspace:
         self.make_folders()
         return salt_in(self.root, read_only=self.read_only)
 
+    @cached_property
+    def caches_name(self) -> str:
+        """What the folder of this clone's caches is called, on each machine that performs its steps."""
+        from gitml.execute.sandbox.caches import repository_name
+
+        place = self.location.common_dir.rstrip("/").removesuffix("/.git").removesuffix(".git")
+        return repository_name(place, self.salt)
+
     def keep_secret(self, seal: str, value: str) -> None:
         """Remembers the value that a seal stands for, and has it masked in all that is said."""
         from gitml.redaction import register_declared_secret

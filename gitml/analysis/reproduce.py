@@ -14,7 +14,7 @@ from gitml.core.model.result import OutputRef
 from gitml.core.model.stop_signal import StopSignal
 from gitml.core.records.record import Run, StepRun
 from gitml.core.secrets.seals import is_seal
-from gitml.engine.planning.load import NO_PROMPT, SecretPrompt, load_recorded
+from gitml.engine.planning.load import NO_PROMPT, Loaded, SecretPrompt, load_recorded
 from gitml.engine.planning.request import RunRequest
 from gitml.engine.run import run_pipeline
 from gitml.errors import InputError, IntegrityError
@@ -77,9 +77,13 @@ def reproduce(
     stop: StopSignal,
     *,
     allow_disabled: bool = False,
+    caches: bool = False,
     prompt: SecretPrompt = NO_PROMPT,
 ) -> Reproduction:
-    """Runs what `original` recorded again, every step, and records the verdict beside it."""
+    """Runs what `original` recorded again, every step, and records the verdict beside it.
+
+    Steps begin with empty caches, or with this machine's where `caches` is said.
+    """
     loaded = load_recorded(ws, original, allow_disabled=allow_disabled, prompt=prompt)
     others = [name for name, value in loaded.graph.params.items() if is_seal(value) and value != original.params[name]]
     for name in others:
@@ -91,11 +95,13 @@ def reproduce(
         message=f"reproduces {original.id[:8]}",
         tags=(TAG,),
         allow_disabled=allow_disabled,
+        empty_caches=not caches,
     )
     run = run_pipeline(ws, loaded, request, emit, stop)
     if run.status == "cancelled":
         raise InputError("the reproduction was cancelled, so there is no verdict")
     differences, notes = _compared(ws, original, run)
+    notes = [*_cache_notes(loaded, original, caches=caches), *notes]
     notes = [*(f"secret parameter {name} {_OTHERWISE}" for name in others), *notes]
     unmade = {step.name: step.error or "" for step in run.steps if step.attempts and step.attempts[-1].unprepared}
     if unmade:  # nor is there anything to compare of what comes after them
@@ -115,6 +121,18 @@ def reproduce(
     word = "identical" if identical else "could not be made again" if unmade and not differences else "differs"
     ws.records.append({path: content}, f"{original.id[:8]} {word}\n", None)
     return Reproduction(original, run, identical, tuple(differences), tuple(notes), tuple(unmade.items()))
+
+
+def _cache_notes(loaded: Loaded, original: Run, *, caches: bool) -> list[str]:
+    """What the steps that may use caches began with."""
+    graph = loaded.graph
+    names = graph.select(original.selected) if original.selected else list(graph.steps)
+    used = dict.fromkeys(cache.name for name in names for cache in graph.steps[name].settings.caches)
+    if not used:
+        return []
+    if caches:
+        return [f"steps had the caches of this machine: {', '.join(used)}"]
+    return [f"steps began with empty caches ({', '.join(used)}); --caches gives them those of this machine"]
 
 
 def _compared(ws: Workspace, original: Run, run: Run) -> tuple[list[OutputDifference], list[str]]:

@@ -80,7 +80,9 @@ def prepare_shell(ws: Workspace, loaded: Loaded, text: str, made: StepRun | None
     how = step.settings
     environment = planner.builder.by_digest[action.environment]
     said = (_ATTEMPT, action, environment, how.resources, None, how.strict, os.devnull)
-    task = Task(*said, network=how.network, secrets=values_for(ws, action.secrets) if action.secrets else {})
+    secrets = values_for(ws, action.secrets) if action.secrets else {}
+    caches_of = ws.caches_name if how.caches else ""
+    task = Task(*said, network=how.network, secrets=secrets, caches=how.caches, caches_of=caches_of)
     return StepShell(task, tuple(lacking), tuple(left), tuple(notes))
 
 

@@ -116,7 +116,8 @@ class WorkerAttempt:
         in_image = realized.root is not None
         if in_image:
             sandbox.seen = MOUNTED
-        sandbox.build(task.action, own_home=task.strict or in_image)
+        own_home = task.strict or in_image
+        sandbox.build(task.action, own_home=own_home, caches=task.caches, caches_of=task.caches_of)
         self._heed_stop()
         process = StepProcess(task, sandbox, realized, self.services.environments.machine)
         self.log.mask = self.mask = process.mask

@@ -6,6 +6,7 @@ import json
 import os
 from typing import Any
 
+from gitml.core.kinds.cache_kinds import cache_from_json
 from gitml.core.model.action import decode_action
 from gitml.core.model.digest import Digest, parse_digest
 from gitml.core.model.environment import Environment, EnvironmentSource, spec_from_json
@@ -81,6 +82,8 @@ def encode_task(task: Task, *, with_environment: bool) -> dict[str, Any]:
         "lent": dict(task.lent),
         "secrets": dict(task.secrets),
         "masked": list(task.masked),
+        "caches": list(task.caches),
+        "caches_of": task.caches_of,
         "environment": environment,
     }
 
@@ -107,6 +110,8 @@ def decode_task(message: dict[str, Any], environments: dict[Digest, Environment]
             secrets=message["secrets"],
             masked=tuple(message["masked"]),
             devices=message["devices"],
+            caches=tuple(map(cache_from_json, message["caches"])),
+            caches_of=_text(message["caches_of"]),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"not a task: {error!r}"[:200]) from error

@@ -22,11 +22,14 @@ from gitml.execute.environments.variables import command_line, find_program, sea
 from gitml.execute.log import mask_of
 from gitml.execute.log_text import neutral
 from gitml.execute.process import NotConfinedError, ProcessExit, StopRequests, run, start_attached
-from gitml.execute.sandbox.sandbox import Sandbox
+from gitml.execute.sandbox.sandbox import CACHES, Sandbox
 from gitml.layout import GANG_VARIABLE
+from gitml.platform.linux import MOUNTED
 
 if TYPE_CHECKING:
     from gitml.core.planner.project_package import ProjectPackage
+    from gitml.execute.sandbox.caches import OpenedCache
+    from gitml.execute.sandbox.image_view import ShownFolder
 
 _WITHOUT_SETTINGS = {"bash": ("--noprofile", "--norc"), "zsh": ("-f",), "fish": ("--no-config",)}
 _COMMANDS = "commands"  # the folder of a sandbox with those of the project's own package
@@ -43,8 +46,9 @@ class CommandMissingError(InputError):
 class StepProcess:
     """The process of `task` in `sandbox`, which is built, and in an environment of the machine with the variables `machine`.
 
-    Making one writes what it needs beside the files of the step: the commands of the project's own package, and where Python
-    finds code of the repository. `path` is where its programs are looked for, `mask` hides what its log must not show.
+    Making one writes what it needs beside the files of the step: the commands of the project's own package, where Python
+    finds code of the repository, and what leads to its caches. `path` is where its programs are looked for, `mask` hides what
+    its log must not show.
     """
 
     def __init__(self, task: Task, sandbox: Sandbox, realized: RealizedEnvironment, machine: Mapping[str, str]) -> None:
@@ -54,6 +58,7 @@ class StepProcess:
         self._machine = machine
         project = _project_of(task.environment)
         self._commands = self._write_commands(project)
+        self._caches = self._place_caches()
         self.path = self._search_path(machine)
         self._argv = command_line(task.action)
         self._env = self._variables(project, machine)
@@ -139,6 +144,18 @@ class StepProcess:
         write_commands(project, f"{self._sandbox.root}/{_COMMANDS}", self._realized.python)
         return project.commands()
 
+    def _place_caches(self) -> Mapping[str, str]:
+        """Shows the step its caches by name, but for those that an image shows; the variables that lead it to them."""
+        found: dict[str, str] = {}
+        for cache, folder, lock in self._sandbox.caches:
+            if lock >= 0 and self._realized.root is None:
+                os.symlink(folder, f"{self._sandbox.root}/{CACHES}/{cache.name}")
+            # a sandbox that lies elsewhere for each attempt is no path for a tool to write down
+            stays = self._sandbox.seen == MOUNTED
+            place = f"{self._sandbox.seen}/{CACHES}/{cache.name}" if stays else folder
+            found |= dict.fromkeys(cache.variables, place)
+        return found
+
     def _search_path(self, machine: Mapping[str, str]) -> str:
         realized = self._realized
         own = (f"{self._sandbox.seen}/{_COMMANDS}",) if self._commands else ()
@@ -157,7 +174,7 @@ class StepProcess:
             ceiling=seen,
             home=f"{seen}/home" if task.strict or root is not None else None,
             devices=task.devices,
-            lent={**dict(realized.variables), **task.lent},
+            lent={**dict(realized.variables), **task.lent, **self._caches},
             image=None if root is None else root.variables(),
         )
         if realized.redirect is not None or project is not None:
@@ -203,16 +220,21 @@ class StepProcess:
         """What cuts the step off; None for a step that is cut off from nothing."""
         task, sandbox, realized = self._task, self._sandbox, self._realized
         image = realized.root
-        if not task.strict and task.network == FULL and image is None:
+        kept = [opened for opened in sandbox.caches if opened.lock >= 0]
+        fixed = [folder for cache, folder, _ in kept if cache.readonly and not task.strict and image is None]
+        if not task.strict and task.network == FULL and image is None and not fixed:
             return None
         from gitml.execute.sandbox.isolation import Isolation
 
         # a program outside the system's folders may be run, wherever PATH has it
         own = (program, os.path.realpath(program)) if program.startswith("/") and image is None else ()
-        roots = (*realized.read_roots, *own)
+        folders = [folder for _, folder, _ in kept] if image is None else []
+        roots = (*realized.read_roots, *own, *folders)
         named = () if realized.redirect is None else _imported(task.environment, realized.redirect.tops)
-        view = () if image is None else (image.folder, image.shown)
-        return Isolation(task.strict, task.network, roots, sandbox.seen, sandbox.root, named, *view).enter
+        view = ("", ()) if image is None else (image.folder, (*image.shown, *_shown(kept)))
+        return Isolation(
+            *(task.strict, task.network, roots, sandbox.seen, sandbox.root, named), *view, fixed=tuple(fixed)
+        ).enter
 
 
 def _project_of(environment: Environment) -> ProjectPackage | None:
@@ -234,6 +256,15 @@ def _group_launcher(
 
     rendezvous = decode_rendezvous(env[GANG_VARIABLE]) if GANG_VARIABLE in env else local_rendezvous(*action.gang)
     return partial(launch, program, argv, variables(rendezvous, env))
+
+
+def _shown(caches: Iterable[OpenedCache]) -> tuple[ShownFolder, ...]:
+    """The caches as a step in an image sees them."""
+    from gitml.execute.sandbox.image_view import ShownFolder
+
+    return tuple(
+        [ShownFolder(folder, f"{CACHES}/{cache.name}", writable=not cache.readonly) for cache, folder, _ in caches]
+    )
 
 
 def _imported(environment: Environment, tops: Iterable[str]) -> tuple[str, ...]:

@@ -186,7 +186,8 @@ class _Host:
         in_image = realized.root is not None
         if in_image:
             sandbox.seen = MOUNTED
-        sandbox.build(task.action, own_home=task.strict or in_image)
+        own_home = task.strict or in_image
+        sandbox.build(task.action, own_home=own_home, caches=task.caches, caches_of=task.caches_of)
         for mount, path in self._request.left.items():
             shutil.move(path, sandbox.path_of(mount))
         process = StepProcess(task, sandbox, realized, services.environments.machine)

@@ -12,6 +12,8 @@ from gitml.engine.journal import partial_outputs
 from gitml.engine.journal.recovery import recover
 from gitml.errors import BusyError
 from gitml.execute.environments.single_build import RemovedEnvironments, remove_unused
+from gitml.execute.sandbox.caches import KeptCache, kept_caches
+from gitml.execute.sandbox.caches import remove_unused as remove_unused_caches
 from gitml.execute.sandbox.location import remove_abandoned as remove_abandoned_sandboxes
 from gitml.files import bytes_below
 from gitml.git.command import git
@@ -85,6 +87,22 @@ def remove_environments(ws: Workspace, older: float, *, dry_run: bool = False) -
     return built.plus(*images)
 
 
+def caches_of(ws: Workspace) -> list[KeptCache]:
+    """The caches that steps of this repository have on this machine."""
+    if not os.path.lexists(os.path.join(ws.root, layout.SALT)):  # it was never asked what they are called
+        return []
+    return kept_caches(_caches_folder(ws), ws.caches_name)
+
+
+def remove_caches(ws: Workspace, older: float, *, dry_run: bool = False) -> list[KeptCache]:
+    """Removes the caches of this user's steps, of all repositories, that none used for `older` seconds; which these are."""
+    return remove_unused_caches(_caches_folder(ws), older, ws.now(), dry_run=dry_run)
+
+
+def _caches_folder(ws: Workspace) -> str:
+    return os.path.join(ws.environments_folder(), layout.CACHES)
+
+
 def kept_by(ws: Workspace, policy: KeepPolicy, among: Set[Digest] | None = None) -> set[Digest]:
     """Digests of all that the policy keeps; of those `among` which it is asked, or of all."""
     keep: set[Digest] = set()
@@ -135,6 +153,7 @@ def usage(ws: Workspace) -> list[DiskUsage]:
     """What gitml keeps on this machine for this repository."""
     used = ws.store.usage()
     cache = ws.environments_folder()
+    kept = caches_of(ws)
     return [
         DiskUsage("objects", used.objects, used.bytes),
         DiskUsage("quarantine", used.quarantined, used.quarantined_bytes),
@@ -143,6 +162,7 @@ def usage(ws: Workspace) -> list[DiskUsage]:
         DiskUsage(
             "index", 1, sum(_size(os.path.join(ws.root, name)) for name in (layout.INDEX, f"{layout.INDEX}-wal"))
         ),
+        DiskUsage("caches of steps", len(kept), sum(one.bytes for one in kept)),
         DiskUsage("environments (shared)", *_measure(os.path.join(cache, layout.ENVIRONMENTS))),
         DiskUsage("images (shared)", *_measure(os.path.join(cache, layout.IMAGES, "roots"))),
         DiskUsage("layers of images (shared)", *_files(os.path.join(cache, layout.IMAGES, "blobs", "sha256"))),

@@ -49,8 +49,8 @@ _KEYS = keys_of(
     Key("tags", "words that it is found by", listed(TEXT)),
     Key("inputs", "its input ports, by name", lambda: ports(INPUT_PORT_KEYS)),
     Key("params", "its parameters, by name", PARAMS),
-    # of a step: it names the parameters that it reads, and the commit is that of the pipeline
-    *(key for key in COMMAND_KEYS.values() if key.name not in ("params", "repository")),
+    # of a step: it names the parameters that it reads and what it may use between runs, and the commit is that of the pipeline
+    *(key for key in COMMAND_KEYS.values() if key.name not in ("params", "repository", "cache")),
     RESOURCES,
     SANDBOX,
     NETWORK,

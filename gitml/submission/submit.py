@@ -88,7 +88,8 @@ def submit(ws: Workspace, loaded: Loaded, request: RunRequest, target: Target) -
         run = head_of(ws, loaded, request, ident, ws.now())
         origin = Origin(run.by, run.dirty, run.base, run.branch)
         submission = Submission(run.id, target.name, run.pipeline, run.commit, run.started, run.by)
-        asked = SubmissionRequest(run, request._replace(origin=origin), target.name)
+        caches = ws.caches_name if any(loaded.graph.steps[name].settings.caches for name in names) else ""
+        asked = SubmissionRequest(run, request._replace(origin=origin, caches=caches), target.name)
         with tempfile.TemporaryDirectory(prefix="submit-", dir=ws.root) as place:
             folder = os.path.join(place, "bundle")
             os.mkdir(folder)

@@ -126,7 +126,7 @@ class ExecutionBench:
         attempt = f"a{self.number}"
         said = {
             name: more.pop(name)
-            for name in ("timeout", "strict", "network", "resources", "log", "environment")
+            for name in ("timeout", "strict", "network", "resources", "log", "environment", "caches", "caches_of")
             if name in more
         }
         return Task(
@@ -138,6 +138,8 @@ class ExecutionBench:
             strict=said.get("strict", False),
             log=said.get("log", f"{self.live}/{attempt}.log"),
             network=said.get("network", "full"),
+            caches=said.get("caches", ()),
+            caches_of=said.get("caches_of", "a-repository"),
         )
 
     def run(self, *argv: str, **more: Any) -> TaskFinished:

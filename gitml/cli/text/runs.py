@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitml.cli.text.format import ago, cells, columns, cost, duration, moment, number, size
 from gitml.cli.text.terminal import fitted, paint, safe
+from gitml.core.model.guarantees import CACHE
 from gitml.history.runs import RUNNING, WAITING
 
 if TYPE_CHECKING:
@@ -142,6 +143,8 @@ def _step_lines(step: StepRun, elsewhere: Mapping[Digest, str]) -> list[str]:
         attempts = f", {len(step.attempts)} attempts" if len(step.attempts) > 1 else ""
         used = step.cost
         lines.append(f"  cost     {cost(used.wall, used.cpu, used.peak_memory)}{attempts}")
+    if CACHE in step.guarantees:
+        lines.append(f"  caches   {safe(step.guarantees[CACHE])}")
     for ref in step.outputs:
         absent = f"  {safe(elsewhere[ref.digest])}" if ref.digest in elsewhere else ""
         lines.append(f"  output   {safe(ref.name)}  {ref.kind}  {size(ref.size)}  {ref.digest[:19]}{absent}")

@@ -17,6 +17,7 @@ from gitml.core.language.diagnostics import nearest
 from gitml.core.language.expression import Ref, Template
 from gitml.core.language.fields import Fields
 from gitml.core.language.keys import (
+    CACHE,
     COMMAND_KEYS,
     PORT_KEYS,
     SCALAR,
@@ -303,7 +304,11 @@ MODULE = StepKind(
         GIVEN,
     ),
     _read_use,
-    lambda step, key: f"step {step!r} uses a module, which says {key} itself",
+    lambda step, key: (
+        f"step {step!r} uses a module, which has no caches"
+        if key == CACHE.name
+        else f"step {step!r} uses a module, which says {key} itself"
+    ),
 )
 NOTEBOOK = StepKind(
     "notebook",

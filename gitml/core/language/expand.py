@@ -17,7 +17,7 @@ from gitml.core.language.expression import Ref, Template, refs_in
 from gitml.core.language.module_expansion import words_without
 from gitml.core.language.params import Param, normalised, problem_with_value
 from gitml.core.language.sources.optional_words import Conditional, command_words, script_words
-from gitml.core.language.sources.placement import collision, output_in_input, shared_output
+from gitml.core.language.sources.placement import collision, misplaced_cache, output_in_input, shared_output
 from gitml.core.language.sources.scope import Absent, BoundPipeline, ModuleScope, StepScope, mistake_at, text_with
 from gitml.core.language.spec import (
     ModuleSpec,
@@ -170,7 +170,7 @@ class Renderer(BoundPipeline):
         placed = step.inputs or any(item.path for item in self.pipeline.inputs.values())
         if placed and (problem := collision(scope.bindings)):
             self.fail(step, problem)
-        return GraphStep(
+        made = GraphStep(
             name=name,
             base=step.name,
             label=combination.label,
@@ -188,6 +188,9 @@ class Renderer(BoundPipeline):
             conditional=conditional,
             notebook=notebook,
         )
+        if step.settings.caches and (problem := misplaced_cache(made)):
+            self.fail(step, problem)
+        return made
 
     def notebook_words(self, step: Step, use: NotebookUse, scope: StepScope) -> tuple[tuple[str, ...], Conditional]:
         """The command of a step that executes a notebook, each parameter as a word of JSON; ValueError for several in one."""

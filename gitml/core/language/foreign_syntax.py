@@ -90,7 +90,7 @@ _STEP_WORDS: Mapping[str, str] = {
     "depends_on": "use what the other step makes by ${{ steps.NAME.outputs.PORT }}, or wait for it with after",
     "outs": "write outputs: {NAME: {type: file, path: PLACE}}",
     "output": "did you mean 'outputs'?",
-    "outs_persist": "write outputs; what an earlier run made is no input of the next",
+    "outs_persist": "write cache: {NAME: {path: PLACE}} for what a tool keeps between runs; outputs are made from nothing",
     "metrics": "write outputs: {NAME: {type: metrics, path: PLACE}}",
     "plots": "write outputs: {NAME: {type: plot, path: PLACE}}",
     "input": "did you mean 'inputs'?",
@@ -99,7 +99,6 @@ _STEP_WORDS: Mapping[str, str] = {
     "do": "write matrix: {NAME: [values]} beside run",
     "always_changed": "write reuse: false",
     "frozen": "leave it out: a step runs only where something it depends on has changed",
-    "cache": "outputs are always kept; reuse: false runs a step every time",
     "desc description": "did you mean 'help'?",
     "meta": "write help: a sentence for people",
     "needs requires": "using ${{ steps.NAME.outputs.PORT }} is waiting for it; after waits for a step without using its outputs",
@@ -141,7 +140,7 @@ _PIPELINE_WORDS: Mapping[str, str] = {
 }  # fmt: skip
 _OUTPUT_WORDS: Mapping[str, str] = {
     "cache": "outputs are always kept",
-    "persist": "what an earlier run made is no input of the next",
+    "persist": "write cache: {NAME: {path: PLACE}} in the step for what a tool keeps between runs",
     "remote push": "remotes stand in gitml.yaml",
     "desc mode": "leave it out",
     "x y": "leave it out: axes are chosen from the file",

@@ -17,6 +17,7 @@ from gitml.core.language.environment_field import read_environment
 from gitml.core.language.expression import NAME
 from gitml.core.language.fields import Fields
 from gitml.core.language.params import TYPES
+from gitml.core.language.sources.cache_field import cache_schema, read_caches
 from gitml.core.language.yaml_document import Node
 from gitml.core.model import paths
 from gitml.core.model.guarantees import NETWORKS
@@ -275,6 +276,7 @@ WORKDIR = Key("workdir", "the folder in which its command runs", TEXT, _INHERITE
 REPOSITORY = Key(
     "repository", "`true`: a Git repository of the commit lies in the sandbox", TRUTH, "`false`", Fields.truth
 )
+CACHE = Key("cache", "folders that it may use between runs", cache_schema, _INHERITED, read_caches, setting="caches")
 TARGET = Key("target", "where it runs", TEXT, _INHERITED, Fields.target)
 RESOURCES = Key("resources", "what the step needs of the machine", mapping(MACHINE_KEYS), "one CPU", _resources)
 COMMAND_KEYS = keys_of(
@@ -285,6 +287,7 @@ COMMAND_KEYS = keys_of(
     Key("env", "environment variables", ENV, "those of the pipeline"),
     ENVIRONMENT,
     WORKDIR,
+    CACHE,
     Key("code", "files the step may use besides those in its command", listed(TEXT), "none"),
     REPOSITORY,
     Key("params", "parameters that the program reads by itself", listed(WORD), "those in the command"),
@@ -315,6 +318,7 @@ PIPELINE_KEYS = keys_of(
     Key("code", "files that every step may use", listed(TEXT)),
     SANDBOX._replace(help="`strict` or `normal`, for every step"),
     NETWORK._replace(help="`full`, `loopback` or `none`, for every step"),
+    CACHE._replace(help="folders that steps may use between runs"),
     TARGET._replace(help="where the steps run, unless one says otherwise"),
     Key("checkout", "outputs, as `STEP.PORT`, that `run --checkout` puts into the work tree", listed(TEXT)),
     Key("experiment", "the name under which runs are compared", TEXT),

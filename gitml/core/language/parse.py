@@ -9,6 +9,7 @@ from typing import Any
 from gitml.core.kinds.step_kinds import COMMAND, STEP_KINDS, StepReader, is_misspelt, kind_of, step_keys
 from gitml.core.language.diagnostics import SpecError
 from gitml.core.language.keys import (
+    CACHE,
     PARAM_KEYS,
     PIPELINE_KEYS,
     STEP_KEYS,
@@ -30,6 +31,7 @@ from gitml.core.language.params import (
     value_type,
 )
 from gitml.core.language.sources.base_files import with_base_files
+from gitml.core.language.sources.cache_field import misuse
 from gitml.core.language.sources.step_inputs import pipeline_input
 from gitml.core.language.spec import NamedOutput, Pipeline, Step
 from gitml.core.language.validate import check_wiring
@@ -349,10 +351,15 @@ class PipelineReader(StepReader):
         settings = settings_in(self, pairs, own, self.usual)
         if WORKDIR.name not in kind.keys:  # that of the pipeline is for commands
             settings = settings._replace(workdir=TOP)
+        if CACHE.name not in kind.keys:
+            settings = settings._replace(caches=())
         if settings.network == CUT and settings.gang != ALONE:
             where = next(pairs[word][0] for word in ("network", "processes", "nodes") if word in pairs)
             self.report(where, "several processes reach each other by the loopback: network: loopback, or full")
         fields: dict[str, Any] = {"words": (), **kind.read(self, name, pairs)}
+        problem = misuse(settings.caches, [variable for variable, _ in fields.get("env", ())], strict=settings.strict)
+        if problem is not None:
+            self.report(pairs[CACHE.name][0] if CACHE.name in pairs else key, f"step {name!r}: {problem}")
         return Step(
             name=name,
             place=key,

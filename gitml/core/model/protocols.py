@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import Any, BinaryIO, NamedTuple, Protocol
 
 from gitml.core.config.remotes import StoredObject
+from gitml.core.kinds.cache_kinds import StepCache
 from gitml.core.model.action import Action
 from gitml.core.model.digest import Digest
 from gitml.core.model.environment import Environment
@@ -231,7 +232,8 @@ class Task(NamedTuple):
     variables that the step sees beyond those of its machine: what it is passed from elsewhere, and what it is to its gang.
     `secrets` are the values of its secret parameters by their seals, and `masked` what must not be seen in its log beside them.
     `stored` are inputs that a remote store is known to have, from which the machine it runs on may download them. `devices` are
-    the GPUs that its worker may show it, None when it was given none.
+    the GPUs that its worker may show it, None when it was given none. `caches` are those of the repository that is called
+    `caches_of` on each machine; they are empty ones of the attempt's own where nothing is.
     """
 
     attempt: str
@@ -247,6 +249,8 @@ class Task(NamedTuple):
     secrets: Mapping[str, str] = {}
     masked: tuple[str, ...] = ()
     devices: str | None = None
+    caches: tuple[StepCache, ...] = ()
+    caches_of: str = ""
 
 
 class TaskStarted(NamedTuple):

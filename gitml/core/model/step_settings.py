@@ -10,6 +10,7 @@ import posixpath
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from gitml.core.kinds.cache_kinds import StepCache, cache_from_json
 from gitml.core.model import paths
 from gitml.core.model.environment import ON_HOST, EnvironmentSpec, spec_from_json
 from gitml.core.model.guarantees import FULL, Network
@@ -23,7 +24,8 @@ class StepSettings(NamedTuple):
     """How one step runs. `target` is empty where nothing names one.
 
     `timeout` is in seconds. `nodes` and `processes` (on each) are those of a gang. `workdir` is the folder of the sandbox in
-    which the command runs, a clean path. With `repository` a Git repository of the commit lies in the sandbox.
+    which the command runs, a clean path. With `repository` a Git repository of the commit lies in the sandbox. `caches` are the
+    folders that it may use between runs.
     """
 
     environment: EnvironmentSpec = ON_HOST
@@ -38,6 +40,7 @@ class StepSettings(NamedTuple):
     processes: int = 1
     workdir: str = TOP
     repository: bool = False
+    caches: tuple[StepCache, ...] = ()
 
     def from_top(self, path: str) -> str:
         """A path of the command, which counts from where it runs, counted from the top of the sandbox."""
@@ -76,6 +79,8 @@ def settings_from_json(raw: dict[str, Any] | None) -> StepSettings:
         given["resources"] = Resources(*given["resources"])
     if "environment" in given:
         given["environment"] = spec_from_json(given["environment"])
+    if "caches" in given:
+        given["caches"] = tuple(map(cache_from_json, given["caches"]))
     return USUAL._replace(**given)
 
 

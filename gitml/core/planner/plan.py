@@ -184,7 +184,8 @@ def decide(
 
 def lacking_guarantee(step: GraphStep, result: ActionResult) -> str | None:
     """Why a step does not reuse a result of its own Action: it asks for a guarantee under which that was not made."""
-    lacks = shortfall(result.guarantees, strict=step.settings.strict, network=step.settings.network)
+    how = step.settings
+    lacks = shortfall(result.guarantees, strict=how.strict, network=how.network, caches=how.caches)
     return None if lacks is None else f"run {result.run[:8]} made it {lacks}"
 
 

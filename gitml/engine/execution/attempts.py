@@ -99,6 +99,7 @@ class Attempts:
     def __init__(self, task: Assignment, executors: Executors, journal: Journal) -> None:
         self.ws = task.ws
         self.run = task.run.id
+        self.request = task.request
         self.planner = task.planner
         self.source = task.loaded.files
         self.executors = executors
@@ -224,6 +225,8 @@ class Attempts:
         task = Task(
             *(name, decision.action, environment, requested, how.timeout, how.strict, log, lent, active.stored),
             network=how.network,
+            caches=how.caches,
+            caches_of=self.caches_of if how.caches else "",
         )
         if step.notebook:
             self.planner.builder.notebooks.write(step)
@@ -316,9 +319,7 @@ class Attempts:
             attempts=attempts,
             cost=cost,
             error=error,
-            guarantees=guarantees(strict=step.settings.strict, network=step.settings.network)
-            if outcome == "executed"
-            else {},
+            guarantees=self._guarantees(step) if outcome == "executed" else {},
             labels=event.labels,
             parts=self._parts(step, decision.action),
         )
@@ -338,6 +339,18 @@ class Attempts:
         if not any(binding.part for binding in step.inputs):
             return {}
         return self.planner.builder.directories.wholes(action)
+
+    @property
+    def caches_of(self) -> str:
+        """What the repository's caches are called on each machine; empty where steps begin with empty ones."""
+        if self.request.empty_caches:
+            return ""
+        return self.ws.caches_name if self.request.caches is None else self.request.caches
+
+    def _guarantees(self, step: GraphStep) -> dict[str, str]:
+        how = step.settings
+        caches = () if self.request.empty_caches else how.caches
+        return guarantees(strict=how.strict, network=how.network, caches=caches)
 
     def publish(self, made: StepEnded) -> None:
         """Lets other runs reuse what a step made. The journal comes first: they count on the record of this run."""

@@ -299,8 +299,9 @@ def _without_twins(plan: Plan, graph: Graph, policy: Policy) -> Plan:
         if decision.kind == RUN and decision.key is not None and not forced(graph.steps[name], policy):
             twin = first.setdefault(decision.key, name)
             one, other = graph.steps[name], graph.steps[twin]
-            made = guarantees(strict=other.settings.strict, network=other.settings.network)
-            if shortfall(made, strict=one.settings.strict, network=one.settings.network) is not None:
+            how, asked = other.settings, one.settings
+            made = guarantees(strict=how.strict, network=how.network, caches=how.caches)
+            if shortfall(made, strict=asked.strict, network=asked.network, caches=asked.caches) is not None:
                 first[decision.key] = name  # what the other makes is not made as this one asks
             elif twin != name:
                 decisions[name] = decision._replace(kind=UNKNOWN, reason=f"the same as {twin}: one of the two runs")

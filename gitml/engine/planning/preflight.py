@@ -52,6 +52,7 @@ class Preflight:
             or self._image(environment)
             or self._buildable(environment, strict=step.settings.strict)
             or (_network(step.settings.network) if step.settings.network != FULL else None)
+            or (self._caches(step, environment, files) if step.settings.caches else None)
         )
 
     def _variables(self, step: GraphStep) -> PartProblem | None:
@@ -156,6 +157,24 @@ class Preflight:
         hint = "run it elsewhere, or in an environment of another kind"
         return PartProblem(f"steps can't run in an image here: {why}", hint)
 
+    def _caches(self, step: GraphStep, environment: Environment, files: Source) -> PartProblem | None:
+        """A cache whose place the commit has, so that the step would see other files than without it, or that can't be kept."""
+        for cache in step.settings.caches:
+            taken = _in_the_way(files, cache.path) if cache.path else None
+            if taken is not None:
+                hint = "give it another path: what the commit has there would be hidden from the step"
+                return PartProblem(f"the cache {cache.name} ({cache.path}) lies where the commit has {taken}", hint)
+        image = not self.ws.environments.sees_machine(environment)
+        if step.settings.strict or image or not any(cache.readonly for cache in step.settings.caches):
+            return None
+        from gitml.execute.sandbox.isolation import image_refusal
+
+        why = image_refusal()
+        if not why:
+            return None
+        hint = "run it elsewhere, with sandbox: strict, or without readonly"
+        return PartProblem(f"a read-only cache can't be kept here: {why}", hint)
+
     def _buildable(self, environment: Environment, *, strict: bool) -> PartProblem | None:
         """What keeps the environment from being built; nothing is started to find out before steps may run."""
         if not self.ws.consent.may_run():
@@ -239,6 +258,19 @@ def _is_given(step: GraphStep, path: str) -> bool:
     """Whether an input, or what the step itself makes, lies at `path`, above or below it."""
     mounts = [*(binding.mount for binding in step.inputs), *(output.mount for output in step.outputs)]
     return any(mount in ("", ".") or paths.overlaps(path, mount) for mount in mounts)
+
+
+def _in_the_way(files: Source, path: str) -> str | None:
+    """What is there at a path, or above it and no folder; None when it is free."""
+    above = posixpath.dirname(path)
+    while above:
+        entry = files.lookup(above)
+        if entry is not None:
+            if not entry.is_tree:
+                return above
+            break
+        above = posixpath.dirname(above)
+    return None if files.lookup(path) is None else path
 
 
 def _leads_through_link(files: Source, path: str) -> bool:

@@ -23,7 +23,8 @@ class RunRequest(NamedTuple):
 
     `jobs` None means as many as the machine has CPUs; `on` is the target of every step, None: what the pipeline says.
     `branch` is that of a commit which is run because it was pushed; of the work tree the one that is checked out counts.
-    `origin` is what a commit that another machine handed over was there.
+    `origin` is what a commit that another machine handed over was there, `caches` what its repository's caches are called; None:
+    as this one's. With `empty_caches` each step begins with empty ones.
     """
 
     wanted: Sequence[str] = ()
@@ -38,6 +39,8 @@ class RunRequest(NamedTuple):
     on: str | None = None
     branch: str | None = None
     origin: Origin | None = None
+    caches: str | None = None
+    empty_caches: bool = False
 
 
 def reused_step(name: str, decision: Decision) -> StepRun:

@@ -93,10 +93,10 @@ def enter_image(root: str, sandbox: str, shown: Sequence[ShownFolder] = ()) -> N
         for path in _OF_KERNEL:
             with suppress(FileNotFoundError):
                 kernel.mount(path, path, None, kernel.BIND | kernel.REC)
-                _make_read_only(path)
+                make_read_only(path)
         step = "/sys"
         kernel.mount(f"{_RUNNING}/sys", "/sys", None, kernel.BIND | kernel.REC)
-        _make_read_only("/sys")
+        make_read_only("/sys")
         step = "/dev"
         _show_devices()
         step = "its sandbox"
@@ -106,7 +106,7 @@ def enter_image(root: str, sandbox: str, shown: Sequence[ShownFolder] = ()) -> N
             source = _RUNNING + item.path
             if not item.writable:
                 kernel.mount(source, source, None, kernel.BIND | kernel.REC)
-                _make_read_only(source)
+                make_read_only(source)
             with closing_fd(_place_in_sandbox(item.name, is_folder=item.path in folders)) as fd:
                 kernel.mount(source, f"/proc/self/fd/{fd}", None, kernel.BIND | kernel.REC)
         for path, fd in own.items():
@@ -117,7 +117,7 @@ def enter_image(root: str, sandbox: str, shown: Sequence[ShownFolder] = ()) -> N
         for path, place in resolving.items():
             with suppress(FileNotFoundError, NotADirectoryError):
                 kernel.mount(_RUNNING + place, path, None, kernel.BIND)
-                _make_read_only(path)
+                make_read_only(path)
         step = _RUNNING
         kernel.umount(_RUNNING)
         kernel.mount("gitml", _RUNNING, "tmpfs", kernel.NOSUID | kernel.NODEV, "mode=755,size=16m")
@@ -190,7 +190,7 @@ def _show_device(device: str, path: str) -> None:
     kernel.mount(device, path, None, kernel.BIND | kernel.REC)
 
 
-def _make_read_only(path: str) -> None:
+def make_read_only(path: str) -> None:
     """Makes what is mounted at `path` read-only, and what is mounted below it, each of which is a file system of its own."""
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         places = [_ESCAPED.sub(lambda found: chr(int(found[1], 8)), line.split(" ", 5)[4]) for line in file]

@@ -45,6 +45,7 @@ class Isolation(NamedTuple):
     the same disk, its own temporary folders are made. The folders `named` are there, empty, where these lie over them: Python
     passes over a place of imports that is not there, so that nobody could lead it elsewhere. With a `root`, the folder of an
     image, it sees that image's files in place of the system's; `folder` is its sandbox then, in which it sees what is `shown`.
+    A step that is not strict can write to what the machine lets it, but for the folders that are `fixed`.
     """
 
     strict: bool
@@ -55,6 +56,7 @@ class Isolation(NamedTuple):
     named: tuple[str, ...] = ()
     root: str = ""
     shown: tuple[ShownFolder, ...] = ()
+    fixed: tuple[str, ...] = ()
 
     def enter(self) -> None:
         """Cuts this process off, which must be the step's own; its working folder stays. NotConfinedError when it can't be."""
@@ -63,7 +65,7 @@ class Isolation(NamedTuple):
             raise NotConfinedError(errno.ENOSYS, f"{self._asked()} can't be kept here: {refused}")
         cut = kernel.NEWNET if self.network != FULL else 0
         private = self.strict
-        mounts = kernel.NEWNS if self.root else 0
+        mounts = kernel.NEWNS if self.root or self.fixed else 0
         try:
             _new_namespaces(cut | mounts | (kernel.NEWNS | kernel.NEWIPC if private else 0))
         except OSError as error:
@@ -72,6 +74,8 @@ class Isolation(NamedTuple):
             private = False
         if self.network == LOOPBACK:
             _bring_up_loopback()
+        if self.fixed:
+            self._fix()
         if self.root:
             from gitml.execute.sandbox.image_view import enter_image
             from gitml.platform import landlock  # noqa: F401  in the image no module of this is found any more
@@ -87,7 +91,18 @@ class Isolation(NamedTuple):
     def _asked(self) -> str:
         if self.network != FULL:
             return f"network: {self.network}"
-        return "an image" if self.root else "sandbox: strict"
+        return "an image" if self.root else "a read-only cache" if self.fixed else "sandbox: strict"
+
+    def _fix(self) -> None:
+        from gitml.execute.sandbox.image_view import make_read_only
+
+        try:
+            kernel.mount(None, "/", None, kernel.REC | kernel.SLAVE)
+            for path in self.fixed:
+                kernel.mount(path, path, None, kernel.BIND | kernel.REC)
+                make_read_only(path)
+        except OSError as error:
+            raise NotConfinedError(error.errno, f"a read-only cache can't be kept here: {error.strerror}") from None
 
     def _confine(self, *, private: bool) -> None:
         from gitml.platform.landlock import MACHINE_ROOTS, Confinement
@@ -128,14 +143,27 @@ class Isolation(NamedTuple):
                 kernel.mount("gitml", path, "tmpfs", kernel.NOSUID | kernel.NODEV, options)
             else:
                 kernel.mount("gitml", path, "tmpfs", kernel.NOSUID | kernel.NODEV, "mode=755,size=1m")
+        from gitml.execute.sandbox.image_view import make_read_only
+
         for path, fd in kept:
-            _show(path, fd)
+            is_shown = _show(path, fd)
             os.close(fd)
+            # a folder that the step may write to is above it now, by which Landlock lets it write there too
+            if is_shown and not f"{self.seen}/".startswith(f"{path}/"):
+                make_read_only(path)
         for path in self.named:
             if any(path.startswith(folder + "/") for folder in hidden):
-                os.makedirs(path, exist_ok=True)
+                self._make_named(path)
         os.chdir(work)
         return list(own)
+
+    @staticmethod
+    def _make_named(path: str) -> None:
+        try:
+            os.makedirs(path, exist_ok=True)
+        except OSError as error:
+            if error.errno != errno.EROFS:  # in what is shown, where nobody can put anything
+                raise
 
     def _own(self, path: str) -> int:
         """A descriptor of the step's own folder that is to be seen at `path`."""
@@ -238,10 +266,10 @@ def _place(path: str) -> int:
         return -1
 
 
-def _show(path: str, fd: int) -> None:
-    """Shows at `path`, in a folder that was laid over it, what is there."""
+def _show(path: str, fd: int) -> bool:
+    """Shows at `path`, in a folder that was laid over it, what is there; whether it was not yet to be seen."""
     if os.path.lexists(path):  # below another that is shown
-        return
+        return False
     os.makedirs(os.path.dirname(path), exist_ok=True)
     link = f"/proc/self/fd/{fd}"
     if os.path.isdir(link):
@@ -249,3 +277,4 @@ def _show(path: str, fd: int) -> None:
     else:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o444))
     kernel.mount(link, path, None, kernel.BIND | kernel.REC)
+    return True

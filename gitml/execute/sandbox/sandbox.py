@@ -13,6 +13,8 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from gitml import layout
+from gitml.core.kinds.cache_kinds import StepCache
 from gitml.core.model.action import CONFIG, Action, ActionInput
 from gitml.core.model.digest import Digest, digest_of, hex_of, parse_digest
 from gitml.core.model.paths import is_git_name
@@ -22,6 +24,7 @@ from gitml.core.model.tree import decode_tree, link_stays_inside
 from gitml.errors import InputError, IntegrityError
 from gitml.execute.interfaces import WorkerServices
 from gitml.execute.process import UMASK
+from gitml.execute.sandbox.caches import OpenedCache, open_cache
 from gitml.execute.sandbox.namespace import mount_sandbox
 from gitml.execute.sandbox.removal import remove_tree
 from gitml.execute.sandbox.repository import SandboxFiles, covered, write_repository
@@ -30,6 +33,8 @@ from gitml.platform.linux import MOUNTED
 
 EPOCH = 946684800
 _FILES = ("100644", "100755", "100664")
+CACHES = "cache"
+"""The folder of a sandbox in which the caches of its step are, by name."""
 _TREE, _LINK = "40000", "120000"
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
 _MANY = 64  # from here on asking ahead is worth a process of its own
@@ -46,7 +51,8 @@ class MaterializedInput(NamedTuple):
 class Sandbox:
     """Makes and removes the directories of one attempt below `root`; `placed` is what came from the Store.
 
-    `seen` is the root as the step sees it: where it is `mounted`, or in an image, at the fixed path.
+    `seen` is the root as the step sees it: where it is `mounted`, or in an image, at the fixed path. `caches` are those that it
+    may use, held until it is removed.
     """
 
     def __init__(self, root: str, services: WorkerServices, memory: BlobMemory, *, mounted: bool = False) -> None:
@@ -55,6 +61,8 @@ class Sandbox:
         self.seen = MOUNTED if mounted else root
         self._mounted = mounted
         self.placed: list[MaterializedInput] = []
+        self.caches: list[OpenedCache] = []
+        self._services = services
         self._store = services.store
         self._git_objects = services.git_objects
         self._lfs_object = services.lfs_object
@@ -69,10 +77,10 @@ class Sandbox:
         self._taken: set[str] = set()
         self._data: list[str] = []
 
-    def build(self, action: Action, *, own_home: bool) -> None:
-        """Fills the sandbox. `own_home` gives the step a ``$HOME`` of its own.
+    def build(self, action: Action, *, own_home: bool, caches: Sequence[StepCache] = (), caches_of: str = "") -> None:
+        """Fills the sandbox. `own_home` gives the step a ``$HOME`` of its own, `caches` are as those of a Task.
 
-        InputError for what can't be placed as declared, IntegrityError for bad content.
+        InputError for what can't be placed as declared, IntegrityError for bad content, MachineError for a cache.
         """
         os.makedirs(self.root)
         if self._mounted:
@@ -81,6 +89,9 @@ class Sandbox:
         umask = os.umask(UMASK)
         try:
             self._fill(action, own_home)
+            if caches:
+                self._open_caches(caches, caches_of)
+                self._initial_names = frozenset(os.listdir(self.work))
         finally:
             os.umask(umask)
 
@@ -130,6 +141,26 @@ class Sandbox:
             set(map(_checked, folders)),
             {_checked(output.mount) for output in action.outputs},
         )
+
+    def _open_caches(self, caches: Sequence[StepCache], repository: str) -> None:
+        """Opens them, and leads to each from its place in the working folder."""
+        os.mkdir(f"{self.root}/{CACHES}")
+        place = os.path.join(self._services.environments.cache_dir, layout.CACHES)
+        for cache in caches:
+            if repository:
+                self.caches.append(open_cache(place, repository, cache))
+            else:
+                own = f"{self.root}/{CACHES}/{cache.name}"
+                os.mkdir(own, 0o555 if cache.readonly else 0o755)
+                self.caches.append(OpenedCache(cache, own))
+            if cache.path:
+                path = _checked(cache.path)
+                self._parents(path)
+                above = "../" * (path.count("/") + 1)
+                try:
+                    os.symlink(f"{above}{CACHES}/{cache.name}", self.path_of(path))
+                except FileExistsError as error:
+                    raise InputError(f"the cache {cache.name} lies on something else", where=path) from error
 
     def path_of(self, mount: str) -> str:
         """Where `mount` is on this machine."""
@@ -200,6 +231,8 @@ class Sandbox:
 
     def remove(self) -> None:
         """Removes all of it, whatever the step made of it."""
+        while self.caches:
+            self.caches.pop().close()
         remove_tree(self.root)
         while self.placed:
             item = self.placed.pop()

@@ -25,6 +25,7 @@ os.makedirs(sys.argv[1] + "/sub")
 with open(sys.argv[1] + "/sub/large", "wb") as file:
     file.write(bytes(range(256)) * 4096 * 3)
 open(sys.argv[1] + "/small", "w").write("x")
+open(os.environ["SEEN"] + "/seen", "a").write("x")
 print("gpus", os.environ.get("CUDA_VISIBLE_DEVICES"))
 """
 USE = """
@@ -37,6 +38,7 @@ steps:
   make:
     run: python3 src/make.py ${{ outputs.o }}
     outputs: {o: directory}
+    cache: {seen: {env: SEEN}}
     resources: {gpus: 1, labels: {zone: x}, custom: {licence: 1}}
   use:
     run: python3 src/use.py ${{ steps.make.outputs.o }} ${{ params.rate }} ${{ outputs.m }}
@@ -125,6 +127,9 @@ def test_a_run_makes_what_it_makes_locally_and_is_reused_without_ray(project: Pr
     assert {step["outcome"] for step in here["steps"]} == {"executed"}
     made = [[port["digest"] for step in run["steps"] for port in step["outputs"].values()] for run in (over_ray, here)]
     assert made[0] == made[1]
+    assert [run["steps"][0]["guarantees"] for run in (over_ray, here)] == [{"cache": "seen"}] * 2
+    (place,) = (Path(project.env["XDG_CACHE_HOME"]) / "gitml/caches").iterdir()
+    assert (place / "seen/files/seen").read_text() == "xx", "both were on this machine, in the same clone"
 
     command = [sys.executable, "-X", "importtime", "-m", "gitml", "run", "work", "--on", "own", "--json"]
     again = subprocess.run(command, cwd=project.path, env=project.env, capture_output=True, text=True, check=True)

@@ -124,3 +124,14 @@ def test_a_failure_for_another_reason_is_not_blamed_on_strictness(bench: Executi
 
 def test_a_missing_command_is_still_told(bench: ExecutionBench) -> None:
     assert bench.run("./nothing", strict=True).error == "command not found: ./nothing"
+
+
+def test_what_may_be_read_below_tmp_can_not_be_written_to(tmp_path: Path, bench: ExecutionBench) -> None:
+    """Those of the step's own that lie over it may: Landlock lets it write below them, wherever that leads."""
+    program = tmp_path / "tools/run.sh"
+    program.parent.mkdir()
+    program.write_text("#!/bin/sh\necho more >> $0\n")
+    program.chmod(0o755)
+    finished = bench.run(str(program), strict=True)
+    assert finished.outcome == "failed", bench.log(finished)
+    assert program.read_text() == "#!/bin/sh\necho more >> $0\n"

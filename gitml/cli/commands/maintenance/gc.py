@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     metavar="TIME",
     help="Remove environments and images too that no step used for so long: 90d, 0 for all.",
 )
+@click.option("--caches", metavar="TIME", help="Remove caches of steps too that none used for so long: 30d, 0 for all.")
 @click.option("--remote", metavar="NAME", help="Remove from this remote store instead of the one here.")
 @click.option(
     "--grace", metavar="TIME", help="With --remote: how long something must be unneeded before it goes; default 14d."
@@ -46,6 +47,7 @@ def command(
     outputs: tuple[str, ...],
     keep_failed: str | None,
     environments: str | None,
+    caches: str | None,
     remote: str | None,
     grace: str | None,
 ) -> None:
@@ -54,22 +56,23 @@ def command(
     Without a policy everything that a recorded run names is kept. Runs of commits that a branch or tag names, and runs
     with the tag `pinned`, always keep their outputs; the records of runs are never removed. What failed and cancelled
     steps left of their outputs stays 14 days. Environments and images, which all repositories of a user share, stay unless
-    --environments says for how long they must have been unused.
+    --environments says for how long they must have been unused; so do caches of steps, of all repositories, and --caches.
 
     With --remote the same of a remote store, by everyone's records, which are fetched first. What is unneeded is marked
     there, and removed the next time once the grace has passed, so that uploads under way lose nothing.
     """
     from gitml.engine.journal import partial_outputs
     from gitml.history.time_format import parse_time
-    from gitml.maintenance.gc import KeepPolicy, collect, remove_environments
+    from gitml.maintenance.gc import KeepPolicy, collect, remove_caches, remove_environments
 
     since = parse_time(keep_since, session.ws.now()) if keep_since is not None else None
     stays = partial_outputs.STAYS if keep_failed is None else _seconds(session, keep_failed, "--keep-failed")
     policy = KeepPolicy(keep_last, since, outputs, stays)
     unused = None if environments is None else _seconds(session, environments, "--environments")
+    idle = None if caches is None else _seconds(session, caches, "--caches")
     if remote is not None:
-        if unused is not None:
-            raise InputError("--environments goes without --remote")
+        if unused is not None or idle is not None:
+            raise InputError(f"--{'caches' if unused is None else 'environments'} goes without --remote")
         session.reach()
         _collect_remote(session, remote, policy, grace, dry_run)
         return
@@ -78,6 +81,7 @@ def command(
     runs = len(partial_outputs.expired(session.ws, stays))
     swept = collect(session.ws, policy, dry_run)
     built = None if unused is None else remove_environments(session.ws, unused, dry_run=dry_run)
+    gone = None if idle is None else remove_caches(session.ws, idle, dry_run=dry_run)
     session.result(
         {
             "dry_run": dry_run,
@@ -85,6 +89,8 @@ def command(
             "failed_runs": runs,
             "environments": 0 if built is None else built.folders,
             "environment_bytes": 0 if built is None else built.bytes,
+            "caches": len(gone or ()),
+            "cache_bytes": sum(cache.bytes for cache in gone or ()),
         }
     )
     done = "would remove" if dry_run else "removed"
@@ -95,6 +101,8 @@ def command(
         session.show(f"{done} {count(swept.temporaries, 'temporary file')}, {size(swept.temporary_bytes)}")
     if built is not None:
         session.show(f"{done} {count(built.folders, 'environment')}, {size(built.bytes)}")
+    if gone is not None:
+        session.show(f"{done} {count(len(gone), 'cache')} of steps, {size(sum(cache.bytes for cache in gone))}")
     session.remark(f"kept {count(swept.kept, 'object')}, {size(swept.kept_bytes)}")
 
 
@@ -130,9 +138,12 @@ def _collect_remote(session: Session, name: str, policy: KeepPolicy, grace: str 
 @verb("du", json=True)
 def du(session: Session) -> None:
     """Show how much disk space gitml uses for this repository, and for what."""
-    from gitml.maintenance.gc import usage
+    from gitml.maintenance.gc import caches_of, usage
 
     rooms = usage(session.ws)
     rows = [[size(room.bytes), f"{room.items:,}", room.what] for room in rooms]
     session.result({"place": session.ws.root, "rooms": as_data(rooms)}, *columns(rows, right=frozenset((0, 1))))
     session.remark(f"in {session.ws.root}; `gitml gc -n` lists what could go")
+    session.remark(
+        *(f"cache {safe(kept.name)}, {size(kept.bytes)}: {safe(kept.folder)}" for kept in caches_of(session.ws))
+    )

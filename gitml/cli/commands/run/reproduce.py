@@ -14,8 +14,11 @@ from gitml.cli.text.terminal import paint, safe
 @verb("reproduce", json=True, reaches=ALWAYS)
 @click.argument("run", required=False, default="latest")
 @click.option("--allow-disabled", is_flag=True, help="Use modules that were disabled since; it is recorded.")
+@click.option(
+    "--caches", is_flag=True, help="Let steps use their caches of this machine; they begin with empty ones else."
+)
 @secret_option
-def command(session: Session, run: str, allow_disabled: bool, secrets: tuple[str, ...]) -> int:
+def command(session: Session, run: str, allow_disabled: bool, caches: bool, secrets: tuple[str, ...]) -> int:
     """Run what RUN recorded again, every step in a clean sandbox, and compare output by output.
 
     Exits with 0 when all is identical and with 1 where something differs, or where an environment can't be made any more, which
@@ -35,7 +38,9 @@ def command(session: Session, run: str, allow_disabled: bool, secrets: tuple[str
     prompt = SecretPrompt(secrets, prompt_secret)
     with InterruptHandler(quiet=session.quiet) as handler, reporter_for(session) as emit:
         try:
-            verdict = reproduce(ws, found.run, emit, handler.stop, allow_disabled=allow_disabled, prompt=prompt)
+            verdict = reproduce(
+                ws, found.run, emit, handler.stop, allow_disabled=allow_disabled, caches=caches, prompt=prompt
+            )
         except InputError:
             if handler.stop.level:
                 return handler.exit_code

@@ -1,1 +1,1 @@
-"""Where what a step is given comes from: inputs and base files, how they are read, and what expressions stand for."""
+"""Where what a step is given comes from: inputs, caches and base files, how they are read, and what expressions stand for."""

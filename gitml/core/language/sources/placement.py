@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from gitml.core.kinds.port_kinds import is_directory
 from gitml.core.language.validate import overlap
+from gitml.core.model import paths
 from gitml.core.model.action import ActionOutput
 from gitml.core.model.graph import OUT, Binding, GraphStep
+from gitml.core.model.step_settings import TOP
 from gitml.core.text.path_pattern import is_pattern
 
 
@@ -50,6 +52,25 @@ def collision(bindings: Iterable[Binding]) -> str | None:
             if outer is not None and not (_as_committed(binding) and _as_committed(outer)):
                 inner = f"{binding.name!r} ({binding.mount})"
                 return f"input {inner} lies in the input {outer.name!r} ({outer.mount}): give one another path"
+    return None
+
+
+def misplaced_cache(step: GraphStep) -> str | None:
+    """What to say of the first cache whose place is not its own in the sandbox of the step; None when there is none."""
+    for cache in step.settings.caches:
+        if not cache.path:
+            continue
+        places = [
+            *((f"output {output.name!r}", output.mount) for output in step.outputs),
+            *((f"input {binding.name!r}", binding.mount) for binding in step.inputs),
+            *((("the notebook", step.notebook),) if step.notebook else ()),
+        ]
+        for what, place in places:
+            if place in ("", ".") or paths.overlaps(cache.path, place):
+                return f"cache {cache.name!r} ({cache.path}) overlaps {what} ({place}): give it another path"
+        workdir = step.settings.workdir
+        if workdir != TOP and (workdir == cache.path or workdir.startswith(f"{cache.path}/")):
+            return f"the command runs in {workdir}, which is the cache {cache.name!r} or in it: give it another path"
     return None
 
 

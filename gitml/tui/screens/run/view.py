@@ -14,7 +14,7 @@ from rich.text import Text
 from gitml.core.model.action import Action
 from gitml.core.model.environment import kind_in_words
 from gitml.core.model.graph import GraphStep
-from gitml.core.model.guarantees import FULL
+from gitml.core.model.guarantees import CACHE, FULL
 from gitml.core.model.resources import Resources
 from gitml.core.records.record import Attempt, Run, StepRun
 from gitml.core.text.format import cost, count, duration, number, safe, size
@@ -139,6 +139,8 @@ def details(standing: StepProgress, detail: StepDetails | None, planned: GraphSt
     _fact(text, "parameters", *(f"{safe(name)} = {number(value)}" for name, value in params))
     if step is not None:
         _cost(text, step)
+        if CACHE in step.guarantees:
+            _fact(text, "caches", safe(step.guarantees[CACHE]))
     if planned is not None:
         _fact(text, "requests", _resources(planned))
     _environment(text, detail, planned)

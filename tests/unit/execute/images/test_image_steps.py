@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from gitml.core.kinds.cache_kinds import StepCache
 from gitml.core.kinds.environment_kinds import IMAGE
 from gitml.core.kinds.image_names import parse_image_name
 from gitml.core.model.environment import Environment, EnvironmentSource, EnvironmentSpec, environment_of
@@ -84,6 +85,29 @@ def test_where_sandboxes_are_not_mounted_a_step_in_an_image_has_its_own_at_the_f
     finished = finish(executor, task)
     assert (finished.outcome, bench.log(finished)) == ("done", b"/gitml-sandbox/work\n"), finished
     assert bench.output(finished, "o") == b"x\n"
+
+
+@pytest.mark.parametrize("strict", [False, True], ids=["normal", "strict"])
+def test_caches_are_seen_at_the_fixed_path_and_what_is_read_only_stays_as_it_is(
+    bench: ImageBench, strict: bool
+) -> None:
+    kept, own = StepCache("kept", ("KEPT",), "data/kept"), StepCache("own", ("OWN",))
+    said = bench.said("echo $KEPT; echo x > $KEPT/f; cat data/kept/f; echo z > $OWN/f", caches=(kept, own))
+    assert said == "/gitml-sandbox/cache/kept\nx\n"
+    fixed = kept._replace(readonly=True)
+    assert (
+        bench.said("cat $KEPT/f data/kept/f; ls cache 2>/dev/null || true", caches=(fixed,), strict=strict) == "x\nx\n"
+    )
+    for script in ("echo y >> $KEPT/f", "rm data/kept/f", "echo y > $KEPT/new"):
+        finished = bench.sh(script, caches=(fixed,), strict=strict)
+        assert finished.outcome == "failed", script
+        assert "Read-only file system" in bench.log(finished).decode(), script
+    place = bench.root / "cache/caches/a-repository"
+    assert bench.sh(f"cat {place}/own/files/f", caches=(fixed,)).outcome == "failed", "it sees its own alone"
+    assert bench.said("ls $KEPT; echo y > $KEPT/f", caches=(kept,), caches_of="") == "", (
+        "empty ones go with the sandbox"
+    )
+    assert (place / "kept/files/f").read_text() == "x\n"
 
 
 def test_processes_of_a_gang_run_in_the_image(bench: ImageBench) -> None:
