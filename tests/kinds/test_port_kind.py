@@ -70,7 +70,8 @@ def test_one_that_is_not_of_the_kind_fails_its_step(tmp_path: Path) -> None:
 def test_modules_registries_and_the_schema_know_it() -> None:
     spec = parse_module(b"name: m\nrun: cp ${{ inputs.i }} ${{ outputs.o }}\ninputs: {i: table}\noutputs: {o: table}\n")
     assert interface_from_json(interface_as_json(interface_of(spec))) == interface_of(spec)
-    outputs = pipeline_schema()["properties"]["steps"]["additionalProperties"]["properties"]["outputs"]
+    steps = pipeline_schema()["allOf"][0]["else"]["properties"]["steps"]
+    outputs = steps["additionalProperties"]["properties"]["outputs"]
     assert "table" in outputs["additionalProperties"]["anyOf"][0]["enum"]
 
 
