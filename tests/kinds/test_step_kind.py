@@ -71,6 +71,6 @@ def test_its_keys_are_its_own_and_the_schema_has_them() -> None:
         "run is not for steps with shout",
         "unknown key 'shuot' in step 'b' (did you mean 'shout'?)",
     ]
-    step = pipeline_schema()["properties"]["steps"]["additionalProperties"]
+    step = pipeline_schema()["allOf"][0]["else"]["properties"]["steps"]["additionalProperties"]
     assert step["properties"]["shout"]["description"] == "what is shouted"
     assert {"required": ["shout"]} in step["anyOf"]
