@@ -143,6 +143,27 @@ async def test_a_picture_of_a_plot_port_is_shown_and_pictures_of_runs_beside_one
         assert len(drawn.replace("│", " ").split()) == 2
 
 
+async def test_a_plot_is_drawn_as_its_output_says(tmp_path: Path) -> None:
+    pipeline = """\
+steps:
+  s:
+    shell: sh
+    run: |
+      printf 'when,one,other\\n1,2,7\\n2,3,8\\n' > ${{ outputs.p }}
+      printf 'actual,predicted\\ncat,dog\\n' > ${{ outputs.cm }}
+    outputs: {p: {type: plot, x: when, y: other, title: Seen by all}, cm: plot}
+"""
+    project = Project(tmp_path / "p", {"pipelines/p.yaml": pipeline})
+    async with shown(project.path, project.env, "run", run=project.run()["run"]) as ui:
+        await ui.press("p")
+        await ui.until("Seen by all: s.p (1 of 2")
+        assert "other" in ui.text()
+        assert "one" not in ui.line("other").split()
+        await ui.press("p", "right")
+        await ui.until("s.cm (2 of 2")
+        assert "cat" in ui.text()
+
+
 async def test_a_run_that_there_is_not_is_told(ran: Project) -> None:
     async with shown(ran.path, ran.env, "run", run="0" * 16) as ui:
         assert "no run" in ui.text()
