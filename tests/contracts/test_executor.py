@@ -569,7 +569,7 @@ def test_the_repository_in_a_sandbox_has_what_it_needs_wherever_the_step_runs(be
     src, changed = bench.git("rev-parse", f"{tree}:src"), bench.tree({"a.py": b"changed\n", "b.py": b"same\n"})
     tags = (("v1", bench.git("rev-parse", "v1")),)
     said = bench.shell(
-        "git describe --dirty; git status --short; git diff --no-color | grep ^[+-]; git ls-files -t; git show HEAD:src/b.py",
+        "exec 2>/dev/null; git describe --dirty; git status --short; git diff --no-color | grep ^[+-]; git ls-files -t; git show HEAD:src/b.py",
         code=[("src", "40000", changed)],
         repository=StepCommit(commit, tags, (CodeFile("src", "40000", src),)),
     )

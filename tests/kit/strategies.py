@@ -116,6 +116,7 @@ step_runs = st.builds(
     error=st.none() | hostile,
     guarantees=guarantees,
     labels=guarantees,
+    parts=st.dictionaries(digests, digests, max_size=2),
 ).map(lambda step: step._replace(cost=Cost()) if step.outcome == "reused" else step)
 runs: st.SearchStrategy[Run] = st.builds(
     Run,

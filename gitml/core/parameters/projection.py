@@ -20,8 +20,12 @@ from gitml.core.parameters.yaml_values import yaml_text, yaml_text_like
 if TYPE_CHECKING:
     from tomlkit.container import Container
 
-_ANCHOR = re.compile(r"&[^\s,\[\]{}]+\s+")
-_PROPERTIES = re.compile(r"(?:[&!][^\s,\[\]{}]*\s+)*")
+_ANCHOR = re.compile(r"&[A-Za-z0-9_-]+\s+")  # as libyaml has them
+_PROPERTIES = re.compile(r"(?:&[A-Za-z0-9_-]+\s+|![^\s,\[\]{}]*\s+)*")
+_LINE_END = re.compile("[\r\n\x85\u2028\u2029]")  # as YAML 1.1 has them
+_ODD_END = re.compile("\r(?!\n)|[\x85\u2028\u2029]")
+_PLAIN_ANYWHERE = re.compile(r"[A-Za-z0-9_.+/-](?:[A-Za-z0-9_.+/ -]*[A-Za-z0-9_.+/-])?\Z|[0-9]+(?::[0-9]+)+\Z")
+_COLON = re.compile(r"[ \t]*:")
 _BLOCK_SCALARS = ("|", ">")
 
 
@@ -96,7 +100,8 @@ def _projected_yaml(file: ConfigFile, selection: KeySelection, changes: Sequence
     writer = _YamlWriter(file.text)
     whole = all(selection.keeps((key,)) for key in file.values)
     shared = _shared_places(file.root)
-    if shared and not (whole and all(_is_alone(file.root, path, shared) for path, _ in changes)):
+    simple = not shared or (whole and all(_is_alone(file.root, path, shared) for path, _ in changes))
+    if not simple or not _has_plain_form(file.text, file.root):
         nodes = writer.lines_of(file.root, selection, dict(changes))
         return "".join(f"{line}{writer.end_of_line}" for line in nodes)
     edits = sorted(writer.edit(_node_at(file.root, path), value) for path, value in changes)
@@ -129,6 +134,22 @@ def _shared_places(root: Node) -> set[tuple[int, int]]:
     return shared
 
 
+def _has_plain_form(text: str, root: Node) -> bool:
+    """Whether lines end as everybody ends them, and every key has its colon right behind it.
+
+    None is written with ``?`` then, or without a value in braces.
+    """
+    if _ODD_END.search(text):
+        return False
+    waiting = [root]
+    while waiting:
+        node = waiting.pop()
+        if node.is_mapping and not all(_COLON.match(text, key.end) for key, _ in node.value.values()):
+            return False
+        waiting += [value for _, value in node.value.values()] if node.is_mapping else _parts(node)
+    return True
+
+
 def _is_alone(root: Node, path: Path, shared: set[tuple[int, int]]) -> bool:
     """Whether what lies at a path of mappings stands at a place of its own."""
     node = root
@@ -151,7 +172,8 @@ def with_values(text: str, root: Node, values: Sequence[tuple[Path, Value]]) -> 
         for part in above:
             parent = parent.value[part][1]
         known = last in parent.value
-        if not _is_alone(root, path if known else tuple(above), shared) or not parent.value:
+        alone = _is_alone(root, path if known else tuple(above), shared)
+        if not alone or not parent.value or not _has_plain_form(text, root):
             raise KeyError(path)
         edits.append(writer.edit(parent.value[last], value) if known else writer.insertion(parent, str(last), value))
     return _edited(text, 0, len(text), sorted(edits))
@@ -221,17 +243,24 @@ class _YamlWriter:
 
     def edit(self, place: tuple[Node, Node], value: Value) -> _Edit:
         """What writes another value in the place of one."""
+        found = self._edit(place, value)
+        comment = (
+            self.text[found.end : found.end + 1] == "#"
+        )  # right behind a brace or a quote, as behind no plain text
+        return found._replace(text=found.text + " ") if comment else found
+
+    def _edit(self, place: tuple[Node, Node], value: Value) -> _Edit:
         key, node = place
         if node.start == node.end and not node.style:  # nothing stands there
             colon = self.text.index(":", key.end) + 1
             return _Edit(colon, colon, " " + yaml_text(value))
         end = self.last(key, node)
+        line = self.end_of_line if self.text[end - 1 : end] == "\n" else ""  # behind the last text of a block
         if node.style in _BLOCK_SCALARS:
-            line = self.end_of_line if self.text[end - 1 : end] == "\n" else ""
             return _Edit(self.begin(node), end, yaml_text_like(value, "", node.style, node.value) + line)
         if not node.is_scalar and not self.is_flow(node):
             # a list of lines may stand as far left as its key, where nothing else may
-            return _Edit(self.begin(node), end, "  " + yaml_text(value))
+            return _Edit(self.begin(node), end, "  " + yaml_text(value) + line)
         if node.is_scalar:
             begin = self.begin(node)
             return _Edit(begin, end, yaml_text_like(value, self.text[begin : node.end], node.style, node.value))
@@ -304,9 +333,11 @@ class _YamlWriter:
         if node.is_list:
             return "[" + ", ".join(map(self.flow, node.value)) + "]"
         written = self.text[self.begin(node) : node.end]
-        if not written or "\n" in written or node.style in _BLOCK_SCALARS or any(char in ",[]{}" for char in written):
-            return written if node.style and "\n" not in written and written[0] in "'\"" else yaml_text(node.value)
-        return written
+        if node.style:
+            is_line = written[:1] in ("'", '"') and not _LINE_END.search(written)
+            return written if is_line else yaml_text(node.value)
+        is_plain = not isinstance(node.value, str) or _PLAIN_ANYWHERE.match(written)
+        return written if written and written[0] != "!" and is_plain else yaml_text(node.value)
 
 
 # TOML

@@ -127,6 +127,8 @@ class Isolation(NamedTuple):
             raise NotConfinedError(error.errno, f"its own temporary folders can't be made: {error.strerror}") from None
 
     def _lay_over(self, shown: Iterable[str]) -> list[str]:
+        from gitml.execute.sandbox.image_view import make_read_only  # now: it may lie in what will be hidden
+
         work = os.getcwd()
         hidden = [path for path in HIDDEN if os.path.realpath(path) == path and os.path.isdir(path)]
         below = [path for path in dict.fromkeys(shown) if any(path.startswith(folder + "/") for folder in hidden)]
@@ -143,8 +145,6 @@ class Isolation(NamedTuple):
                 kernel.mount("gitml", path, "tmpfs", kernel.NOSUID | kernel.NODEV, options)
             else:
                 kernel.mount("gitml", path, "tmpfs", kernel.NOSUID | kernel.NODEV, "mode=755,size=1m")
-        from gitml.execute.sandbox.image_view import make_read_only
-
         for path, fd in kept:
             is_shown = _show(path, fd)
             os.close(fd)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cache
 from io import BytesIO
@@ -31,6 +32,9 @@ from gitml.core.model.graph import Graph, GraphStep, graph_as_json, graph_from_j
 from gitml.core.model.pack import contents_of, decode_index, encode_index
 from gitml.core.model.result import decode_result
 from gitml.core.model.tree import decode_tree, encode_tree
+from gitml.core.parameters.config_file import read_config_file
+from gitml.core.parameters.projection import ALL, KeySelection, projected, selected_values
+from gitml.core.parameters.value_path import part_at, with_part
 from gitml.core.planner.code import query_of
 from gitml.core.planner.explain import changes_between
 from gitml.core.planner.notebook_cells import imports_of_notebook, notebook_code
@@ -274,6 +278,28 @@ def pipeline(data: bytes) -> None:
     if len(graph.steps) < 100:
         same: Graph = graph_from_json(json.loads(json.dumps(graph_as_json(graph))))
         assert same.steps.keys() == graph.steps.keys()
+
+
+def config_file(name: str) -> Callable[[bytes], None]:
+    """Reads a config file and writes what steps find in its place: that has just what was chosen, and a value that was changed."""
+
+    def as_text(values: Mapping[str, Any]) -> str:
+        return json.dumps(values, sort_keys=True)
+
+    def read(data: bytes) -> None:
+        file = read_config_file(data, name)
+        for key in list(file.values)[:4]:
+            below = file.values[key]
+            inner = list(below)[-1:] if isinstance(below, dict) else []
+            path = (key, *inner)
+            kept = KeySelection(paths=frozenset([path]))
+            again = read_config_file(projected(file, kept).encode("utf-8", "surrogateescape"), name)
+            assert as_text(again.values) == as_text(selected_values(file.values, kept)), (path, again.values)
+            changed = read_config_file(projected(file, ALL, [(path, "new")]).encode("utf-8", "surrogateescape"), name)
+            assert part_at(changed.values, path) == "new", path
+            assert as_text(with_part(changed.values, path, part_at(file.values, path))) == as_text(file.values), path
+
+    return read
 
 
 def config(data: bytes) -> None:
@@ -592,6 +618,16 @@ NOTEBOOK = json.dumps(
         "worksheets": [{"cells": [{"cell_type": "code", "input": "x = !ls\nimport a"}]}],
     }
 ).encode()
+PARAMS = {
+    "yaml": [
+        b"# top\ntrain:\n  lr: 1e-3   # small\n  layers:\n  - 64\n  - {a: b}\n\ndata: {seed: 7, 'odd key': [x, y]}\n",
+        b"a: &one {x: 1}\nb: *one\nc:\n  <<: *one\n  y: 2\nd: |\n  two\n  lines\n\ne: >-\n  f\nf:\n",
+    ],
+    "toml": [
+        b"# top\ntitle = 'x'\n[train]  # t\nlr = 0.1\nwide.deep = 2\n[[runs]]\na = [1, 2]\n[[runs]]\nb = {c = 1}\n"
+    ],
+    "json": [b'{"train": {"lr": 1e-3, "layers": [64, {"a": null}]}, "data": "x"}'],
+}
 REFUSED = (ValueError, GitmlError)
 
 
@@ -605,10 +641,17 @@ def _project() -> list[Surface]:
     modules = files("examples/modules/modules/*/module.yaml")
     shells = _tokens("mkdir rm touch cd test && || <<EOF <<-'E' $(( )) $' {a,b}")
     pins = _tokens("== === >= @ ; --hash=sha256: [extra] -e -r # python_version file: -i")
+    words = _tokens(
+        "a: b: [1, 2] {x: y} - & * <<: &a *a | > |+ >- 'q' \"d\" # ~ null on 010 1e-3 ? !!str [t] [[t]] a.b = 2020-01-01 inf"
+    )
     projects = _tokens("[ ] { } = ' \" : , find: file: attr: . ../ hatchling poetry pdm flit uv_build maturin")
     return [
         Surface("pipeline", pipeline, Mutator([PIPELINE, USES, *examples], "lines", PIPELINE_WORDS)),
         Surface("config", config, Mutator([CONFIG, *files("examples/*/gitml.yaml")], "lines", PIPELINE_WORDS)),
+        *(
+            Surface(f"params {name}", config_file(f"params.{name}"), Mutator(texts, "lines", words))
+            for name, texts in PARAMS.items()
+        ),
         Surface("module", parse_module, Mutator(modules, "lines", PIPELINE_WORDS)),
         Surface("lock", parse_lock, Mutator([LOCK], "json")),
         Surface(

@@ -49,7 +49,7 @@ def test_the_readme_shows_what_happens(biopsies: tuple[Project, dict[str, Any]],
 
     commands = list(commands_in(README))
     start = next(number for number, command in enumerate(commands) if command.text == "gitml run") + 1
-    env = {**project.env(), "PATH": environment(tmp_path)["PATH"], "NO_COLOR": "1"}
+    env = {**project.env(), "PATH": environment(tmp_path)["PATH"], "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
     answers = run_in_one_shell(commands[start:], project.folder, env)
     assert len(answers) == len(commands) - start
     for command, (code, output) in zip(commands[start:], answers, strict=True):
