@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from gitml.core.kinds.cache_kinds import StepCache
 from gitml.core.language.params import TYPES, Param
 from gitml.core.model.action import ActionOutput
 from gitml.core.model.digest import digest_of, from_hex, hex_of, parse_digest
@@ -230,6 +231,9 @@ graph_steps = st.builds(
         timeout=st.none() | finite,
         nodes=st.integers(1, 3),
         processes=st.integers(1, 3),
+        caches=st.lists(
+            st.builds(StepCache, names, st.lists(names, max_size=2).map(tuple), st.just("") | names), max_size=2
+        ).map(tuple),
         resources=st.just(ONE_CPU)
         | st.builds(
             Resources,
