@@ -68,6 +68,11 @@ class Location(NamedTuple):
         """Where git runs."""
         return self.worktree or self.git_dir
 
+    @property
+    def is_shallow(self) -> bool:
+        """Whether history was left out when it was cloned."""
+        return os.path.exists(os.path.join(self.common_dir, "shallow"))
+
     def worktrees(self) -> list[str]:
         """All work trees of the repository, this one first."""
         found = [self.worktree] if self.worktree else []

@@ -135,7 +135,7 @@ def _unknown(objects: Objects, location: Location, rev: str) -> InputError:
     near = _nearest(location, rev)
     if near:
         hint = "did you mean " + " or ".join(near) + "?"
-    elif os.path.exists(os.path.join(location.common_dir, "shallow")):
+    elif location.is_shallow:
         hint = "this clone is shallow: git fetch --unshallow"
     return UnknownRevisionError(f"unknown revision {rev[:80]!r}", where=location.folder, hint=hint)
 

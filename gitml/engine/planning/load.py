@@ -36,7 +36,7 @@ from gitml.engine.planning.projects import (
     project_of_name,
     projects_below,
 )
-from gitml.errors import InputError
+from gitml.errors import InputError, IntegrityError
 from gitml.git.objects.source import CommitSource, FolderSource, ListableSource, settings_in
 from gitml.git.revisions import resolve_commit, two_meanings
 from gitml.git.worktree.snapshot import WorkTree, WorkTreeFolder
@@ -274,11 +274,13 @@ def load_recorded(
 ) -> Loaded:
     """What a run ran, again: the pipeline at its commit, with the parameter values and modules that its record has.
 
-    Values that are `given` replace those of the record. InputError for a module that was disabled since, unless that is allowed.
+    Values that are `given` replace those of the record. InputError for a module that was disabled since, unless that is allowed;
+    IntegrityError where the commit is not here.
     """
     if ws.objects.header(run.commit) is None:
-        hint = "fetch it from where it was run: git fetch, or gitml fetch"
-        raise InputError(f"commit {run.commit[:12]} of run {run.id[:8]} is not in this repository", hint=hint)
+        shallow = "this clone is shallow: git fetch --unshallow fetches the rest"
+        hint = shallow if ws.location.is_shallow else "fetch it from where it was run: git fetch, or gitml fetch"
+        raise IntegrityError(f"commit {run.commit[:12]} of run {run.id[:8]} is not in this repository", hint=hint)
     if run.modules:
         from gitml.engine.planning.module_resolution import check_recorded
 

@@ -95,7 +95,7 @@ def fetch(location: Location, remote: str, logs: Iterable[str] = LOGS, line: Rem
         if before is not None and tip_of(location, merged_ref(remote, REGISTRY)) is None:
             note_merged(location, remote, before)  # by a gitml that did not note it
     # In a shallow clone the newest record alone: its tree has them all, and their history is that of all code that was run.
-    shallow = ("--depth=1",) if os.path.exists(os.path.join(location.common_dir, "shallow")) else ()
+    shallow = ("--depth=1",) if location.is_shallow else ()
     command, values = (*_KEPT, "fetch", *_FETCH, *shallow), (remote, *refspecs(remote, logs))
     _, said, code = _talk(location, command, values, line)
     if code and ".lock'" in said:

@@ -219,7 +219,7 @@ class Objects:
         return oid
 
     def _missing(self, oid: str) -> IntegrityError:
-        if os.path.exists(os.path.join(self.location.common_dir, "shallow")):
+        if self.location.is_shallow:
             where, hint = self.location.git_dir, "this clone is shallow: git fetch --unshallow fetches the rest"
             return IntegrityError(f"Git object {oid} is not here", where=where, hint=hint)
         return IntegrityError(

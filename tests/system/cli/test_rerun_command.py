@@ -41,8 +41,8 @@ def test_what_a_run_ran_is_run_again_whatever_the_files_are_now(project: Project
 def test_what_can_not_be_run_again_is_one_clear_line(project: Project) -> None:
     (run,) = (row["run"] for row in project.gitml("log", "--json").data)
 
-    def refusal(*words: str) -> str:
-        answer = project.gitml("rerun", *words, code=2)
+    def refusal(*words: str, code: int = 2) -> str:
+        answer = project.gitml("rerun", *words, code=code)
         assert answer.err.count("\n") == 1
         return answer.err.removeprefix("gitml: ")
 
@@ -57,7 +57,7 @@ def test_what_can_not_be_run_again_is_one_clear_line(project: Project) -> None:
     draft = project.run(code=1)
     commit = draft["commit"]
     (project.root / ".git/objects" / commit[:2] / commit[2:]).unlink()
-    assert refusal(draft["run"]).startswith(
+    assert refusal(draft["run"], code=3).startswith(
         f"commit {commit[:12]} of run {draft['run'][:8]} is not in this repository: fetch it"
     )
 

@@ -60,4 +60,4 @@ steps:
     project.repo.write({"pipelines/p.yaml": other.replace("format: json", "format: xml")})
     assert "must be json or yaml or toml or csv or jsonl" in project.do("plan", code=2).err
     project.repo.write({"pipelines/p.yaml": other.replace("metrics, format: json", "file, format: json")})
-    assert "type file, which has no `format`: only `metrics` has one" in project.do("plan", code=2).err
+    assert "is of type file, and only `metrics` has `format`" in project.do("plan", code=2).err

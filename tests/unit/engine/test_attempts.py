@@ -10,6 +10,7 @@ from gitml.core.model.protocols import Capabilities, Task, TaskFinished, TaskPre
 from gitml.core.model.result import Cost
 from gitml.core.model.step_settings import USUAL
 from gitml.engine.execution.attempts import Attempts, InputsMissing, StepEnded
+from gitml.engine.planning.request import RunRequest
 from tests.kit.execution import HOST, action_of
 
 
@@ -18,7 +19,7 @@ def attempts(submitted: list[Task]) -> Attempts:
     planner = SimpleNamespace(
         target=lambda step: "c", requested=lambda step: None, builder=SimpleNamespace(by_digest={HOST.digest: HOST})
     )
-    ws: Any = SimpleNamespace(now=lambda: 1.0, environ={})
+    ws: Any = SimpleNamespace(now=lambda: 1.0, environ={}, caches_name="c")
     journal: Any = SimpleNamespace(note_start=lambda *_: None, log_path=lambda name: f"/tmp/{name}")
     executors: Any = SimpleNamespace(
         submit=lambda target, task: submitted.append(task), capabilities=lambda target: Capabilities(elastic=True)
@@ -26,6 +27,7 @@ def attempts(submitted: list[Task]) -> Attempts:
     task: Any = SimpleNamespace(
         ws=ws,
         run=SimpleNamespace(id="run"),
+        request=RunRequest(),
         planner=planner,
         loaded=SimpleNamespace(files=None),
         indices={"s": 0},
