@@ -16,13 +16,14 @@ from gitml.core.language.params import Param, bind_params
 from gitml.core.language.spec import Pipeline
 from gitml.core.model import paths
 from gitml.core.model.graph import Graph, GraphStep, header_of
+from gitml.core.model.paths import project_of_file
 from gitml.core.model.protocols import Source
 from gitml.core.parameters.value_path import Value
 from gitml.core.planner.code import CodeFinder
 from gitml.engine.planning.load import SUFFIXES, config_at, every_pipeline, graph_of, open_source, parse_at
 from gitml.engine.planning.module_resolution import resolve_uses
 from gitml.engine.planning.notebooks import Notebooks
-from gitml.engine.planning.projects import marked_projects, project_of_file
+from gitml.engine.planning.projects import marked_projects
 from gitml.errors import GitmlError, InputError, RemoteError
 from gitml.git.objects.source import CommitSource, FolderSource, ListableSource, settings_in
 from gitml.git.worktree.snapshot import WorkTree, WorkTreeFolder

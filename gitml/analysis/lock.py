@@ -12,9 +12,9 @@ from gitml.core.kinds.image_names import ImageName, parse_image_name
 from gitml.core.language.diagnostics import nearest
 from gitml.core.model.environment import EnvironmentSpec
 from gitml.core.model.graph import header_of
+from gitml.core.model.paths import project_of_file
 from gitml.engine.planning.load import config_at, every_pipeline, open_source, parse_at
 from gitml.engine.planning.module_resolution import open_modules, read_image_pins, read_lock
-from gitml.engine.planning.projects import project_of_file
 from gitml.errors import Guard, InputError, TrustError
 from gitml.git.objects.source import ListableSource
 from gitml.modules.lockfile import PATH, Lock, LockEntry, lock_as_bytes

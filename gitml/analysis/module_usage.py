@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from gitml.core.model.paths import project_of_file
 from gitml.engine.planning.load import config_at, every_pipeline, read_head
 from gitml.engine.planning.module_resolution import read_lock, with_modules
-from gitml.engine.planning.projects import project_of_file
 from gitml.errors import GitmlError
 from gitml.git.objects.source import CommitSource
 from gitml.git.revisions import resolve_commit

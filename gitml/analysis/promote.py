@@ -9,12 +9,13 @@ from typing import NamedTuple
 from gitml.core.language.params import bind_recorded, defaults_of
 from gitml.core.language.spec import Pipeline
 from gitml.core.language.yaml_document import Node, read_yaml
+from gitml.core.model.paths import project_of_file
 from gitml.core.model.protocols import Entry
 from gitml.core.parameters.projection import ALL, projected, with_values
 from gitml.core.parameters.value_path import Path, Value, changed_parts, part_at, path_text, same_value, text_of_value
 from gitml.core.records.record import Run
 from gitml.engine.planning.load import config_at, parse_at
-from gitml.engine.planning.projects import project_of_file, project_of_name
+from gitml.engine.planning.projects import project_of_name
 from gitml.errors import BusyError, InputError
 from gitml.git.command import git, git_status, translate
 from gitml.git.integrity.durability import UPDATE, sync_objects, sync_refs

@@ -15,10 +15,11 @@ from gitml.analysis.lock import resolve_lock
 from gitml.core.config.project import PATH as CONFIG
 from gitml.core.config.project import Config, Hooks, matches
 from gitml.core.language.diagnostics import Diagnostic, SpecError
+from gitml.core.model.paths import project_of_file
 from gitml.core.model.protocols import Entry, Source
 from gitml.engine.planning.load import config_at, every_pipeline, files_named_by, read_config
 from gitml.engine.planning.module_resolution import read_image_pins, read_lock
-from gitml.engine.planning.projects import FOLDER, project_of_file
+from gitml.engine.planning.projects import FOLDER
 from gitml.errors import InputError, RemoteError
 from gitml.git.command import git
 from gitml.git.objects.source import ListableSource, TreeSource

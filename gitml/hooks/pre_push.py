@@ -12,8 +12,9 @@ from typing import NamedTuple
 from gitml import layout
 from gitml.core.config.project import SENT_ON_PUSH
 from gitml.core.language.diagnostics import SpecError
-from gitml.core.language.params import ParamError, text_of
+from gitml.core.language.params import ParamError
 from gitml.core.model.result import ActionResult
+from gitml.core.parameters.value_path import text_of_value
 from gitml.core.planner.plan import decide
 from gitml.core.secrets.seals import is_seal
 from gitml.engine.planning.action_builder import ActionBuilder
@@ -115,7 +116,7 @@ def _given_before(ws: Workspace, pipeline: str) -> Iterator[tuple[list[tuple[str
 
     for row in newest_runs(ws.index, pipeline=pipeline, status="succeeded", limit=_TRIED):
         params = read_run(ws, row.id).params
-        given = [(name, text_of(value)) for name, value in params.items() if not is_seal(value)]
+        given = [(name, text_of_value(value)) for name, value in params.items() if not is_seal(value)]
         yield given, {name: str(value) for name, value in params.items() if is_seal(value)}
 
 

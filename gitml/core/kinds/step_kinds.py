@@ -6,7 +6,7 @@ A step is of the kind whose key it has. The reader of pipeline files asks the ki
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from gitml import layout
 from gitml.core.kinds.notebook_kind import ENDING, NOWHERE, PAGE, PROGRAM, is_variable, pages_among
@@ -30,18 +30,15 @@ from gitml.core.language.keys import (
     by_name,
     keys_of,
 )
-from gitml.core.language.params import text_of, type_name
+from gitml.core.language.params import type_name
 from gitml.core.language.sources.step_inputs import step_inputs
 from gitml.core.language.spec import NotebookUse, Port, Use
 from gitml.core.language.yaml_document import Node
 from gitml.core.model import paths
 from gitml.core.model.action import Scalar
 from gitml.core.parameters.step_values import EVERYTHING
-from gitml.core.parameters.value_path import Path, parse_path
+from gitml.core.parameters.value_path import Path, parse_path, text_of_value
 from gitml.core.text.plot_options import TEMPLATES
-
-if TYPE_CHECKING:
-    pass
 
 
 class StepReader(Fields):
@@ -278,7 +275,7 @@ def _read_notebook(reader: StepReader, name: str, pairs: Pairs) -> dict[str, Any
             f"several outputs could be the executed notebook ({', '.join(pages)}): call one of them {PAGE}",
         )
     page: Template = (Ref("outputs", pages[0]),) if pages else (NOWHERE,)
-    values = [value if isinstance(value, tuple) else (text_of(value),) for _, value in params]
+    values = [value if isinstance(value, tuple) else (text_of_value(value),) for _, value in params]
     return {
         "words": (("python3",), (PROGRAM,), path, page, *values),
         "notebook": NotebookUse(params),

@@ -33,7 +33,6 @@ from gitml.core.model.action import ActionOutput
 from gitml.core.model.graph import OUT, Binding, Graph, GraphStep
 from gitml.core.parameters.matrix import Combination, absent_params, combinations_of
 from gitml.core.parameters.references import value_of
-from gitml.core.parameters.step_values import recorded_values
 from gitml.core.parameters.value_path import Value
 from gitml.core.text.plot_options import PlotOptions
 from gitml.errors import InputError
@@ -60,9 +59,9 @@ def build_graph(
     if clash is not None:
         renderer.fail(pipeline.steps[clash[0]], clash[1])
     checkout = tuple((named.step, named.port) for named in pipeline.checkout)
-    recorded = recorded_values(pipeline.config, params, made.values())
-    experiment = pipeline.experiment or pipeline.name
     config = renderer.config
+    recorded = config.recorded(params, made.values())
+    experiment = pipeline.experiment or pipeline.name
     changed = config.changed_files()
     plots = {
         f"{name}.{port.name}": PlotOptions(**dict(port.shown))

@@ -207,19 +207,14 @@ def _from_json(text: str) -> Value:
         return text
 
 
-def text_of(value: Value) -> str:
-    """A value as commands and environment variables see it."""
-    return text_of_value(value)
-
-
 def _from_text(param: Param, text: str, before: Value, where: str) -> Value:
     """A value that is given as text; `before` is the one in whose place it comes. ParamError for one that it can't be."""
     kind = param.type
     if param.source:
         if isinstance(before, dict) and before:
             keys = ", ".join(path_text((*(parse_path(param.name) or ()), key)) for key in list(before)[:3])
-            hint = f"give its keys: {keys}" if keys else None
-            raise ParamError(f"parameter {param.name!r} is a mapping in {param.source}", where=where, hint=hint)
+            what = f"parameter {param.name!r} is a mapping in {param.source}"
+            raise ParamError(what, where=where, hint=f"give its keys: {keys}")
         if before is None:
             return _yaml_value(text, where)
         if param.loose and kind == "int" and not _is_int(text) and re.match(_FLOAT, text):

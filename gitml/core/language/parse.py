@@ -191,8 +191,7 @@ class PipelineReader(StepReader):
         """A config file; what is wrong in it is reported at its place there."""
         try:
             # mistakes are shown at the file's place in the repository, of which the project may be a folder
-            folder, name = posixpath.split(posixpath.dirname(self.path))
-            shown = posixpath.join(folder, path) if name == "pipelines" else path
+            shown = posixpath.join(paths.project_of_file(self.path), path)
             return read_config_file(self.read_file(path), shown)._replace(path=path)
         except SpecError as error:
             self.diagnostics += error.diagnostics

@@ -10,6 +10,16 @@ _NTFS = re.compile(r"(?:\.git|git~1)[ .]*(?:\Z|[:\\/])", re.IGNORECASE)
 _UNSEEN_ON_HFS = dict.fromkeys((*range(0x200C, 0x2010), *range(0x202A, 0x202F), *range(0x206A, 0x2070), 0xFEFF))
 
 
+PIPELINES = "pipelines"
+"""The folder of a project that holds its pipeline files."""
+
+
+def project_of_file(path: str) -> str:
+    """The project of a pipeline file at a path of the repository; the top is ``""``."""
+    folder = posixpath.dirname(path)
+    return posixpath.dirname(folder) if posixpath.basename(folder) == PIPELINES else ""
+
+
 def is_git_name(name: str) -> bool:
     """Whether some file system takes this name for ``.git``, where Git looks for settings that run commands."""
     if not name.isascii():

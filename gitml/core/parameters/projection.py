@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gitml.core.language.yaml_document import Node
 from gitml.core.parameters.config_file import ConfigFile
-from gitml.core.parameters.value_path import Path, Value
+from gitml.core.parameters.value_path import Path, Value, with_part
 from gitml.core.parameters.yaml_values import yaml_text, yaml_text_like
 
 if TYPE_CHECKING:
@@ -59,29 +59,23 @@ def projected(file: ConfigFile, selection: KeySelection, changes: Sequence[tuple
         return _projected_yaml(file, selection, changes)
     if file.format == "toml":
         return _projected_toml(file, selection, changes)
-    values = _changed_values(_selected(file.values, selection), changes)
+    values = _changed_values(selected_values(file.values, selection), changes)
     return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
 
 
-def selected_values(values: Mapping[str, Value], selection: KeySelection) -> dict[str, Value]:
-    """What a selection keeps of the values of a config file."""
-    return _selected(values, selection)
-
-
-def _selected(values: Mapping[str, Value], selection: KeySelection, at: Path = ()) -> dict[str, Value]:
+def selected_values(values: Mapping[str, Value], selection: KeySelection, at: Path = ()) -> dict[str, Value]:
+    """What a selection keeps of the values of a config file, of those `at` a path in it."""
     kept: dict[str, Value] = {}
     for key, value in values.items():
         path = (*at, key)
         if selection.keeps(path):
             kept[key] = value
         elif isinstance(value, Mapping) and selection.reaches(path):
-            kept[key] = _selected(value, selection, path)
+            kept[key] = selected_values(value, selection, path)
     return kept
 
 
 def _changed_values(values: dict[str, Value], changes: Iterable[tuple[Path, Value]]) -> dict[str, Value]:
-    from gitml.core.parameters.value_path import with_part
-
     for path, value in changes:
         values = with_part(values, path, value)
     return values

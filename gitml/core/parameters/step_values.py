@@ -34,29 +34,8 @@ def recorded_parts(values: Mapping[str, Value], path: Path, *, leafwise: bool) -
     return {path_text(at): as_scalar(leaf) for at, leaf in leaves(value, path)}
 
 
-def recorded_values(
-    config: Sequence[ConfigFile], values: Mapping[str, Value], steps: Iterable[GraphStep]
-) -> dict[str, Scalar]:
-    """The values as a run records them: of a config file those that steps use, and those that are not the file's."""
-    files = {key: file for file in config for key in file.values}
-    found = {name: as_scalar(value) for name, value in values.items() if name not in files}
-    if not files:
-        return found
-    used = {name: value for step in steps for name, value in step.params if name not in found}
-    for name in sorted(used):
-        path = parse_path(name)
-        if path is not None and path[0] in files:
-            found[name] = used[name]
-    for file in config:
-        for path, value in changed_parts(file.values, {key: values[key] for key in file.values}):
-            # in the place of null only its JSON tells text from what looks like a number
-            was_null = part_at(file.values, path) is None
-            found[path_text(path)] = json.dumps(value, ensure_ascii=False) if was_null else as_scalar(value)
-    return found
-
-
 class ConfigTexts:
-    """The texts that steps find in the places of config files, each made once; `texts` has them by Digest."""
+    """The config files of a graph with the values of a run. The texts that steps find are made once each: `texts`, by Digest."""
 
     def __init__(self, files: Sequence[ConfigFile], values: Mapping[str, Value]) -> None:
         self.files = files
@@ -79,6 +58,23 @@ class ConfigTexts:
         """The paths that a step declares, all top-level keys of the files in the place of ``*``."""
         every: list[Path] = [(key,) for key in self._owners]
         return [path for declared in paths for path in (every if declared == EVERYTHING else [declared])]
+
+    def recorded(self, values: Mapping[str, Value], steps: Iterable[GraphStep]) -> dict[str, Scalar]:
+        """All values as a run records them: of a config file those that steps use, and those that are not the file's."""
+        found = {name: as_scalar(value) for name, value in values.items() if name not in self._owners}
+        if not self.files:
+            return found
+        used = {name: value for step in steps for name, value in step.params if name not in found}
+        for name in sorted(used):
+            path = parse_path(name)
+            if path is not None and path[0] in self._owners:
+                found[name] = used[name]
+        for file in self.files:
+            for path, value in self._changes[file.path]:
+                # in the place of null only its JSON tells text from what looks like a number
+                was_null = part_at(file.values, path) is None
+                found[path_text(path)] = json.dumps(value, ensure_ascii=False) if was_null else as_scalar(value)
+        return found
 
     def bindings(self, paths: tuple[Path, ...]) -> tuple[Binding, ...]:
         """What a step that declares these paths finds: each file of which it declares something, at its own place."""

@@ -23,6 +23,7 @@ from gitml.core.model.graph import (
     header_from_json,
     header_of,
 )
+from gitml.core.model.paths import project_of_file
 from gitml.core.model.protocols import Entry, Source
 from gitml.core.parameters.value_path import Value
 from gitml.core.records.record import Run
@@ -32,7 +33,6 @@ from gitml.engine.planning.projects import (
     full_name,
     marked_projects,
     project_here,
-    project_of_file,
     project_of_name,
     projects_below,
 )

@@ -10,13 +10,14 @@ import os
 import posixpath
 
 from gitml.core.config.project import PATH, Config
+from gitml.core.model.paths import PIPELINES
 from gitml.core.model.protocols import Source
 from gitml.core.model.step_settings import StepSettings
 from gitml.git.objects.source import CommitSource, ListableSource
 from gitml.git.worktree.snapshot import WorkTree
 from gitml.workspace import Workspace
 
-FOLDER = "pipelines"
+FOLDER = PIPELINES
 _DEEP = 3  # folders below the top in which projects are looked for
 
 
@@ -54,12 +55,6 @@ def marked_projects(source: ListableSource) -> list[str]:
         if place.count("/") + 1 < _DEEP:
             folders += [(below, source.names_in(below)) for below in (f"{place}/{name}" for name in names)]
     return sorted(found)
-
-
-def project_of_file(path: str) -> str:
-    """The project of a pipeline file at a path of the repository."""
-    folder = posixpath.dirname(path)
-    return posixpath.dirname(folder) if posixpath.basename(folder) == FOLDER else ""
 
 
 def project_of_name(pipeline: str) -> str:

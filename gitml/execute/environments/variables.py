@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 
 from gitml import layout
-from gitml.core.model.action import CONFIG, Action, Scalar
+from gitml.core.model.action import CONFIG, Action
+from gitml.core.parameters.value_path import text_of_value
 from gitml.errors import InputError
 
 SOURCE_DATE_EPOCH = "946684800"
@@ -99,7 +100,7 @@ def variables_of(
                 raise InputError(message, hint=missing_variable_hint([name]))
         env[name] = value
     named = variables_for("PARAM", (name for name, _ in action.params))
-    env.update({named[name]: text_of(scalar) for name, scalar in action.params})
+    env.update({named[name]: text_of_value(scalar) for name, scalar in action.params})
     inputs = [item for item in action.inputs if item.kind != CONFIG]
     outputs = [item for item in action.outputs if not item.option("pattern")]
     for kind, ports in (("INPUT", inputs), ("OUTPUT", outputs)):
@@ -131,13 +132,6 @@ def variables_for(kind: str, names: Iterable[str]) -> dict[str, str]:
         taken.add(chosen)
         found[name] = chosen
     return found
-
-
-def text_of(value: Scalar) -> str:
-    """A parameter as text: ``true`` and ``false`` for booleans."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)
 
 
 def _joined(kind: str, ports: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -36,8 +36,7 @@ def with_base_files(fields: Fields, root: Node, read: Callable[[str], bytes]) ->
     """
     if not root.is_mapping or KEY not in root.value:
         return root
-    folder, name = posixpath.split(posixpath.dirname(fields.path))
-    project = folder if name == "pipelines" else ""
+    project = paths.project_of_file(fields.path)
     own = posixpath.relpath(fields.path, project) if project else fields.path
     pairs = _BaseFiles(fields, read, project).merged(root, [own]).pairs
     return root._replace(value={key: pair for key, pair in pairs.items() if key != KEY})
@@ -75,7 +74,7 @@ class _BaseFiles:
             if text is None:
                 continue
             problem = paths.problem_with(text)
-            if problem is None and posixpath.dirname(paths.clean(text)) == "pipelines":
+            if problem is None and posixpath.dirname(paths.clean(text)) == paths.PIPELINES:
                 problem = "directly in pipelines/, where every file is a pipeline: move it, to pipelines/base/ say"
             if problem:
                 self.fields.report(item, f"extends: {text[:60]!r} is {problem}")

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitml.core.language.params import Param, bind_params, normalised, problem_with_value, text_of, type_name
+from gitml.core.language.params import Param, bind_params, normalised, problem_with_value, type_name
+from gitml.core.parameters.value_path import text_of_value
 from gitml.errors import InputError
 
 
@@ -110,7 +111,7 @@ def test_an_int_for_a_float_is_that_float() -> None:
 
 
 def test_values_as_commands_see_them() -> None:
-    assert [text_of(value) for value in (True, False, 1, 1.0, 1e-7, 0.1 + 0.2, "x", "")] == [
+    assert [text_of_value(value) for value in (True, False, 1, 1.0, 1e-7, 0.1 + 0.2, "x", "")] == [
         "true", "false", "1", "1.0", "1e-07", "0.30000000000000004", "x", "",
     ]  # fmt: skip
 
@@ -123,4 +124,4 @@ def test_values_as_commands_see_them() -> None:
 )
 def test_what_a_command_sees_is_read_back_as_the_same_value(value: Any) -> None:
     param = Param("p", type_name(value), None)
-    assert bind(param, text_of(value)) == value
+    assert bind(param, text_of_value(value)) == value
