@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from gitml.core.model.events import Emit, Event, Transferring
     from gitml.core.model.result import OutputRef
     from gitml.core.model.stop_signal import StopSignal
+    from gitml.core.planner.directory_part import OutputPart
     from gitml.store.remote.transfer.progress import UploadResult
     from gitml.transfer.download import DownloadReport
     from gitml.transfer.run_selector import RunSelection
@@ -112,15 +113,16 @@ def pull_artifacts(session: Session, choice: RunSelection) -> DownloadReport:
         return download(session.ws, choice, progress, stop)
 
 
-def fetch_outputs(session: Session, outputs: Iterable[OutputRef]) -> str:
-    """Downloads those of `outputs` that only a remote store has; returns why some could not be downloaded, empty when none.
+def fetch_outputs(session: Session, outputs: Iterable[OutputRef | OutputPart]) -> str:
+    """Downloads those of `outputs` that only a remote store has, and parts; returns why some could not be, empty when none.
 
     RemoteError when a remote that may have it fails.
     """
+    from gitml.core.model.result import OutputRef
     from gitml.transfer.availability import Availability
 
     here = Availability(session.ws)
-    lacking = [output for output in outputs if not here.is_here(output)]
+    lacking = [one for one in outputs if not (isinstance(one, OutputRef) and here.is_here(one))]
     if not lacking:
         return ""
     from gitml.transfer.download import fetch_outputs, refuse_lost

@@ -12,6 +12,7 @@ from gitml.core.config.project import LOCAL
 from gitml.core.model.protocols import Task
 from gitml.core.model.result import OutputRef
 from gitml.core.model.step_settings import ALONE
+from gitml.core.planner.directory_part import OutputPart
 from gitml.core.planner.plan import BLOCKED, REUSE, Decision, Plan
 from gitml.core.records.record import StepRun
 from gitml.engine.execution.local_kind import worker_services
@@ -34,7 +35,7 @@ class StepShell(NamedTuple):
     `notes` what a person should know before."""
 
     task: Task
-    lacking: tuple[OutputRef, ...]
+    lacking: tuple[OutputRef | OutputPart, ...]
     left: tuple[tuple[str, OutputRef], ...]
     notes: tuple[str, ...]
 

@@ -14,6 +14,7 @@ from gitml.store.local.object_folder import MAX_DEPTH
 from gitml.workspace import Workspace
 
 if TYPE_CHECKING:
+    from gitml.core.planner.directory_part import DirectoryPart
     from gitml.transfer.remotes import Remotes
 
 _Content = tuple[Digest, int, bool]  # with its size, and whether it is a Tree
@@ -173,6 +174,24 @@ class Availability:
         A listing comes last: of a Tree whose content is not all to be had here it would list files that are missing.
         """
         return self._fetched(digest, tree, {}, 0)
+
+    def fetch_part(self, part: DirectoryPart) -> bool:
+        """Puts a part of a directory into the Store as far as records have it; whether all of it is there then."""
+        if self.store.has(part.digest, part.size, tree=part.kind == "directory"):
+            return True
+        seen: dict[tuple[Digest, bool], bool] = {}
+        if not part.listings:
+            return self._fetched(part.digest, part.kind == "directory", seen, 0)
+        whole = True
+        for listing in part.listings.values():
+            for entry in decode_tree(listing):
+                is_tree = entry.kind == "d"
+                if entry.digest in part.listings or self.store.has(entry.digest, entry.size, tree=is_tree):
+                    continue
+                whole = self._fetched(entry.digest, is_tree, seen, 0) and whole
+        for listing in part.listings.values() if whole else ():  # a directory after those below it
+            self.store.put(listing)
+        return whole
 
     def _fetched(self, digest: Digest, tree: bool, seen: dict[tuple[Digest, bool], bool], deep: int) -> bool:
         if (digest, tree) in seen:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import NamedTuple
 
@@ -10,10 +10,12 @@ from gitml.core.model.digest import Digest
 from gitml.core.model.events import Emit
 from gitml.core.model.result import OutputRef
 from gitml.core.model.stop_signal import StopSignal
+from gitml.core.model.tree import decode_tree
+from gitml.core.planner.directory_part import OutputPart
 from gitml.errors import IntegrityError, RemoteError
 from gitml.store.index.artifacts import Artifact
 from gitml.store.remote.transfer.download import DownloadProblem, DownloadResult, download_listings, download_roots
-from gitml.store.remote.transfer.progress import TransferRoot
+from gitml.store.remote.transfer.progress import PartialTree, TransferRoot
 from gitml.transfer.availability import Availability
 from gitml.transfer.lfs_inputs import POINTED
 from gitml.transfer.remotes import Remotes, using_store
@@ -45,16 +47,20 @@ def download(ws: Workspace, choice: RunSelection, emit: Emit, stop: StopSignal) 
     return DownloadReport(len(roots) - len(absent), result.here, result.lost, problems, result.bytes)
 
 
-def fetch_outputs(ws: Workspace, outputs: Iterable[OutputRef], emit: Emit, stop: StopSignal) -> DownloadResult:
-    """Puts outputs, and what Git LFS pointers stand for, into the Store, from records or else from remote stores.
+def fetch_outputs(
+    ws: Workspace, outputs: Iterable[OutputRef | OutputPart], emit: Emit, stop: StopSignal
+) -> DownloadResult:
+    """Puts outputs, parts of them, and what Git LFS pointers stand for, into the Store, from records or else from remote stores.
 
     What is lost is returned, not raised.
     """
-    wanted = list(outputs)
-    left = Availability(ws).fetch_inline(wanted)
-    if not left:
+    here, wanted = Availability(ws), list(outputs)
+    left = here.fetch_inline([output for output in wanted if isinstance(output, OutputRef)])
+    parts = [one for one in wanted if isinstance(one, OutputPart) and not here.fetch_part(one.part)]
+    if not left and not parts:
         return DownloadResult((), (), (), 0)
     made = [root_of(output) for output in left if output.kind != POINTED]
+    made += _roots_of_parts(parts, {root.digest for root in made})
     pointed = [root_of(output) for output in left if output.kind == POINTED]
     result = DownloadResult((), (), (), 0)
     with closing(Remotes(ws)) as remotes, using_store(ws):
@@ -63,6 +69,35 @@ def fetch_outputs(ws: Workspace, outputs: Iterable[OutputRef], emit: Emit, stop:
             one = download_roots(ws.store, sources, remotes.indexes, roots, emit, lambda: stop.level > 0)
             result = DownloadResult(*[ours + theirs for ours, theirs in zip(result, one, strict=True)])  # type: ignore[operator]
     return result._replace(problems=(*_failures(remotes), *result.problems))
+
+
+def _roots_of_parts(parts: Iterable[OutputPart], whole: Container[Digest]) -> list[TransferRoot]:
+    """One for each directory that parts are wanted of, and that is not wanted as a `whole`."""
+    of: dict[Digest, list[OutputPart]] = {}
+    for one in parts:
+        of.setdefault(one.output.digest, []).append(one)
+    return [
+        root_of(some[0].output)._replace(
+            part=PartialTree(
+                tuple({(one.part.digest, one.part.size, one.part.kind == "directory"): None for one in some}),
+                tuple({digest: data for one in some for digest, data in one.part.listings.items()}.items()),
+            )
+        )
+        for digest, some in of.items()
+        if digest not in whole
+    ]
+
+
+def fetch_links(ws: Workspace, output: OutputRef, listings: Mapping[Digest, bytes]) -> bool:
+    """Puts what links of a directory say into the Store, by its listings; whether all of it is there."""
+    every = [entry for listing in listings.values() for entry in decode_tree(listing) if entry.kind == "l"]
+    links = tuple({(entry.digest, entry.size, False): None for entry in every})
+    if not links:
+        return False
+    root = root_of(output)._replace(part=PartialTree(links))
+    with closing(Remotes(ws)) as remotes, using_store(ws):
+        sources = [source for _, source in remotes.usable()]
+        return not download_roots(ws.store, sources, remotes.indexes, [root]).lost
 
 
 def fetch_listings(ws: Workspace, output: OutputRef) -> dict[Digest, bytes]:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from gitml.core.language.diagnostics import nearest
 from gitml.core.model.digest import Digest, digest_of
 from gitml.core.model.links import MOST
+from gitml.core.model.result import OutputRef
 from gitml.core.model.tree import TreeEntry, decode_tree, encode_tree, link_stays_inside, tree_size
 from gitml.core.text.path_pattern import PathPattern, State, is_pattern, path_pattern
 from gitml.errors import InputError
@@ -31,6 +32,18 @@ class DirectoryPart(NamedTuple):
     digest: Digest
     size: int
     listings: Mapping[Digest, bytes] = {}
+
+
+class OutputPart(NamedTuple):
+    """Of an output that is a directory, the part that is to be had, without the rest."""
+
+    output: OutputRef
+    part: DirectoryPart
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self.part.size
 
 
 def find_part(directory: Digest, part: str, read: ReadContent) -> DirectoryPart:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from gitml.core.model.digest import Digest
 from gitml.core.model.events import Emit, Event, StepFetches, StepPrepares
@@ -17,6 +17,9 @@ from gitml.engine.execution.executor_kinds import Executors
 from gitml.engine.planning.planner import Planner, Results
 from gitml.store.local.locks import Locks
 from gitml.workspace import Workspace
+
+if TYPE_CHECKING:
+    from gitml.core.planner.directory_part import OutputPart
 
 MOST = 4  # steps whose inputs are fetched at once
 
@@ -62,9 +65,10 @@ class InputPrefetch:
         """Whether the inputs of one more step may be fetched."""
         return len(self._active) < MOST
 
-    def is_left_to_executor(self, step: GraphStep, lacking: Sequence[OutputRef], results: Results) -> bool:
+    def is_left_to_executor(self, step: GraphStep, lacking: Sequence[OutputRef | OutputPart], results: Results) -> bool:
         """Whether the executor of a step is to fetch all that is lacking, so that it need not come here."""
-        return step.settings.gang[0] == 1 and set(lacking) <= set(self.for_executor(step, results))
+        able = self.for_executor(step, results) if step.settings.gang[0] == 1 else ()
+        return all(one in able for one in lacking)
 
     def for_executor(self, step: GraphStep, results: Results) -> tuple[OutputRef, ...]:
         """The inputs that the executor of a step may fetch from remote stores by itself."""
@@ -89,7 +93,9 @@ class InputPrefetch:
         image = lacked_image(self._ws, environment)
         return None if image in self._images else image
 
-    def start(self, name: str, decision: Decision, lacking: Sequence[OutputRef], image: Digest | None = None) -> None:
+    def start(
+        self, name: str, decision: Decision, lacking: Sequence[OutputRef | OutputPart], image: Digest | None = None
+    ) -> None:
         """Begins to fetch inputs of the step `name`, and the `image` of its environment."""
         if lacking:
             self._emit(StepFetches(name, sum(output.size for output in lacking)))
@@ -132,7 +138,12 @@ class InputPrefetch:
         self._ready.clear()
 
     def _fetch(
-        self, name: str, decision: Decision, outputs: Sequence[OutputRef], image: Digest | None, stop: StopSignal
+        self,
+        name: str,
+        decision: Decision,
+        outputs: Sequence[OutputRef | OutputPart],
+        image: Digest | None,
+        stop: StopSignal,
     ) -> None:
         from gitml.transfer.download import fetch_outputs, problem_texts
 

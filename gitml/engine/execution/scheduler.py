@@ -240,7 +240,7 @@ class Scheduler:
                 return
         try:
             lacking = self.planner.lacking(step, decision, self.outcomes.results)
-            absent = self.planner.absent(step, self.outcomes.results) if lacking else []
+            absent = self.planner.absent(step, self.outcomes.results, lacking) if lacking else []
         except BaseException:
             self.unlock(decision)
             raise

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from gitml.core.kinds.environment_kinds import VENV
 from gitml.core.model.digest import Digest
-from gitml.core.model.graph import Graph, GraphStep
+from gitml.core.model.graph import Binding, Graph, GraphStep
 from gitml.core.model.guarantees import guarantees, shortfall
 from gitml.core.model.resources import Resources
 from gitml.core.model.result import ActionResult, OutputRef
@@ -43,6 +43,7 @@ Results = Mapping[str, ActionResult | None]
 """The result of each step that is done, None for those still to come."""
 
 if TYPE_CHECKING:
+    from gitml.core.planner.directory_part import OutputPart
     from gitml.transfer.lfs_inputs import LfsInputs
 
 
@@ -242,17 +243,26 @@ class Planner:
             return None
         return result if all(map(self.availability.has, result.outputs)) else None
 
-    def lacking(self, step: GraphStep, decision: Decision, results: Results) -> list[OutputRef]:
+    def lacking(self, step: GraphStep, decision: Decision, results: Results) -> list[OutputRef | OutputPart]:
         """The inputs of `step` that other steps made and that only a remote store has; those in records are put into the Store.
 
-        And what Git LFS pointers among its code and inputs stand for, where that is not here.
+        Of a directory of which the step takes a part, the part. And what Git LFS pointers among its code and inputs stand for,
+        where that is not here.
         """
         pointed = self.lfs.lacking(decision.action) if decision.action is not None else []
-        return self.availability.fetch_inline([ref for _, ref in inputs_made(step, results)]) + pointed
+        whole = [ref for binding, ref in _bound(step, results) if not binding.part]
+        parts = [
+            self.builder.directories.lacking(binding, ref) for binding, ref in _bound(step, results) if binding.part
+        ]
+        return [*self.availability.fetch_inline(whole), *(one for one in parts if one is not None), *pointed]
 
-    def absent(self, step: GraphStep, results: Results) -> list[tuple[str, OutputRef]]:
-        """The inputs of `step` that other steps made and that can't be had, each with the step that did."""
-        return [(parent, ref) for parent, ref in inputs_made(step, results) if not self.availability.has(ref)]
+    def absent(
+        self, step: GraphStep, results: Results, lacking: Sequence[OutputRef | OutputPart]
+    ) -> list[tuple[str, OutputRef]]:
+        """The inputs of `step` that other steps made, that are `lacking` and can't be had, each with the step that did."""
+        wanted = {one.digest if isinstance(one, OutputRef) else one.output.digest for one in lacking}
+        made = [(parent, ref) for parent, ref in inputs_made(step, results) if ref.digest in wanted]
+        return [(parent, ref) for parent, ref in made if not self.availability.has(ref)]
 
     def stored(self, step: GraphStep, results: Results) -> tuple[OutputRef, ...]:
         """The inputs of `step` that the machines of a cluster may fetch from a remote store by themselves."""
@@ -272,12 +282,14 @@ def _stored_manifest(ws: Workspace, digest: str) -> bytes | None:
 
 def inputs_made(step: GraphStep, results: Results) -> list[tuple[str, OutputRef]]:
     """The inputs of `step` that other steps made, as far as `results` has them, each with the step that did."""
-    made = [
-        (binding.step, results.get(binding.step), binding.port) for binding in step.inputs if binding.step is not None
-    ]
+    return [(binding.step or "", ref) for binding, ref in _bound(step, results)]
+
+
+def _bound(step: GraphStep, results: Results) -> list[tuple[Binding, OutputRef]]:
+    made = [(binding, results.get(binding.step), binding.port) for binding in step.inputs if binding.step is not None]
     return [
-        (parent, ref)
-        for parent, result, port in made
+        (binding, ref)
+        for binding, result, port in made
         if result is not None and (ref := result.output(port)) is not None
     ]
 

@@ -16,7 +16,7 @@ steps:
     run: |
       mkdir -p data/raw/sub
       cp src/train.txt data/raw/train.csv
-      for n in 1 2; do head -c 90000 src/big.txt > data/raw/sub/$n.csv; done
+      for n in 1 2; do { echo $n; head -c 2499998 src/big.txt; } > data/raw/sub/$n.csv; done
       echo ${{ params.noise }} > data/raw/noise.txt
       ln -s sub/1.csv data/raw/first.csv
     code: [src/*.txt]
@@ -49,12 +49,12 @@ def test_a_part_of_a_directory_is_an_input_of_its_own_here_and_in_a_clone_that_h
     store = tmp_path / "store"
     project.write("pipelines/parts.yaml", PIPELINE)
     project.write("src/train.txt", "a,b\n")
-    project.write("src/big.txt", "0123456789\n" * 10000)
+    project.write("src/big.txt", "0123456789\n" * 250000)
     project.write("gitml.yaml", f"records: {{inline_file: 1KiB, inline_run: 4KiB}}\nremotes: ['file://{store}']\n")
     project.commit()
     first = project.run("parts")
     assert set(outcomes(first).values()) == {"executed"}
-    assert "90000 first.csv" in project.gitml("logs", first["run"], "linked").out
+    assert "2500000 first.csv" in project.gitml("logs", first["run"], "linked").out
     assert project.gitml("logs", first["run"], "tables").out.split()[-2:] == [
         "data/raw/sub/1.csv",
         "data/raw/sub/2.csv",
@@ -93,10 +93,18 @@ def test_a_part_of_a_directory_is_an_input_of_its_own_here_and_in_a_clone_that_h
     assert set(decisions(clone, "parts").values()) == {"unknown"}
     assert "listing of split.raw" in clone.gitml("plan", "parts").out
     assert set(outcomes(clone.run("parts", "train", "tables")).values()) == {"reused"}
-    assert not any(size > 50000 for size in stored(clone))  # the listings came, the files did not
+    assert not any(size > 1000000 for size in stored(clone))  # the listings came, the files did not
     assert set(outcomes(clone.run("parts")).values()) == {"reused"}
     assert set(decisions(clone, "parts").values()) == {"reuse"}  # known from then on
+
+    # a step that runs there fetches what it takes, and places it, without the rest; of a linked file what links lead to
+    assert outcomes(clone.run("parts", "--force", "train"))["train"] == "executed"
+    assert not any(size > 1000000 for size in stored(clone))
+    again = clone.run("parts", "--force", "linked")
+    assert "2500000 first.csv" in clone.gitml("logs", again["run"], "linked").out
+    assert [size for size in stored(clone) if size > 1000000] == [2500000]
     assert outcomes(clone.run("parts", "--force", "tables"))["tables"] == "executed"
+    assert [size for size in stored(clone) if size > 1000000] == [2500000] * 2
 
     # and one that can't have the directory from anywhere makes it again
     shutil.rmtree(store)

@@ -52,7 +52,7 @@ def download_roots(
     MachineError when this machine can't take it, TransferStoppedError when stopped; what has arrived stays.
     """
     wanted = list({root.digest: root for root in roots}.values())
-    left = [root for root in wanted if not store.has(root.digest, root.size, tree=root.tree)]
+    left = [root for root in wanted if not _is_here(store, root)]
     problems: list[DownloadProblem] = []
     moved = 0
     for source in sources:
@@ -70,6 +70,10 @@ def download_roots(
     lost = {root.digest for root in left}
     here = tuple(root for root in wanted if root.digest not in lost)
     return DownloadResult(here, tuple(left), tuple(problems), moved)
+
+
+def _is_here(store: LocalStore, root: TransferRoot) -> bool:
+    return all(store.has(digest, size, tree=tree) for digest, size, tree in root.contents())
 
 
 def download_listings(
@@ -189,10 +193,13 @@ class _Fetching:
     def _needs(
         self, root: TransferRoot, manifest: Manifest, packs: dict[Digest, dict[Digest, memoryview]]
     ) -> _Tree | None:
-        """What a Tree lacks here; None, and the manifest noted as wrong, when listings are missing."""
+        """What a Tree, or the part of it, lacks here; None, and the manifest noted as wrong, when listings are missing."""
         listings = {digest: data for item in manifest.listings for digest, data in packs[item.digest].items()}
-        lacking: dict[Digest, TreeEntry] = {}
-        waiting, seen = [root.digest], set()
+        listings |= {digest: memoryview(data) for digest, data in (root.part.listings if root.part else ())}
+        waiting = [digest for digest, _, tree in root.contents() if tree]
+        files = [TreeEntry(b"", "f", digest, size) for digest, size, tree in root.contents() if not tree]
+        lacking = {file.digest: file for file in files if not self.store.is_intact(file.digest, file.size)}
+        seen: set[Digest] = set()
         while waiting:
             digest = waiting.pop()
             if digest in seen:
@@ -280,14 +287,14 @@ class _Fetching:
                 if entry.kind != "d" and not self.store.is_intact(entry.digest, entry.size):
                     self._wrong(root.digest, entry.digest, "its manifest does not have all its files")
                     return
-        last = {root.digest: tree.listings[root.digest]}
-        for contents in ({d: c for d, c in tree.listings.items() if d != root.digest}, last):
+        last = {digest: tree.listings[digest] for digest, _, is_tree in root.contents() if is_tree}
+        for contents in ({d: c for d, c in tree.listings.items() if d not in last}, last):
             new: list[tuple[Digest, bytes | memoryview]] = [
                 (digest, data) for digest, data in contents.items() if not self.store.is_intact(digest, len(data))
             ]
             if new:
                 self.store.publish_contents(new)
-        if self.store.has(root.digest, root.size, tree=True):
+        if _is_here(self.store, root):
             self._arrived(root.digest)
         else:
             self._wrong(root.digest, root.digest, "its listings say another size")

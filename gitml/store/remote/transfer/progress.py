@@ -26,13 +26,28 @@ class TransferStoppedError(GitmlError):
     exit_code = 130
 
 
+class PartialTree(NamedTuple):
+    """What is wanted of a Tree, by (Digest, size, whether it is a Tree); `listings` are those of it that no remote store has."""
+
+    contents: tuple[tuple[Digest, int, bool], ...]
+    listings: tuple[tuple[Digest, bytes], ...] = ()
+
+
 class TransferRoot(NamedTuple):
-    """Content that is transferred as a whole: a Blob, or a Tree with all below it. `name` is for people (``train.model``)."""
+    """Content that is transferred as a whole: a Blob, or a Tree with all below it. `name` is for people (``train.model``).
+
+    A download of a Tree may be of a `part` of it.
+    """
 
     digest: Digest
     size: int
     tree: bool
     name: str = ""
+    part: PartialTree | None = None
+
+    def contents(self) -> tuple[tuple[Digest, int, bool], ...]:
+        """What is there once it was downloaded: (Digest, size, whether it is a Tree)."""
+        return ((self.digest, self.size, self.tree),) if self.part is None else self.part.contents
 
 
 class UploadResult(NamedTuple):

@@ -13,14 +13,14 @@ import pytest
 from gitml.core.config.remotes import Manifest, StoredObject, decode_manifest, encode_manifest
 from gitml.core.model.digest import Digest, digest_of, hex_of
 from gitml.core.model.pack import LARGEST, TARGET, decode_index
-from gitml.core.model.tree import TreeEntry, encode_tree
+from gitml.core.model.tree import TreeEntry, decode_tree, encode_tree
 from gitml.errors import RemoteError
 from gitml.store.local import disk
 from gitml.store.remote.backends.folder import FolderRemote
 from gitml.store.remote.backends.partial_upload import KEPT, kept_name
 from gitml.store.remote.cache import RemoteSource
 from gitml.store.remote.transfer.download import download_roots
-from gitml.store.remote.transfer.progress import TransferRoot, TransferStoppedError
+from gitml.store.remote.transfer.progress import PartialTree, TransferRoot, TransferStoppedError
 from gitml.store.remote.transfer.upload import Uploader
 from tests.unit.store.remote.conftest import Side
 
@@ -162,6 +162,47 @@ def test_what_is_damaged_here_is_refused_set_aside_and_everything_else_is_sent(
     assert one.store.is_quarantined(digest)
     one.store.put(FILES[bad]) if bad == "a" else one.blob(LARGE)
     assert one.send(remote, root).sent == (root,)
+
+
+def test_of_a_directory_only_the_wanted_part_is_fetched(one: Side, two: Side, remote: FolderRemote) -> None:
+    files = {name: os.urandom(LARGEST + n) for n, name in enumerate(("a", "b", "sub/c", "sub/d"))}
+    root = one.tree(files)
+    one.send(remote, root)
+    a, b, sub = decode_tree(one.store.read(root.digest))
+    c, _ = decode_tree(one.store.read(sub.digest))
+    assert two.fetch([remote], root._replace(part=PartialTree(((a.digest, a.size, False),)))).bytes < 2 * LARGEST
+    assert two.store.is_intact(a.digest)
+    assert not two.store.is_intact(b.digest)
+    listing = encode_tree([c._replace(name=b"other")])  # which no remote store has
+    inner = TreeEntry(b"inner", "d", digest_of(listing), c.size)
+    outer = encode_tree([inner])
+    made = (inner.digest, listing), (digest_of(outer), outer)
+    matching = root._replace(part=PartialTree(((digest_of(outer), c.size, True),), made))
+    assert two.fetch([remote], matching).here == (matching,)
+    assert two.store.has(digest_of(outer), c.size, tree=True)
+    assert not two.has(root)
+    folder = root._replace(part=PartialTree(((sub.digest, sub.size, True),)))
+    assert two.fetch([remote], folder).bytes < 2 * LARGEST  # c was there
+    assert two.store.has(sub.digest, sub.size, tree=True)
+    assert two.fetch([remote], root).here == (root,)
+    assert two.has(root)
+
+
+def test_a_part_that_a_remote_has_wrong_or_lacks_is_lost_and_nothing_shows_it(
+    one: Side, two: Side, remote: FolderRemote
+) -> None:
+    root = one.tree(FILES)
+    one.send(remote, root)
+    large = next(entry for entry in decode_tree(one.store.read(root.digest)) if entry.name == b"large")
+    part = root._replace(part=PartialTree(((large.digest, large.size, False),)))
+    overwrite(objects(remote)[hex_of(large.digest)], LARGE[:-1] + b"?")
+    lost = two.fetch([remote], part)
+    assert lost.lost == (part,)
+    assert lost.problems
+    assert not two.store.is_intact(large.digest)
+    strange = root._replace(part=PartialTree(((digest_of(b"of another directory"), 20, False),)))
+    assert two.fetch([remote], strange).lost == (strange,)
+    assert not two.store.is_intact(digest_of(b"of another directory"))
 
 
 def test_wrong_bytes_from_a_remote_are_refused_and_the_next_remote_heals(
