@@ -156,8 +156,7 @@ class WorkerAttempt:
         if ended.code != 0:
             tail = self.log.tail()
             error, hint = failure_of(ended.code, tail, sandbox, path, strict=task.strict, in_image=in_image)
-            missing = missing_names(tail.decode("utf-8", "replace"), sandbox.work_paths())
-            return finished._replace(outcome="failed", error=error, hint=hint, missing=missing)
+            return finished._replace(outcome="failed", error=error, hint=hint, missing=self._missing())
         if not self._makes_outputs():
             return finished
         try:
@@ -165,12 +164,18 @@ class WorkerAttempt:
             measured = take_outputs(task.action.outputs, sandbox.work, self.services.store, self.taken)
         except GitmlError as error:
             where = f" ({neutral(error.where)})" if error.where and isinstance(error, InputError) else ""
-            finished = finished._replace(left=self._left_behind())
+            finished = finished._replace(
+                left=self._left_behind(), missing=self._missing()
+            )  # many catch what went wrong
             return finished._replace(outcome="failed", error=neutral(error.message) + where, hint=error.hint)
         finished = finished._replace(left=self._left_behind())
         return finished._replace(
             outputs=tuple(self.taken), metrics=measured.numbers, labels=measured.labels, warnings=measured.remarks
         )
+
+    def _missing(self) -> tuple[str, ...]:
+        """What the step did not find, as the end of its log has it."""
+        return missing_names(self.log.tail().decode("utf-8", "replace"), self.sandbox.work_paths())
 
     def _place_matches(self) -> None:
         """Puts what matches the patterns of outputs where they are taken from."""

@@ -345,7 +345,10 @@ def _check_outputs_in_inputs(pipeline: Pipeline, reader: StepReader) -> None:
 def overlap(step: str, port: str, path: str, name: str, place: str) -> str:
     """What to say of an output that lies in an input of the commit, or the other way round."""
     where = f"is the input {name!r}" if path == place else f"and the input {name!r} ({place}) lie in one another"
-    return f"output {port!r} of step {step!r} ({path}) {where}: give it another path"
+    mend = "give it another path"
+    if f"{place}/".startswith(f"{path}/"):
+        mend += f", or take the input from the step: ${{{{ steps.{step}.outputs.{port} }}}}{place[len(path) :]}"
+    return f"output {port!r} of step {step!r} ({path}) {where}: {mend}"
 
 
 def _skeleton(template: Template) -> str:

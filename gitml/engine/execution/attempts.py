@@ -25,7 +25,8 @@ from gitml.core.model.stop_signal import StopSignal
 from gitml.core.planner.plan import Decision, Plan
 from gitml.core.records.record import MACHINE, Attempt, Run, StepRun
 from gitml.engine.execution.executor_kinds import Executors
-from gitml.engine.execution.failure_hints import Failed, command_hint, hint_for
+from gitml.engine.execution.failed_attempt import Failed
+from gitml.engine.execution.failure_hints import command_hint, hint_for
 from gitml.engine.journal.journal import Journal
 from gitml.engine.planning.load import Loaded
 from gitml.engine.planning.planner import Planner
@@ -261,7 +262,12 @@ class Attempts:
             event = event._replace(outcome="lost", error="it was cancelled from elsewhere")
         error = event.error
         if error is not None:
-            hint = self._command_hint(active, event) or event.hint or self._hint(active, event)
+            hint = (
+                self._command_hint(active, event)
+                or self._cause(active, event)
+                or event.hint
+                or self._hint(active, event)
+            )
             error = f"{error} ({hint})" if hint else error
         target = "" if active.target == LOCAL else active.target
         ended = Attempt(
@@ -293,6 +299,10 @@ class Attempts:
         if not event.missing or action is None or event.missing != active.step.argv[:1]:
             return None
         return command_hint(self.source, Failed(active.step, action, event.missing), event.missing[0])
+
+    def _cause(self, active: ActiveAttempt, event: TaskFinished) -> str | None:
+        """The hint for a step that missed something, reported that, and ended as if all were well, without its outputs."""
+        return self._hint(active, event) if event.exit_code == 0 else None
 
     def _hint(self, active: ActiveAttempt, event: TaskFinished) -> str | None:
         action = active.decision.action

@@ -5,19 +5,20 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 from gitml.core.model import paths
-from gitml.core.model.action import Action
 from gitml.core.model.graph import GraphStep
 from gitml.core.model.protocols import Source
-from gitml.core.parameters.value_path import mappings_with, path_text
+from gitml.core.parameters.value_path import Value, mappings_with, path_text
 from gitml.core.planner.project_package import ProjectPackage, how_to_install, own_package
+from gitml.engine.execution.failed_attempt import Failed
+from gitml.engine.execution.script_names import ScriptNames, names_in_scripts
 from gitml.errors import InputError
 from gitml.execute.environments.import_redirect import is_python
 from gitml.execute.log_text import KEY, MODULE, REPOSITORY
 from gitml.git.worktree.snapshot import WorkTree, WorkTreeFolder
 
+_MOST_NAMED = 4  # of what else a script names
 MOST_LOOKED_AT = 20_000  # names of the commit that a search for a module looks at
 _GENERIC = ("src", "lib", "python", "code", "app", "scripts")
 _DVC = ".dvc/config"
@@ -25,22 +26,49 @@ _ENDINGS = ("", ".py", ".sh", ".R", ".r", ".js", ".pl")
 _CD = re.compile(r"(?:^|[;&|({\n]|\bthen\b|\bdo\b)\s*(?:cd|pushd)\s+(?:--\s+)?[\"']?([^\s;&|\"')}]{1,300})")
 
 
-class Failed(NamedTuple):
-    """A failed attempt: the step, what it was performed as, what it missed (see `TaskFinished.missing`).
-
-    And of its pipeline the other steps, and the paths of the config files.
-    """
-
-    step: GraphStep
-    action: Action
-    missing: Sequence[str]
-    steps: Mapping[str, GraphStep] = {}
-    config: Collection[str] = ()
-
-
 def hint_for(source: Source, failed: Failed) -> str | None:
     """What to declare, in words; None when nothing that it missed is here."""
-    return next(filter(None, (_hint(source, failed, name) for name in failed.missing)), None)
+    for name in failed.missing:
+        hint = _hint(source, failed, name)
+        if hint is not None:
+            return hint + _named_too(source, failed, name)
+    return None
+
+
+def _named_too(source: Source, failed: Failed, told: str) -> str:
+    """What else the step's script names that is here and not in its sandbox, behind the hint for what it missed first."""
+    if told.startswith((MODULE, KEY, REPOSITORY)) or failed.step.module is not None:
+        return ""
+    seen = {_lacks(source, failed, path) for path in _as_paths(told, failed.step)[:1]}
+    more = []
+    for path in _names(source, failed).paths:
+        for candidate in _as_paths(path, failed.step)[:1]:
+            lacks = _lacks(source, failed, candidate)
+            if lacks is not None and lacks not in seen:
+                seen.add(lacks)
+                more.append(f"{candidate} ({lacks[1]})")
+    if len(more) > _MOST_NAMED:
+        more = [*more[:_MOST_NAMED], "more"]
+    return f"; it names {', '.join(more)}, too" if more else ""
+
+
+def _lacks(source: Source, failed: Failed, path: str) -> tuple[str, str] | None:
+    """What a path is that lies here and not in the sandbox: by what it is declared, and in words."""
+    if paths.problem_with(path) is not None or failed.has_code(path) or failed.has_input(path):
+        return None
+    if any(paths.overlaps(path, output.mount) for output in failed.step.outputs):
+        return None
+    made = failed.maker_of(path)
+    if made is not None:
+        return ".".join(made), f"of step {made[0]}"
+    if path in failed.config:
+        return path, "params"
+    entry = source.lookup(path)
+    return None if entry is None or entry.is_tree else (path, "in the commit")
+
+
+def _names(source: Source, failed: Failed) -> ScriptNames:
+    return names_in_scripts(source, failed.step, {file.path: file.oid for file in failed.action.code})
 
 
 def _hint(source: Source, failed: Failed, name: str) -> str | None:
@@ -54,25 +82,30 @@ def _hint(source: Source, failed: Failed, name: str) -> str | None:
         return _repository_hint(source, failed, name.removeprefix(REPOSITORY))
     wanted = [one for one in _as_paths(name, step) if paths.problem_with(one) is None]
     config = next((one for one in wanted if one in failed.config), None)
-    if config is not None and not any(item.mount == config for item in failed.action.inputs):
-        return f'{config} holds parameters of the pipeline: say which of them step {step.base} reads, params: [KEY, …] or ["*"]'
+    if config is not None and not failed.has_input(config):
+        keys = ", ".join(_keys_of(source, failed, config, ())) or "KEY, …"
+        return f'{config} holds parameters of the pipeline: say which of them step {step.base} reads, params: [{keys}] or ["*"]'
     hint = next(filter(None, (_of_its_own(source, failed, candidate) for candidate in wanted)), None)
     if hint is not None:
         return hint
     for candidate in wanted:
-        entry = source.lookup(candidate)
-        if entry is not None and not _is_code(failed.action, candidate):
-            candidate += "/" if entry.is_tree else ""
-            return f"{candidate} is in the commit but not declared: add it to code: of step {step.base}, or use it as an input"
         if (hint := _made_by_another(failed, candidate)) is not None:
-            return hint
+            return hint  # also where the commit has an older one
+        entry = source.lookup(candidate)
+        if entry is not None and not failed.has_code(candidate):
+            candidate += "/" if entry.is_tree else ""
+            written = ", or declare it as an output if the step writes it" if candidate.endswith(".log") else ""
+            return (
+                f"{candidate} is in the commit but not declared: add it to code: of step {step.base},"
+                f" or use it as an input{written}"
+            )
     for candidate in wanted:
         folder = posixpath.dirname(candidate)
         entry = source.lookup(folder) if folder else None
-        if entry is not None and entry.is_tree and not _is_code(failed.action, folder):
+        if entry is not None and entry.is_tree and not failed.has_code(folder):
             return (
                 f"the folder {folder}/ of the commit is not in the sandbox: add {folder}/ to code: of step {step.base},"
-                " or let the program make it"
+                f" declare {candidate} as an output if the step writes it, or let the program make the folder"
             )
     return command_hint(source, failed, name) or _ignored_hint(source, wanted)
 
@@ -83,29 +116,46 @@ def _repository_hint(source: Source, failed: Failed, kind: str) -> str | None:
     if step.module is not None:
         return None
     ways = [] if step.settings.repository else ["repository: true gives the step a repository of its commit"]
-    if kind == "dvc" and source.lookup(_DVC) is not None and not _is_code(failed.action, _DVC):
+    if kind == "dvc" and source.lookup(_DVC) is not None and not failed.has_code(_DVC):
         ways.append(f"{_DVC} is in the commit but not declared: add it to code: of step {step.base}")
     return "; ".join(ways) or None
 
 
 def _key_hint(source: Source, failed: Failed, key: str) -> str | None:
     """The hint for a key that a config file of the commit has, and the step did not declare."""
+    known = {name for name, _ in failed.action.params}
+    for path in failed.config:
+        values = _values_of(source, path) if failed.has_input(path) else None
+        for at in mappings_with(values, key) if values is not None else ():
+            name = path_text(at)
+            if not _declares(known, name):
+                more = [one for one in _keys_of(source, failed, path, known) if one not in (name, str(at[0]))]
+                too = f"; it names {', '.join(more)}, too" if more else ""
+                return f"{path} has {name}, which step {failed.step.base} does not declare: add it to its params{too}"
+    return None
+
+
+def _declares(known: Collection[str], name: str) -> bool:
+    """Whether one of the parameters of a step is `name`, or lies in it."""
+    return any(one == name or one.startswith((f"{name}.", f"{name}[")) for one in known)
+
+
+def _values_of(source: Source, path: str) -> Mapping[str, Value] | None:
+    """What stands in a config file of the commit; None where it can't be read."""
     from gitml.core.parameters.config_file import read_config_file
 
-    for path in failed.config:
-        entry = source.lookup(path)
-        if entry is None or not any(item.mount == path for item in failed.action.inputs):
-            continue
-        try:
-            values = read_config_file(source.read(entry.oid), path).values
-        except InputError:
-            continue
-        known = {name for name, _ in failed.action.params}
-        for at in mappings_with(values, key):
-            name = path_text(at)
-            if not any(one == name or one.startswith((f"{name}.", f"{name}[")) for one in known):
-                return f"{path} has {name}, which step {failed.step.base} does not declare: add it to its params"
-    return None
+    entry = source.lookup(path)
+    try:
+        return None if entry is None else read_config_file(source.read(entry.oid), path).values
+    except InputError:
+        return None
+
+
+def _keys_of(source: Source, failed: Failed, path: str, known: Collection[str]) -> list[str]:
+    """The top-level keys of a config file that the step's script names, but for those that it declares."""
+    values = _values_of(source, path) or {}
+    found = [path_text((key,)) for key in _names(source, failed).keys if key in values]
+    return [key for key in found if not _declares(known, key)][:_MOST_NAMED]
 
 
 def _ignored_hint(source: Source, candidates: Sequence[str]) -> str | None:
@@ -130,10 +180,7 @@ def _of_its_own(source: Source, failed: Failed, candidate: str) -> str | None:
         if candidate == output.mount and source.lookup(candidate) is not None:
             return f"{candidate} is where the step makes an output, so what the commit has there is hidden from it"
         return None
-    mounts = [item.mount for item in failed.action.inputs]
-    if any(candidate == mount or candidate.startswith(mount + "/") for mount in mounts) or _is_code(
-        failed.action, candidate
-    ):
+    if failed.has_input(candidate) or failed.has_code(candidate):
         return _moved(failed, candidate)
     return None
 
@@ -155,17 +202,14 @@ def _folders_gone_to(step: GraphStep) -> list[str]:
 
 def _made_by_another(failed: Failed, candidate: str) -> str | None:
     """The hint for what lies at the place of an output of another step."""
-    for other in failed.steps.values():
-        if other.name == failed.step.name:
-            continue
-        for output in other.outputs:
-            if candidate == output.mount or candidate.startswith(output.mount + "/"):
-                used = f"${{{{ steps.{other.name}.outputs.{output.name} }}}}"
-                if failed.step.module is not None:
-                    return f"step {other.name} makes {candidate}: use {used}"
-                declared = f'inputs: {{{output.name}: "{used}"}}'
-                return f"step {other.name} makes {candidate}: give step {failed.step.base} {declared}"
-    return None
+    made = failed.maker_of(candidate)
+    if made is None:
+        return None
+    step, port = made
+    used = f"${{{{ steps.{step}.outputs.{port} }}}}"
+    if failed.step.module is not None:
+        return f"step {step} makes {candidate}: use {used}"
+    return f'step {step} makes {candidate}: give step {failed.step.base} inputs: {{{port}: "{used}"}}'
 
 
 def _as_paths(name: str, step: GraphStep) -> list[str]:
@@ -176,11 +220,6 @@ def _as_paths(name: str, step: GraphStep) -> list[str]:
     plain = [posixpath.normpath(f"{folder}/{name}") for folder in folders]
     found = [f"{one}{ending}" for one in plain for ending in _ENDINGS]
     return [one for one in dict.fromkeys(found) if one != "."]
-
-
-def _is_code(action: Action, path: str) -> bool:
-    """Whether the step's code has a path, itself or in a folder that lies in its code."""
-    return any(path == file.path or path.startswith(file.path + "/") for file in action.code)
 
 
 # -- modules of Python
@@ -194,7 +233,7 @@ def _module_hint(source: Source, failed: Failed, name: str) -> str | None:
         where = root or "."
         package = own_package(source)
         looks = _looks_in(step, root, package)
-        if _is_code(failed.action, path) or any(file.path.startswith(path + "/") for file in failed.action.code):
+        if failed.has_code(path) or any(file.path.startswith(path + "/") for file in failed.action.code):
             if looks:
                 return None  # it is there: the module is missing for another reason
             return f"{shown} is in the sandbox, but Python does not look there: {_ways(step, where, package)}"

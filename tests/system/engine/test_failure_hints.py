@@ -158,6 +158,59 @@ def test_what_another_step_makes_is_named_as_its_output(project: Project) -> Non
     assert steps[1]["error"].endswith(f"(step one makes out/clean.csv: {declared})")
 
 
+STAGES = """\
+params: {from: params.yaml}
+steps:
+  one: {shell: sh, run: 'echo 1 > ${{ outputs.clean }}', outputs: {clean: {type: file, path: out/clean.csv}}}
+  fit: {run: python3 src/fit.py, GIVEN, outputs: {model: {type: file, path: model.txt}}}
+  last: {run: 'cp ${{ steps.fit.outputs.model }} ${{ outputs.o }}', outputs: {o: {type: file, path: last.txt}}}
+"""
+CATCHES = """\
+import sys
+try:
+    text = open('./params.yaml').read()
+    if 'rate' not in text:
+        raise KeyError('fit')
+    open('out/clean.csv'), open('conf/labels.txt')
+    open('model.txt', 'w').write('fitted')
+except Exception as error:
+    print('Error:', error if isinstance(error, OSError) else 'none', file=sys.stderr)
+def unused(config):
+    return config['fit']['rate'], config.get('seed'), config['nothing'], open("last.txt"), open('conf/labels.txt')
+"""
+
+
+def test_a_step_that_catches_what_it_missed_and_makes_nothing_is_told_all_that_its_script_names(
+    project: Project,
+) -> None:
+    project.write("params.yaml", "fit: {rate: 1}\nseed: 7\nother: 2\n")
+    project.write("src/fit.py", CATCHES)
+    project.write("conf/labels.txt", "a\n")
+    project.write("out/clean.csv", "an older one\n")
+
+    def error_given(given: str) -> str | None:
+        project.write("pipelines/p.yaml", STAGES.replace("GIVEN", given))
+        project.commit()
+        steps = {step["name"]: step for step in project.run("p", "fit", code=None)["steps"]}
+        told = steps["fit"].get("error")
+        return None if told is None else str(told)
+
+    assert error_given("timeout: 60") == (
+        "did not make output model (model.txt) (params.yaml holds parameters of the pipeline: say which of them step fit reads,"
+        ' params: [fit, seed] or ["*"]; it names out/clean.csv (of step one), conf/labels.txt (in the commit), too)'
+    )
+    assert error_given("params: [fit, seed]") == (
+        'did not make output model (model.txt) (step one makes out/clean.csv: give step fit inputs: {clean: "${{ steps.one.outputs.clean }}"};'
+        " it names conf/labels.txt (in the commit), too)"
+    )
+    assert error_given('params: [fit, seed], code: [conf/], inputs: {clean: "${{ steps.one.outputs.clean }}"}') is None
+
+
+def test_a_step_that_says_nothing_of_what_it_missed_is_told_where_to_write(project: Project) -> None:
+    error = error_of(project, "{run: python3 -c pass, outputs: {o: {type: file, path: o.txt}}}")
+    assert error.endswith("(the command must write to the path that ${{ outputs.o }} stands for)")
+
+
 def test_a_step_that_went_to_another_folder_is_told_where_paths_count_from(project: Project) -> None:
     project.write("ml/t.py", "import sys\nopen(sys.argv[1], 'w').write('x')\n")
     error = error_of(project, "{shell: bash, run: 'cd ml && python3 t.py ${{ outputs.o }}', outputs: {o: file}}")

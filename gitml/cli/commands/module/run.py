@@ -55,7 +55,8 @@ def run(
     ws.consent.need_run([(step.name, command_text(step))])
     decision, environment = _decide(ws, loaded, step)
     finished = _perform(session, ws, loaded, step, decision, environment)
-    from gitml.engine.execution.failure_hints import Failed, hint_for
+    from gitml.engine.execution.failed_attempt import Failed
+    from gitml.engine.execution.failure_hints import hint_for
 
     error = finished.error
     if error is not None and not session.json:

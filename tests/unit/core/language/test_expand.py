@@ -186,7 +186,7 @@ steps:
         (
             "inputs: {i: 'd/${{ params.p }}'}\nparams: {p: svm}\n"
             "steps: {a: {matrix: {m: [tree, svm]}, run: x, outputs: {o: {type: file, path: 'd/${{ matrix.m }}'}}}}",
-            "output 'o' of step 'a[svm]' (d/svm) is the input 'i': give it another path",
+            "output 'o' of step 'a[svm]' (d/svm) is the input 'i': give it another path, or take the input from the step: ${{ steps.a[svm].outputs.o }}",
         ),
         ("params: {p: ..}\nsteps: {a: {run: x, outputs: {o: {type: file, path: 'x/${{ params.p }}/../y'}}}}", None),
         (

@@ -447,11 +447,11 @@ def test_an_environment_that_is_a_mapping_has_its_options_in_normal_form() -> No
     ("place", "path", "message"),
     [
         ("data", "data/x", "(data/x) and the input 'i' (data) lie in one another: give it another path"),
-        ("data/x", "data", "(data) and the input 'i' (data/x) lie in one another: give it another path"),
-        ("data/x", "./data/x", "(data/x) is the input 'i': give it another path"),
+        ("data/x", "data", "(data) and the input 'i' (data/x) lie in one another: give it another path, or take the input from the step: ${{ steps.b.outputs.o }}/x"),
+        ("data/x", "./data/x", "(data/x) is the input 'i': give it another path, or take the input from the step: ${{ steps.b.outputs.o }}"),
         ("data/x", "data/xy", None),
     ],
-)
+)  # fmt: skip
 def test_an_output_in_an_input_of_any_step_is_a_mistake_at_its_path(place: str, path: str, message: str | None) -> None:
     text = f"inputs: {{i: {place}}}\nsteps:\n  a: {{run: 'cat ${{{{ inputs.i }}}}'}}\n"
     text += f"  b: {{run: x, outputs: {{o: {{type: file, path: {path}}}}}}}\n"
