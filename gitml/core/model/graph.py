@@ -64,6 +64,10 @@ class GraphStep(NamedTuple):
     conditional: tuple[tuple[int, tuple[int, ...]], ...] = ()
     notebook: str = ""
 
+    def made_by(self) -> dict[str, str]:
+        """By its place, the step that makes an input."""
+        return {binding.mount: binding.step for binding in self.inputs if binding.step is not None}
+
 
 class Graph(NamedTuple):
     """Steps by name, each after all it waits for.

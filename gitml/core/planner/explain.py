@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gitml.core.model.action import CONFIG, Action, ActionInput, ActionOutput, StepCommit
@@ -13,8 +14,8 @@ from gitml.core.secrets.seals import seals_shown
 
 
 class Change(NamedTuple):
-    """One difference. `kind` is command, param, code, moved, config, input, output, env, environment, package, program, module,
-    commit, tag or format.
+    """One difference. `kind` is command, param, code, moved, config, input, output, order, env, environment, package, program,
+    module, commit, tag or format.
 
     Of code that ``moved`` `before` and `after` are its paths.
     `before` and `after` are shown to people; None where the thing was not there.
@@ -54,11 +55,16 @@ _MOST_LINES = 1000
 Descriptions = Mapping[str, Mapping[str, Any]]
 
 
-def changes_between(before: Action, after: Action, descriptions: Descriptions | None = None) -> list[Change]:
+def changes_between(
+    before: Action,
+    after: Action,
+    descriptions: Descriptions | None = None,
+    made_by: Mapping[str, str] | None = None,
+) -> list[Change]:
     """Every difference, the most relevant first.
 
     With `descriptions`, by what Actions call them, environments are compared part by part and modules are named by ``name`` and
-    ``version``.
+    ``version``. With `made_by`, the steps that make inputs of `after` by their places, gathered ones are told apart by these.
     """
     changes = []
     if before.format != after.format:
@@ -70,7 +76,7 @@ def changes_between(before: Action, after: Action, descriptions: Descriptions | 
         changes += _code(before, after)
     moves = {change.before: change.after for change in changes if change.kind == "moved"}
     changes += _config(before, after, changes)
-    changes += _inputs(before, after)
+    changes += _inputs(before, after, made_by or {})
     changes += _command(before, after, moves)
     old, new = dict(before.settings), dict(after.settings)
     for part in KEYED:
@@ -79,16 +85,41 @@ def changes_between(before: Action, after: Action, descriptions: Descriptions | 
             changes.append(Change("command", part.name, part.shown(one), part.shown(two)))
     changes += _repository(before.repository, after.repository)
     changes += _named("env", before.env, after.env)
-    changes += _pairs(
-        "output",
-        {output.name: _place_of(output) for output in before.outputs},
-        {output.name: _place_of(output) for output in after.outputs},
-    )
+    changes += _outputs(before.outputs, after.outputs)
     if before.environment != after.environment:
         found = _environments(before.environment, after.environment, descriptions or {})
         # two descriptions of one machine, written in two formats, have two digests
         changes += found if before.format == after.format else [change for change in found if change.name]
     return changes
+
+
+def _outputs(before: Sequence[ActionOutput], after: Sequence[ActionOutput]) -> list[Change]:
+    """Outputs that came and went, the kind and place of those that stayed, what else their declarations say, and their order."""
+    old, new = ({output.name: output for output in outputs} for outputs in (before, after))
+    changes = _pairs("output", {n: _place_of(o) for n, o in old.items()}, {n: _place_of(o) for n, o in new.items()})
+    for name in [name for name in new if name in old]:
+        one, two = (dict(output.options) for output in (old[name], new[name]))
+        for key in sorted({*one, *two} - {"pattern"}):  # which is the place
+            values = one.get(key), two.get(key)
+            if values[0] != values[1]:
+                usual = "false" if any(isinstance(value, bool) for value in values) else "none"
+                changes.append(Change("output", f"{name} {key}", *(_option(value, usual) for value in values)))
+    return changes or _order("output", list(old), list(new))
+
+
+def _option(value: Any, usual: str) -> str:
+    return usual if value is None else str(value).lower() if isinstance(value, bool) else str(value)[:200]
+
+
+def _order(kind: str, before: Sequence[str], after: Sequence[str]) -> list[Change]:
+    """Where things stand in another order: from the first that stands elsewhere."""
+    first = next((number for number, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), None)
+    if first is None:
+        return []
+    shown = (
+        ", ".join(names[first : first + 3]) + (" …" if len(names) > first + 3 else "") for names in (before, after)
+    )
+    return [Change("order", f"of {kind}s", *shown)]
 
 
 def _place_of(output: ActionOutput) -> str:
@@ -181,27 +212,44 @@ def _config(before: Action, after: Action, known: Sequence[Change]) -> list[Chan
     return [change for change in _pairs("config", old, new) if None in (change.before, change.after) or not explained]
 
 
-def _inputs(before: Action, after: Action) -> list[Change]:
-    """Inputs are identified by name and place in the order, since gathered ones share a name."""
-    old, new = _input_names(before), _input_names(after)
+def _inputs(before: Action, after: Action, made_by: Mapping[str, str]) -> list[Change]:
+    """Inputs are identified by name, gathered ones, which share a name, also by the step that made each."""
+    one, two = ([item for item in action.inputs if item.kind != CONFIG] for action in (before, after))
+    several = {
+        name for items in (one, two) for name, number in Counter(item.name for item in items).items() if number > 1
+    }
+    steps = {(item.name, _folder(item)): made_by[item.mount] for item in two if item.mount in made_by}
+    old, new = (_input_names(items, several, made_by, steps) for items in (one, two))
     changes = _pairs("input", {n: i.content for n, i in old.items()}, {n: i.content for n, i in new.items()})
     moved = [(n, i, new[n]) for n, i in old.items() if n in new and i.content == new[n].content and i != new[n]]
-    return changes + [Change("input", name, f"{a.kind} {a.mount}", f"{b.kind} {b.mount}") for name, a, b in moved]
+    changes += [Change("input", name, f"{a.kind} {a.mount}", f"{b.kind} {b.mount}") for name, a, b in moved]
+    return changes or _order("input", list(old), list(new))
 
 
-def _input_names(action: Action) -> dict[str, ActionInput]:
-    counts: dict[str, int] = {}
-    inputs = [item for item in action.inputs if item.kind != CONFIG]
-    for item in inputs:
-        counts[item.name] = counts.get(item.name, 0) + 1
-    return {
-        (
-            item.name
-            if counts[item.name] == 1
-            else f"{item.name} ({posixpath.basename(posixpath.dirname(item.mount))})"
-        ): item
-        for item in inputs
-    }
+def _input_names(
+    items: Sequence[ActionInput],
+    several: Container[str],
+    made_by: Mapping[str, str],
+    steps: Mapping[tuple[str, str], str],
+) -> dict[str, ActionInput]:
+    """Inputs by what people call them. One whose step is not known is told apart by its folder, else by its place."""
+    folders = Counter((item.name, _folder(item)) for item in items)
+    found: dict[str, ActionInput] = {}
+    for item in items:
+        place = item.name, _folder(item)
+        step = made_by.get(item.mount) or (steps.get(place) if folders[place] == 1 else None)
+        if item.name not in several:
+            name = item.name
+        elif step is not None:
+            name = f"{item.name} of {step}"
+        else:
+            name = f"{item.name} ({place[1] if folders[place] == 1 else item.mount})"
+        found[name if name not in found else f"{item.name} ({item.mount})"] = item
+    return found
+
+
+def _folder(item: ActionInput) -> str:
+    return posixpath.basename(posixpath.dirname(item.mount))
 
 
 def _command(before: Action, after: Action, moves: Mapping[str | None, str | None]) -> list[Change]:

@@ -151,7 +151,7 @@ def decide(
             return Decision(RUN, must)
         waits = f"waits for {_listed(list(dict.fromkeys(part.step for part in pending)))}"
         after = open_action(step, parts) if foresee else None
-        changed = _changed(after, parts.described, cached, pipeline, step.name) if after else None
+        changed = _changed(after, parts.described, cached, pipeline, step) if after else None
         return Decision(
             UNKNOWN, f"{waits}, and {changed}" if changed else f"{waits}: runs unless the same bytes come out"
         )
@@ -168,7 +168,7 @@ def decide(
     result = cached.result(key)
     only_here = f"; {reuse_note(name for name, _ in step.secrets)}" if step.secrets else ""
     if result is None:
-        why = _why(action, key, parts.described, cached, pipeline, step.name)
+        why = _why(action, key, parts.described, cached, pipeline, step)
         return Decision(RUN, why + only_here, action, key)
     lacks = lacking_guarantee(step, result)
     if lacks is not None:
@@ -260,12 +260,15 @@ def open_action(step: GraphStep, parts: ActionParts) -> Action:
 
 
 def known_changes(
-    before: Action, after: Action, described: Mapping[str, Mapping[str, Any]] | None = None
+    before: Action,
+    after: Action,
+    described: Mapping[str, Mapping[str, Any]] | None = None,
+    made_by: Mapping[str, str] | None = None,
 ) -> list[Change]:
-    """What differs, without inputs that are not made yet: whether those do is not known."""
+    """What differs, without inputs that are not made yet: whether those do is not known. Arguments as of `changes_between`."""
     from gitml.core.planner.explain import changes_between  # only what runs is explained
 
-    changes = changes_between(before, after, described)
+    changes = changes_between(before, after, described, made_by)
     return [
         change
         for change in changes
@@ -292,17 +295,17 @@ def _why(
     described: Mapping[str, Mapping[str, Any]],
     cached: ActionCache,
     pipeline: str,
-    step: str,
+    step: GraphStep,
 ) -> str:
     """Why what is not known runs."""
-    failure = cached.failure(pipeline, step)
+    failure = cached.failure(pipeline, step.name)
     if failure is not None and failure.key == key:
         return f"failed in run {failure.run[:8]}"
     return _changed(action, described, cached, pipeline, step) or "its result is not known any more"
 
 
 def _changed(
-    action: Action, described: Mapping[str, Mapping[str, Any]], cached: ActionCache, pipeline: str, step: str
+    action: Action, described: Mapping[str, Mapping[str, Any]], cached: ActionCache, pipeline: str, step: GraphStep
 ) -> str | None:
     """What differs from the nearest Action that succeeded: the one with the fewest changes, of equals the newest.
 
@@ -313,14 +316,14 @@ def _changed(
     since = ""
     nearest: Action | None = None
     fewest = 0
-    for known in cached.recent_actions(pipeline, step):
+    for known in cached.recent_actions(pipeline, step.name):
         count = len(known_changes(known, action))
         if nearest is None or count < fewest:
             nearest, fewest = known, count
         if not count:
             return None
     if nearest is None:
-        failure = cached.failure(pipeline, step)
+        failure = cached.failure(pipeline, step.name)
         if failure is None:
             return "never ran"
         since = f" since it failed in run {failure.run[:8]}"
@@ -335,7 +338,7 @@ def _changed(
     module = nearest.module
     if module is not None and module not in descriptions and (called := cached.module(module)) is not None:
         descriptions[module] = called
-    changes = known_changes(nearest, action, descriptions)
+    changes = known_changes(nearest, action, descriptions, step.made_by())
     if not changes:
         return since.removeprefix(" since it ") or None
     return summary_of(changes) + since

@@ -107,6 +107,50 @@ def test_explain_takes_the_pipeline_before_the_step_as_run_does(project: Project
     assert "one word too many: 'x'" in project.gitml("explain", "prepare", "HEAD", "x", code=2).err
 
 
+def test_what_an_output_declares_and_whose_result_is_gathered_is_told_by_name(project: Project) -> None:
+    text = """\
+steps:
+  train:
+    matrix: {model: [svm, nb]}
+    run: sh src/fit.sh ${{ matrix.model }} ${{ outputs.model }} ${{ outputs.scores }}
+    code: [src]
+    outputs:
+      model: {type: file, path: "models/${{ matrix.model }}.txt"}
+      scores: {type: metrics, path: "scores/${{ matrix.model }}.json"}
+  all:
+    shell: sh
+    run: cat models/*.txt > ${{ outputs.all }}
+    inputs: {models: "${{ steps.train[*].outputs.model }}"}
+    outputs: {all: file}
+  listed:
+    run: sh src/cat.sh ${{ outputs.all }} ${{ steps.train[*].outputs.model }}
+    outputs: {all: file}
+"""
+    project.write("pipelines/words.yaml", text)
+    project.write("src/fit.sh", 'cp src/$1.txt "$2"; echo "{}" > "$3"\n')
+    project.write("src/cat.sh", 'to=$1; shift; cat "$@" > "$to"\n')
+    project.write("src/svm.txt", "1\n")
+    project.write("src/nb.txt", "1\n")
+    project.commit()
+    project.run()
+    project.write("src/svm.txt", "2\n")
+    project.gitml("run", "train")
+    assert "input models of train[svm] changed" in project.gitml("explain", "all").out
+    assert "input model of train[svm] changed" in project.gitml("explain", "listed").out
+    reasons = {step["name"]: step["reason"] for step in project.run()["steps"]}
+    assert reasons["all"] == "input models of train[svm] changed"
+
+    edited = (project.root / "pipelines/words.yaml").read_text()
+    edited = edited.replace('.json"}', '.json", format: json, optional: true}').replace(
+        "all: file", "all: {type: file, optional: true}"
+    )
+    project.write("pipelines/words.yaml", edited)
+    reasons = {step["name"]: step["reason"] for step in project.gitml("plan", "--json").data["steps"]}
+    assert reasons["train[nb]"] == "output scores format: none -> json, and 1 more change"
+    assert "output scores optional: false -> true" in project.gitml("explain", "train").out
+    assert "output all optional: false -> true" in project.gitml("explain", "all").out
+
+
 def test_explain_of_an_unknown_step(project: Project) -> None:
     answer = project.gitml("explain", "trian", code=2)
     assert answer.err == "gitml: no step 'trian' in pipeline 'words' (did you mean 'train'?)\n"

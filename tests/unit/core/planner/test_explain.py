@@ -67,6 +67,37 @@ def test_each_kind_of_change_is_told_by_name_and_value(change: dict[str, Any], e
     assert told(**change) == expected
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        ({}, {"format": "csv"}, "output model format: none -> csv"),
+        ({"format": "csv"}, {"format": "json"}, "output model format: csv -> json"),
+        ({"optional": True}, {}, "output model optional: true -> false"),
+        ({"pattern": ("a/*",)}, {"pattern": ("a/*", "b/*")}, "output model: file a/* -> file a/* b/*"),
+        ({"later": [1]}, {"later": [2]}, "output model later: [1] -> [2]"),
+    ],
+)
+def test_what_a_declaration_of_an_output_says_is_told(
+    before: dict[str, Any], after: dict[str, Any], expected: str
+) -> None:
+    one, two = (
+        BEFORE._replace(outputs=(MODEL._replace(options=tuple(sorted(options.items()))),))
+        for options in (before, after)
+    )
+    assert [str(change) for change in changes_between(one, two)] == [expected]
+
+
+def test_another_order_of_outputs_or_inputs_is_told() -> None:
+    def ordered(names: str) -> Action:
+        outputs = tuple(MODEL._replace(name=name, mount=name) for name in names)
+        return BEFORE._replace(outputs=outputs, inputs=tuple(RAW._replace(name=name, mount=name) for name in names))
+
+    assert [str(change) for change in changes_between(ordered("abcdefg"), ordered("acbdefg"))] == [
+        "order of inputs: b, c, d … -> c, b, d …",
+        "order of outputs: b, c, d … -> c, b, d …",
+    ]
+
+
 def test_a_word_that_a_parameter_put_there_is_not_told_twice() -> None:
     assert told(params=(("rate", 0.2),), argv=("python", "train.py", "--rate", "0.2", "--keep")) == [
         "param rate: 0.1 -> 0.2"
@@ -91,13 +122,39 @@ def test_gathered_inputs_of_one_name_are_told_apart() -> None:
     assert [str(change) for change in changes_between(before, after)] == ["input o (b) changed"]
 
 
+def test_gathered_inputs_are_told_by_the_steps_that_made_them() -> None:
+    def gathered(places: dict[str, bytes]) -> Action:
+        return BEFORE._replace(
+            inputs=tuple(ActionInput("o", mount, "file", digest_of(content)) for mount, content in places.items())
+        )
+
+    def told_of(before: dict[str, bytes], after: dict[str, bytes], made_by: dict[str, str]) -> list[str]:
+        found = changes_between(gathered(before), gathered(after), None, made_by)
+        return [str(change) for change in found]
+
+    # at places of their own
+    made_by = {"models/svm.txt": "train[svm]", "models/nb.txt": "train[nb]"}
+    one, two = dict.fromkeys(made_by, b"1"), {"models/svm.txt": b"2", "models/nb.txt": b"1"}
+    assert told_of(one, two, made_by) == ["input o of train[svm] changed"]
+    assert told_of(one, two, {}) == ["input o (models/svm.txt) changed"]
+    # below one another's labels, where another expression stands before it now
+    before = {".gitml/in/0/svm/o": b"1", ".gitml/in/0/nb/o": b"1", ".gitml/in/0/old/o": b"1"}
+    after = {".gitml/in/1/svm/o": b"1", ".gitml/in/1/nb/o": b"2"}
+    made_by = {".gitml/in/1/svm/o": "train[svm]", ".gitml/in/1/nb/o": "train[nb]"}
+    assert told_of(before, after, made_by) == [
+        "input o of train[nb] changed",
+        "input o (old) removed",
+        "input o of train[svm] changed",
+    ]
+    # the first of several
+    assert told_of({".gitml/in/1/svm/o": b"1"}, after, made_by) == ["input o of train[nb] added"]
+
+
 def test_an_input_that_came_is_told_and_not_its_place_in_the_command_too() -> None:
     a, b = (ActionInput("o", f".gitml/in/0/{label}/o", "file", digest_of(b"o")) for label in "ab")
     before = BEFORE._replace(inputs=(a,), argv=("python", "all.py", a.mount, "--end"))
     after = before._replace(inputs=(a, b), argv=("python", "all.py", a.mount, b.mount, "--end"))
     assert {str(change) for change in changes_between(before, after)} == {
-        "input o removed",
-        "input o (a) added",
         "input o (b) added",
     }
     more = before._replace(inputs=(a, b._replace(name="p")), argv=("python", "all.py", a.mount, "-x", b.mount, "--end"))
