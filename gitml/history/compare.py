@@ -126,7 +126,7 @@ class ComparisonLine(NamedTuple):
 
 
 class RunComparison(NamedTuple):
-    """The runs, in the order asked for, and every line of them in the order of SECTIONS."""
+    """The runs, in the order asked for, and every line of them in the order of SECTIONS; among the metrics are labels."""
 
     runs: tuple[Run, ...]
     lines: tuple[ComparisonLine, ...]
@@ -139,7 +139,7 @@ def compare_runs(ws: Workspace, ids: Sequence[str]) -> RunComparison:
     tables: Mapping[str, list[Mapping[str, Scalar | None]]] = {
         "run": [_facts(run) for run in runs],
         "parameters": [dict(run.params) for run in runs],
-        "metrics": [dict(run.metrics()) for run in runs],
+        "metrics": [{**run.labels(), **run.metrics()} for run in runs],
         "code": [one.code() for one in known],
         "data": [one.data() for one in known],
         "environment": [one.environment() for one in known],

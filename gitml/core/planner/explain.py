@@ -64,7 +64,7 @@ def changes_between(
     """Every difference, the most relevant first.
 
     With `descriptions`, by what Actions call them, environments are compared part by part and modules are named by ``name`` and
-    ``version``. With `made_by`, the steps that make inputs of `after` by their places, gathered ones are told apart by these.
+    ``version``. With `made_by`, the steps that make inputs of `after` by their places, gathered ones are named by these.
     """
     changes = []
     if before.format != after.format:
@@ -232,7 +232,7 @@ def _input_names(
     made_by: Mapping[str, str],
     steps: Mapping[tuple[str, str], str],
 ) -> dict[str, ActionInput]:
-    """Inputs by what people call them. One whose step is not known is told apart by its folder, else by its place."""
+    """Inputs by what people call them. One whose step is not known has its folder beside its name, else its place."""
     folders = Counter((item.name, _folder(item)) for item in items)
     found: dict[str, ActionInput] = {}
     for item in items:

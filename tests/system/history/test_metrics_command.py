@@ -53,6 +53,22 @@ steps:
     assert "labels   model svm" in project.do("show").out
     assert [line.split() for line in project.do("metrics").out.splitlines()][-2] == ["s.model", "svm"]
     assert project.do("metrics", "show", first["run"], "--json").json[0]["labels"]["s.model"] == "svm"
+    same = project.do("metrics", "diff", "--json").json
+    assert (same["metrics"], same["labels"]) == ([], [])
+    project.repo.write({"work.sh": files["work.sh"].replace("svm", "x" * 70 + "y").replace('loss": 1', 'loss": 3')})
+    project.run("--secret", "key")
+    project.repo.write({"work.sh": files["work.sh"].replace("model: svm", f"model: {'x' * 70}z\\nkind: new")})
+    third = project.run("--secret", "key")
+    changes = project.do("metrics", "diff", f"{first['run']}..{third['run']}", "--exit-code", "--json", code=1).json
+    assert changes["metrics"] == []
+    assert changes["labels"] == [
+        {"name": "s.model", "before": "svm", "after": "x" * 70 + "z", "changed": True},
+        {"name": "s.kind", "before": None, "after": "new", "changed": True},
+    ]
+    assert "s.why" in [one["name"] for one in project.do("metrics", "diff", "--all", "--json").json["labels"]]
+    lines = [line.split() for line in project.do("metrics", "diff").out.splitlines() if "->" in line]
+    assert lines[-2:] == [["s.model", "x" * 70 + "y", "->", "x" * 70 + "z"], ["s.kind", "-", "->", "new"]]
+    assert ["s.loss", "3", "->", "1", "-2"] in lines
     other = files["pipelines/p.yaml"].replace("format: yaml", "format: json")
     project.repo.write({"pipelines/p.yaml": other})
     failed = project.run("--secret", "key", code=1)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from gitml.errors import InputError
-from gitml.history.compare import differences
+from gitml.history.compare import compare_runs, differences
 from gitml.history.time_format import parse_time
+from tests.kit.projects.project import Project
 
 
 def test_every_name_of_both_sides_is_told() -> None:
@@ -55,3 +58,21 @@ def test_dates_are_local_unless_they_name_a_zone(monkeypatch: pytest.MonkeyPatch
 def test_what_is_no_date_is_refused(text: str) -> None:
     with pytest.raises(InputError):
         parse_time(text, 0.0)
+
+
+def test_labels_are_compared_among_the_metrics(tmp_path: Path) -> None:
+    text = """\
+params: {model: svm}
+steps:
+  s:
+    shell: sh
+    run: 'echo "{\\"acc\\": 1, \\"model\\": \\"${{ params.model }}\\"}" > ${{ outputs.m }}'
+    outputs: {m: metrics}
+"""
+    project = Project(tmp_path / "p", {"pipelines/p.yaml": text})
+    runs = [project.run("p", given=given) for given in ((), (("model", "nb"),))]
+    with project.workspace() as ws:
+        found = compare_runs(ws, [run.id for run in runs])
+    lines = {line.name: line for line in found.lines if line.section == "metrics"}
+    assert (lines["s.model"].values, lines["s.model"].changed, lines["s.model"].steps) == (("svm", "nb"), True, ("s",))
+    assert not lines["s.acc"].changed

@@ -109,11 +109,11 @@ def _newest_with_metrics(ws: Workspace, pipeline: str) -> Run | None:
 @verb("diff", of=metrics, json=True)
 @_difference_options
 def compare_metrics(session: Session, compared: DifferenceOptions) -> int:
-    """Show how the metrics of B differ from those of A: runs, or Git revisions (their newest runs).
+    """Show how the metrics and labels of B differ from those of A: runs, or Git revisions (their newest runs).
 
     Without A..B the two newest runs of one pipeline are compared.
     """
-    return _show_differences(session, compared, lambda run: run.metrics(), "metrics")
+    return _show_differences(session, compared, lambda run: run.metrics(), "metrics", lambda run: run.labels())
 
 
 @click.group("params", cls=DefaultGroup, default="show")
@@ -146,23 +146,34 @@ def compare_params(session: Session, compared: DifferenceOptions) -> int:
 
 
 def _show_differences(
-    session: Session, compared: DifferenceOptions, values: Callable[[Run], Mapping[str, Any]], what: str
+    session: Session,
+    compared: DifferenceOptions,
+    values: Callable[[Run], Mapping[str, Any]],
+    what: str,
+    labels: Callable[[Run], Mapping[str, str]] = lambda _: {},
 ) -> int:
-    """Shows how `values` of two runs differ; the exit code."""
+    """Shows how `values` of two runs differ, then `labels`; the exit code."""
     from gitml.history.compare import differences, run_pair
 
     before, after = run_pair(session.recovered_ws, compared.sides, compared.pipeline)
-    found = differences(values(before), values(after))
+    numbers, texts = (differences(of(before), of(after)) for of in (values, labels))
+    found = [*numbers, *texts]
     changed = [item for item in found if item.changed]
-    shown = found if compared.everything else changed
+    shown, shown_texts = ([item for item in items if item.changed or compared.everything] for items in (numbers, texts))
     data = [{**item._asdict(), "delta": item.delta, "changed": item.changed} for item in shown]
+    more = {"labels": [{**item._asdict(), "changed": item.changed} for item in shown_texts]} if texts else {}
     rows = []
     for item in shown:
         delta = "" if item.delta is None or not item.changed else f"{item.delta:+.6g}"
         rows.append([safe(item.name), _shown(item.before), "->", _shown(item.after), delta])
+    for item in shown_texts:
+        cells = [_cell(item.before), _cell(item.after)]
+        if item.changed and cells[0] == cells[1]:  # they differ further on
+            cells = [_shown(item.before), _shown(item.after)]
+        rows.append([safe(item.name), cells[0], "->", cells[1], ""])
     session.remark(f"{_named(before)} -> {_named(after)}")
     lines = columns(rows, right=frozenset((1, 3, 4)))
-    session.result({"before": _side(before), "after": _side(after), what: data}, *lines)
+    session.result({"before": _side(before), "after": _side(after), what: data, **more}, *lines)
     if not rows:
         same = f"all {len(found)} {what} are the same" if len(found) > 1 else f"the one {what[:-1]} is the same"
         session.remark(same if found else f"no {what} to compare")
