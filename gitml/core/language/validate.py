@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from gitml.core.kinds.port_kinds import is_directory, may_lie_in
@@ -12,7 +12,7 @@ from gitml.core.language.params import Param, defaults_of, part_of
 from gitml.core.language.spec import Pipeline, Step
 from gitml.core.language.yaml_document import FIRST
 from gitml.core.model import paths
-from gitml.core.parameters.matrix import Matrix, combinations_of, label_text
+from gitml.core.parameters.matrix import Combination, combinations_of, label_text
 from gitml.core.parameters.step_values import EVERYTHING
 from gitml.core.parameters.value_path import kind_of_value
 from gitml.errors import InputError
@@ -23,11 +23,12 @@ if TYPE_CHECKING:
 
 def check_wiring(pipeline: Pipeline, reader: StepReader) -> None:
     """Reports every expression that leads nowhere, every cycle by its full path, every path made twice."""
+    combinations = _KnownCombinations(pipeline)
     for step in pipeline.steps.values():
-        _check_expressions(step, pipeline, reader)
-        _check_inputs(step, pipeline, reader)
+        _check_expressions(step, pipeline, reader, combinations)
+        _check_inputs(step, pipeline, reader, combinations)
         if step.use is not None:
-            _check_use(step, pipeline, reader)
+            _check_use(step, pipeline, reader, combinations)
         for name in step.after:
             if name not in pipeline.steps:
                 near = nearest(name, pipeline.steps)
@@ -82,11 +83,11 @@ def parents_of(step: Step) -> list[str]:
     return list(dict.fromkeys([*names, *step.after]))
 
 
-def _check_expressions(step: Step, pipeline: Pipeline, reader: StepReader) -> None:
+def _check_expressions(step: Step, pipeline: Pipeline, reader: StepReader, combinations: _KnownCombinations) -> None:
     """Checks those of the command, each reported where it stands, and those of env, code and paths, reported at the step."""
     run = reader.runs.get(step.name) or step.place
     for number, ref in enumerate(refs_in(step.words)):
-        problem = _problem(ref, step, pipeline)
+        problem = _problem(ref, step, pipeline, combinations)
         if not problem and step.shell is None and is_secret(ref, pipeline.params):
             problem = NOT_IN_WORDS.format(ref=ref, name=ref.name.upper())
         if problem:
@@ -95,21 +96,21 @@ def _check_expressions(step: Step, pipeline: Pipeline, reader: StepReader) -> No
         for ref in refs_in((template or (),)):
             if ref.space not in ("params", "matrix"):
                 reader.report(step.place, f"env {name!r} can use params.x and matrix.x, not {ref}")
-            elif problem := _problem(ref, step, pipeline):
+            elif problem := _problem(ref, step, pipeline, combinations):
                 reader.report(step.place, problem)
     for ref in refs_in(step.code + tuple(path for port in step.outputs for path in (port.path, *port.pattern))):
-        if ref.space in ("params", "matrix") and (problem := _problem(ref, step, pipeline)):
+        if ref.space in ("params", "matrix") and (problem := _problem(ref, step, pipeline, combinations)):
             reader.report(step.place, problem)
         elif is_secret(ref, pipeline.params):
             reader.report(step.place, NOT_IN_PATHS.format(ref=ref))
 
 
-def _check_inputs(step: Step, pipeline: Pipeline, reader: StepReader) -> None:
+def _check_inputs(step: Step, pipeline: Pipeline, reader: StepReader, combinations: _KnownCombinations) -> None:
     """What a step's own inputs are made from is there; ``inputs.x`` in them is one of the pipeline."""
     for item in step.inputs:
         node = reader.sources.get((step.name, item.name)) or step.place
         for ref in refs_in((item.source, item.path)):
-            problem = _problem(ref, step, pipeline, own_inputs=False)
+            problem = _problem(ref, step, pipeline, combinations, own_inputs=False)
             if problem is None and is_secret(ref, pipeline.params):
                 problem = NOT_IN_PATHS.format(ref=ref)
             if problem is None and ref is item.source[0] and len(item.source) > 1:
@@ -171,18 +172,18 @@ def _check_outputs(step: Step, reader: StepReader) -> None:
             )
 
 
-def _check_use(step: Step, pipeline: Pipeline, reader: StepReader) -> None:
+def _check_use(step: Step, pipeline: Pipeline, reader: StepReader, combinations: _KnownCombinations) -> None:
     assert step.use is not None
     for port, template in step.use.inputs:
         for ref in refs_in((template,)):
-            problem = _problem(ref, step, pipeline)
+            problem = _problem(ref, step, pipeline, combinations)
             if ref.space not in ("steps", "inputs"):
                 problem = f"input {port!r} takes an input of the pipeline or an output of a step, not {ref}"
             if problem:
                 reader.report(step.place, problem)
     for name, value in step.use.params:
         for ref in refs_in((value,)) if isinstance(value, tuple) else ():
-            problem = _problem(ref, step, pipeline)
+            problem = _problem(ref, step, pipeline, combinations)
             if ref.space not in ("params", "matrix"):
                 problem = f"parameter {name!r} can use params.x and matrix.x, not {ref}"
             if problem:
@@ -197,9 +198,11 @@ def used_by(step: Step) -> tuple[Template, ...]:
     return tuple(template for _, template in step.use.inputs) + values
 
 
-def _problem(ref: Ref, step: Step, pipeline: Pipeline, *, own_inputs: bool = True) -> str | None:
+def _problem(
+    ref: Ref, step: Step, pipeline: Pipeline, combinations: _KnownCombinations, *, own_inputs: bool = True
+) -> str | None:
     if ref.space == "steps":
-        return _step_problem(ref, step, pipeline)
+        return _step_problem(ref, step, pipeline, combinations)
     if ref.space == "params":
         return param_problem(ref, pipeline.params)
     inputs = [*pipeline.inputs, *(item.name for item in step.inputs if own_inputs)]
@@ -226,7 +229,7 @@ def param_problem(ref: Ref, params: Mapping[str, Param]) -> str | None:
     return None
 
 
-def _step_problem(ref: Ref, step: Step, pipeline: Pipeline) -> str | None:
+def _step_problem(ref: Ref, step: Step, pipeline: Pipeline, combinations: _KnownCombinations) -> str | None:
     other = pipeline.steps.get(ref.name)
     if other is None:
         return f"unknown step {ref.name!r}{nearest(ref.name, pipeline.steps)}"
@@ -244,38 +247,52 @@ def _step_problem(ref: Ref, step: Step, pipeline: Pipeline) -> str | None:
             f"step {ref.name!r} has a matrix: say steps.{ref.name}[*].outputs.{ref.port}, or one label in the brackets"
         )
     if ref.selector == "matrix":
-        own = _texts_of_axes(step.matrix, pipeline)
-        others = _texts_of_axes(other.matrix, pipeline)
+        own, others = combinations.texts(step), combinations.texts(other)
         lacking = [axis for axis, texts in others.items() if axis not in own or (texts and not texts >= own[axis])]
         return f"[matrix] needs step {step.name!r} to have the matrix value {lacking[0]!r} too" if lacking else None
     if ref.selector != "*":
-        labels = _labels(other.matrix, pipeline)
+        labels = combinations.labels(other)
         if labels is not None and ref.selector not in labels:
             return f"step {ref.name!r} has no combination [{ref.selector}]{nearest(ref.selector, labels)}"
     return None
 
 
-def _labels(matrix: Matrix, pipeline: Pipeline) -> list[str] | None:
-    """The labels of all combinations; None where only the values of a run say which there are."""
-    try:
-        return [one.label for one in combinations_of(matrix, defaults_of(pipeline.params))]
-    except InputError:
-        return None
+class _KnownCombinations:
+    """The combinations of steps, as far as they are known without the values of a run; found once for each step."""
 
+    def __init__(self, pipeline: Pipeline) -> None:
+        self._pipeline = pipeline
+        self._found: dict[str, Sequence[Combination] | None] = {}
+        self._labels: dict[str, dict[str, None]] = {}
+        self._texts: dict[str, dict[str, set[str]]] = {}
 
-def _texts_of_axes(matrix: Matrix | None, pipeline: Pipeline) -> dict[str, set[str]]:
-    """The values of each axis as labels have them, as far as they are known without those of a run."""
-    if matrix is None:
-        return {}
-    found: dict[str, set[str]] = {name: set() for name in matrix.names}
-    try:
-        every = combinations_of(matrix, defaults_of(pipeline.params))
-    except InputError:
-        return found
-    for one in every:
-        for name in matrix.names:
-            found[name].add(label_text(one.values[name]))
-    return found
+    def labels(self, step: Step) -> Collection[str] | None:
+        """The labels of all combinations; None where only the values of a run say which there are."""
+        every = self._of(step)
+        if every is None:
+            return None
+        if step.name not in self._labels:
+            self._labels[step.name] = dict.fromkeys(one.label for one in every)
+        return self._labels[step.name]
+
+    def texts(self, step: Step) -> Mapping[str, set[str]]:
+        """The values of each axis as labels have them, as far as they are known."""
+        if step.matrix is None:
+            return {}
+        if step.name not in self._texts:
+            every = self._of(step) or ()
+            self._texts[step.name] = {
+                name: {label_text(one.values[name]) for one in every} for name in step.matrix.names
+            }
+        return self._texts[step.name]
+
+    def _of(self, step: Step) -> Sequence[Combination] | None:
+        if step.name not in self._found:
+            try:
+                self._found[step.name] = combinations_of(step.matrix, defaults_of(self._pipeline.params))
+            except InputError:
+                self._found[step.name] = None
+        return self._found[step.name]
 
 
 def _check_matrix(step: Step, pipeline: Pipeline, reader: StepReader) -> None:

@@ -496,6 +496,20 @@ def test_5000_steps_with_paths_of_their_own_are_read_in_seconds() -> None:
     assert time.process_time() - start < 6
 
 
+def test_200_expressions_with_labels_of_a_matrix_of_5000_are_checked_in_seconds() -> None:
+    values = ", ".join(map(str, range(5000)))
+    used = " ".join(f"${{{{ steps.m[{n}].outputs.o }}}}" for n in range(200))
+    text = (
+        f"steps:\n  m: {{run: 'x ${{{{ outputs.o }}}}', outputs: {{o: file}}, matrix: {{a: [{values}]}}}}\n  g: {{run: 'g {used}'}}\n"
+        f"  h: {{run: 'h ${{{{ steps.m[matrix].outputs.o }}}}', matrix: {{a: [7, 4999]}}}}\n"
+    )
+    start = time.process_time()
+    parse(text)
+    assert "no combination [5000]" in mistake(text.replace("m[199]", "m[5000]"))
+    assert "[matrix] needs step 'h' to have the matrix value 'a' too" in mistake(text.replace("7, 4999", "7, 5000"))
+    assert time.process_time() - start < 8
+
+
 @pytest.mark.parametrize(
     ("one", "two", "shared"),
     [("out/x", "out/x", "out/x"), ("out", "out/x", "out/x"), ("out/x", "out", "out"), ("./out//x/", "out/x", "out/x")]
