@@ -270,8 +270,8 @@ def _confusion_of(columns: Mapping[str, Sequence[Any]], options: PlotOptions) ->
     names = list(columns)
     actual = options.x or _named(columns, _ACTUAL) or names[0]
     others = [name for name in names if name != actual]
-    predicted = options.y[0] if options.y else _named(columns, _PREDICTED) or (others[0] if others else "")
-    if not predicted:
+    predicted = options.y[0] if options.y else _named(columns, _PREDICTED) or next(iter(others), None)
+    if predicted is None:  # the name of a column may be empty
         raise InputError("a table of one column, and a confusion matrix needs two", hint="write actual and predicted")
     weights = columns.get(_named(columns, _COUNT) or "")
     found: dict[tuple[str, str], float] = {}
