@@ -129,7 +129,7 @@ def fetch_outputs(session: Session, outputs: Iterable[OutputRef | OutputPart]) -
 
     with _transfer(session) as (progress, stop):
         brought = fetch_outputs(session.ws, lacking, progress, stop)
-    refuse_lost(brought)
+    refuse_lost(brought, lacking)
     return here.absence()
 
 

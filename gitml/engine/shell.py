@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from gitml import layout
@@ -29,6 +29,8 @@ from gitml.workspace import Workspace
 
 _ATTEMPT = "shell"
 
+CalledFor = Callable[[str], str]
+
 
 class StepShell(NamedTuple):
     """What is ready to be opened. `lacking` are inputs that only a remote store has, `left` what a failed attempt left by place,
@@ -40,12 +42,15 @@ class StepShell(NamedTuple):
     notes: tuple[str, ...]
 
 
-def prepare_shell(ws: Workspace, loaded: Loaded, text: str, made: StepRun | None = None) -> StepShell:
+def prepare_shell(
+    ws: Workspace, loaded: Loaded, text: str, made: StepRun | None = None, called: CalledFor = str
+) -> StepShell:
     """What the sandbox of a step is made of; of a run, `made` is what became of the step there.
 
-    InputError for no step, for several combinations, for a step of another machine, and where a step before it is to run first.
+    `called` gives the command that opens another step in the same way. InputError for no step, for several combinations, for a
+    step of another machine, and where a step before it is to run first.
     """
-    name = _step_named(loaded, text)
+    name = _step_named(loaded, text, called)
     step = loaded.graph.steps[name]
     target = step.settings.target or LOCAL
     if target != LOCAL:
@@ -77,7 +82,7 @@ def prepare_shell(ws: Workspace, loaded: Loaded, text: str, made: StepRun | None
         elif ref.name in mounts:
             left.append((mounts[ref.name], ref))
     if step.settings.gang != ALONE:
-        notes.append(f"step {name!r} runs as several processes; here its command is one")
+        notes.append(f"step {name!r} runs as several processes; here its command is the only one, rank 0 of 1")
     how = step.settings
     environment = planner.builder.by_digest[action.environment]
     said = (_ATTEMPT, action, environment, how.resources, None, how.strict, os.devnull)
@@ -103,7 +108,7 @@ def open_shell(ws: Workspace, ready: StepShell, argv: Sequence[str]) -> int:
             remove_tree(scratch)
 
 
-def _step_named(loaded: Loaded, text: str) -> str:
+def _step_named(loaded: Loaded, text: str, called: CalledFor) -> str:
     """The one step of that name."""
     steps = loaded.graph.steps
     if text in steps:
@@ -111,7 +116,9 @@ def _step_named(loaded: Loaded, text: str) -> str:
     found = [step.name for step in steps.values() if step.base == text]
     if len(found) > 1:
         shown = ", ".join(found[:5]) + (" …" if len(found) > 5 else "")
-        raise InputError(f"step {text!r} has several combinations: {shown}", hint="name one of them")
+        raise InputError(
+            f"step {text!r} has several combinations: {shown}", hint=f"name one of them: {called(found[0])}"
+        )
     return found[0] if found else loaded.graph.select((text,))[-1]  # which says what there is
 
 

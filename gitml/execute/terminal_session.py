@@ -17,10 +17,12 @@ from types import FrameType
 from typing import NamedTuple, NoReturn
 
 from gitml.core.model.protocols import Task
+from gitml.core.model.step_settings import ALONE
 from gitml.errors import GitmlError, InputError, IntegrityError, MachineError, RemoteError, machine_error
 from gitml.execute.environments.build_control import BuildControl
 from gitml.execute.interfaces import WorkerServices
 from gitml.execute.process import StopRequests
+from gitml.execute.process_group import local_rendezvous, variables
 from gitml.execute.sandbox.location import SandboxRoots, choose_root, sandbox_roots
 from gitml.execute.sandbox.namespace import leave_shared
 from gitml.execute.sandbox.removal import remove_tree
@@ -192,6 +194,8 @@ class _Host:
             shutil.move(path, sandbox.path_of(mount))
         process = StepProcess(task, sandbox, realized, services.environments.machine)
         more = {COMMAND_VARIABLE: process.command}
+        if task.action.gang != ALONE:
+            more |= variables(local_rendezvous(1, 1), {})[0][1]
         if "TERM" in self._machine and "TERM" not in dict(task.action.env):
             more["TERM"] = self._machine["TERM"]
         for number in _KEYS:

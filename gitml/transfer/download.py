@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Container, Iterable, Mapping, Sequence
 from contextlib import closing
 from typing import NamedTuple
@@ -117,17 +118,23 @@ def _failures(remotes: Remotes) -> list[DownloadProblem]:
     return [DownloadProblem(failure.remote, None, failure.error.message) for failure in remotes.failures]
 
 
-def refuse_lost(result: DownloadResult) -> None:
-    """RemoteError or IntegrityError when something could not be fetched and it is known what went wrong where."""
+def refuse_lost(result: DownloadResult, wanted: Iterable[OutputRef | OutputPart] = ()) -> None:
+    """RemoteError or IntegrityError when something could not be fetched and it is known what went wrong where.
+
+    With what was `wanted` content of Git LFS, which no step makes, has a hint of its own.
+    """
     if not result.lost or not result.problems:
         return
     texts = problem_texts(result.problems)
     wrong = all(problem.digest is not None for problem in result.problems)
     kind = IntegrityError if wrong else RemoteError
     names = ", ".join(root.name or root.digest[:19] for root in result.lost[:3])
-    raise kind(
-        f"{names} can't be downloaded here: {texts[0]}", hint="gitml remotes; or make it again by running its step"
-    )
+    pointed = {one.digest: one.name for one in wanted if isinstance(one, OutputRef) and one.kind == POINTED}
+    hint = "gitml remotes; or make it again by running its step"
+    if all(root.digest in pointed for root in result.lost):
+        listed = ",".join(pointed[root.digest] for root in result.lost[:3])
+        hint = f"git lfs pull --include={shlex.quote(listed)}; who has the file sends it by git lfs push"
+    raise kind(f"{names} can't be downloaded here: {texts[0]}", hint=hint)
 
 
 def problem_texts(problems: Sequence[DownloadProblem]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import posixpath
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -238,7 +239,7 @@ def _module_hint(source: Source, failed: Failed, name: str) -> str | None:
                 return None  # it is there: the module is missing for another reason
             return f"{shown} is in the sandbox, but Python does not look there: {_ways(step, where, package)}"
         declare = f"{shown} is in the commit but not declared: add it to code: of step {step.base}"
-        return declare if looks else f"{declare}, or set env: {{PYTHONPATH: {where}}}"
+        return declare if looks else f"{declare}, or set {_python_path(step, where)}"
     return None
 
 
@@ -257,13 +258,27 @@ def _looks_in(step: GraphStep, root: str, package: ProjectPackage | None) -> boo
 
 def _ways(step: GraphStep, where: str, package: ProjectPackage | None) -> str:
     """How a step's Python would find the modules in a folder of the commit, in words."""
-    ways = [f"set env: {{PYTHONPATH: {where}}}"]
-    module = _as_module(step.argv) if where == "." and step.shell is None else None
+    ways = [f"set {_python_path(step, where)}"]
+    module = _as_module(step.argv) if where == paths.clean(step.settings.workdir) and step.shell is None else None
     if module is not None:
         ways.append(f"start it by {step.argv[0]} -m {module}")
     if package is not None and ("", where) in package.imports and step.settings.environment.option("install") is None:
         ways.append(how_to_install(step.settings.environment))
     return ", or ".join(ways)
+
+
+def _python_path(step: GraphStep, where: str) -> str:
+    """What has Python look in a folder of the sandbox, for a command that runs in the step's workdir."""
+    path = posixpath.relpath(f"/{where}", f"/{step.settings.workdir}")
+    given = next((value for name, value in step.env if name == "PYTHONPATH"), None)
+    return (
+        f"env: {{PYTHONPATH: {json.dumps(f'{path}:{given}')}}}" if given else f"env: {{PYTHONPATH: {_yaml_word(path)}}}"
+    )
+
+
+def _yaml_word(text: str) -> str:
+    """Text as a value in a mapping of YAML."""
+    return text if re.fullmatch(r"[A-Za-z0-9_./-]+", text) else json.dumps(text, ensure_ascii=False)
 
 
 def _as_module(argv: Sequence[str]) -> str | None:

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping
 
 import pytest
+import yaml
 
 from tests.system.conftest import Project
 
@@ -110,6 +111,33 @@ def test_a_script_that_imports_from_the_top_gets_the_three_ways_to_have_python_l
         assert project.run("hint", "t")["status"] == "succeeded"
     project.write("pipelines/hint.yaml", "steps:\n  t: {run: python3 src/train.py, environment: {install: .}}\n")
     assert project.run("hint", "t")["status"] == "succeeded"
+
+
+@pytest.mark.parametrize(
+    ("step", "path"),
+    [
+        ("{run: python3 src/train.py, workdir: ml}", "."),
+        ("{run: python3 train.py, workdir: ml/src}", ".."),
+        ("{run: python3 far.py, workdir: ml/src, code: [lib/]}", "../../lib"),
+        ("{run: python3 far.py, workdir: ml/src, code: [lib/], env: {PYTHONPATH: one}}", "../../lib:one"),
+    ],
+)
+def test_a_path_for_python_counts_from_where_the_command_runs(project: Project, step: str, path: str) -> None:
+    files = {f"ml/{name}": text for name, text in ROOTED.items() if name.startswith("src/")}
+    files |= {"lib/helper.py": "V = 1\n", "ml/src/far.py": "import helper\n", "bin/tool": ""}
+    error = error_of(project, step, files)
+    assert "Python does not look there" in error
+    _, _, said = error.partition("set env: ")
+    told = said.partition("}")[0] + "}"
+    assert yaml.safe_load(told) == {"PYTHONPATH": path}
+    before = step.replace(", env: {PYTHONPATH: one}", "")
+    project.write("pipelines/hint.yaml", f"steps:\n  t: {before[:-1]}, env: {told}}}\n")
+    assert project.run("hint", "t")["status"] == "succeeded"
+    if "start it by" in error:
+        command = error.partition("start it by ")[2].rstrip(")").partition(",")[0]
+        project.write("pipelines/hint.yaml", f"steps:\n  t: {{run: {command}, workdir: ml}}\n")
+        assert project.run("hint", "t")["status"] == "succeeded"
+    assert ("start it by" in error) == (path == ".")
 
 
 def test_a_plugin_of_an_entry_point_is_to_be_declared(project: Project) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pty
 import select
+import shlex
+import shutil
 import signal
 import sys
 import time
@@ -168,7 +171,18 @@ def test_what_can_not_be_opened_is_one_clear_line(project: Project) -> None:
     many = "steps:\n  a: {run: 'true ${{ matrix.x }}', matrix: {x: [1, 2]}}\n  b: {run: 'true', target: big}\n"
     project.write("pipelines/many.yaml", many)
     project.write("gitml.yaml", "targets: {big: {ray: '127.0.0.1:1'}}\n")
-    assert refusal("a", "-p", "many") == "step 'a' has several combinations: a[1], a[2]: name one of them"
+    assert refusal("a", "-p", "many") == (
+        "step 'a' has several combinations: a[1], a[2]: name one of them: gitml shell -p many 'a[1]'"
+    )
+    asked = ("a", "-p", "many", "--at", "HEAD", "--", "sh", "-c", "echo $HOME")
+    project.commit()
+    copied = refusal(*asked).partition("name one of them: gitml shell ")[2]
+    assert copied == "-p many --at HEAD 'a[1]' -- sh -c 'echo $HOME'"
+    assert said(project, *shlex.split(copied)) == f"{project.env['HOME']}\n"
+    project.run("many", "a")
+    copied = refusal("latest:a", "--", "echo", "a b").partition("name one of them: gitml shell ")[2]
+    assert copied == "'latest:a[1]' -- echo 'a b'"
+    assert said(project, *shlex.split(copied)) == "a b\n"
     assert refusal("b", "-p", "many").startswith("step 'b' runs on target big: a shell opens on this machine only")
     assert left_over(project) == []
 
@@ -183,6 +197,47 @@ def test_secrets_and_confinement_are_those_of_the_step(project: Project) -> None
     script = "echo $T; cat /proc/net/dev | grep -c :; cat ~/.secret 2>/dev/null || echo shut; test $HOME = $(dirname $PWD)/home"
     (project.root.parent / ".secret").write_text("mine\n")
     assert said(project, "a", "-p", "shut", "--", "sh", "-c", script).split() == ["correct-horse-battery", "1", "shut"]
+
+
+def test_a_step_of_several_processes_is_one_of_one_there(project: Project) -> None:
+    project.write(
+        "src/rank.sh", 'echo "$RANK of $WORLD_SIZE at $MASTER_ADDR:${MASTER_PORT:?} $LOCAL_RANK $TF_CONFIG"\n'
+    )
+    project.write(
+        "pipelines/gang.yaml",
+        "steps:\n  a: {run: sh src/rank.sh, nodes: 2, processes: 2}\n  b: {run: sh src/rank.sh}\n",
+    )
+    script = 'eval "$GITML_COMMAND"'
+    answer = project.gitml("shell", "a", "-p", "gang", "--", "sh", "-c", script)
+    assert answer.out.startswith("0 of 1 at 127.0.0.1:")
+    assert '"index": 0' in answer.out
+    assert "rank 0 of 1" in answer.err
+    assert project.gitml("shell", "b", "-p", "gang", "--", "sh", "-c", "echo $RANK").out == "\n"
+    assert left_over(project) == []
+
+
+def test_what_a_pointer_of_git_lfs_stands_for_is_there(project: Project) -> None:
+    data = os.urandom(2000)
+    name = hashlib.sha256(data).hexdigest()
+    pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{name}\nsize {len(data)}\n"
+    hub = project.root.parent / "hub.git"
+    kept = hub / f"lfs/objects/{name[:2]}/{name[2:4]}/{name}"
+    project.git("init", "-q", "--bare", "-b", "main", str(hub))
+    project.git("remote", "add", "origin", str(hub))
+    kept.parent.mkdir(parents=True)
+    kept.write_bytes(data)
+    project.write(".gitattributes", "data/*.bin filter=lfs -text\n")
+    project.write("data/raw.bin", pointer)
+    project.write("pipelines/lfs.yaml", "inputs: {raw: data/raw.bin}\nsteps:\n  a: {run: 'sum ${{ inputs.raw }}'}\n")
+    project.commit()
+    assert said(project, "a", "-p", "lfs", "--", "sha256sum", "data/raw.bin").split()[0] == name
+    assert (project.root / "data/raw.bin").read_text() == pointer
+    shutil.rmtree(hub / "lfs")
+    shutil.rmtree(project.root / ".git/gitml/objects")
+    answer = project.gitml("shell", "a", "-p", "lfs", "--", "cat", "data/raw.bin", code=3)
+    assert "git lfs pull --include=data/raw.bin" in answer.err
+    assert "running its step" not in answer.err
+    assert left_over(project) == []
 
 
 def test_keys_and_job_control_work_as_in_any_shell(project: Project, at: Callable[..., Terminal]) -> None:

@@ -41,7 +41,8 @@ def command(
     its outputs. GITML_COMMAND is the step's command. Nothing is recorded, and the sandbox is removed at the end.
     """
     run, colon, name = step.partition(":")
-    if colon and "[" not in run:
+    made_in = bool(colon) and "[" not in run
+    if made_in:
         if pipeline is not None or rev is not None or given:
             raise InputError(
                 "a run has a pipeline, a commit and values", where=step[:80], hint="leave out -p, --at and -S"
@@ -55,7 +56,16 @@ def command(
     from gitml.engine.shell import open_shell, prepare_shell
     from gitml.execute.environments.variables import command_line
 
-    ready = prepare_shell(session.ws, loaded, name, made)
+    def called(other: str) -> str:
+        """The command for another step, to be copied into a shell."""
+        words = ["gitml", "shell", *(("-p", pipeline) if pipeline else ()), *(("--at", rev) if rev else ())]
+        words += [word for value in given for word in ("-S", value)] + [
+            word for one in secrets for word in ("--secret", one)
+        ]
+        words.append(f"{run}:{other}" if made_in else other)
+        return shlex.join([*words, *(("--", *program) if program else ())])
+
+    ready = prepare_shell(session.ws, loaded, name, made, called)
     session.warn(*map(safe, (*loaded.warnings, *ready.notes)))
     fetch_outputs(session, ready.lacking)
     line = shlex.join(command_line(ready.task.action))
