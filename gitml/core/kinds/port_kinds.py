@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
+from gitml.core.text.plot_options import IMAGES, TEMPLATES
 from gitml.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ class PortKind(NamedTuple):
 
     `read` checks the file that a step left and gives the metrics in it; InputError for what is not of the kind. Its arguments
     are the open file and the output as it was declared. None: any bytes will do. What `is_drawn` is shown as a picture or a
-    chart. `options` are the keys of its declaration beside those of every kind, `formats` the values of `format`.
+    chart. `options` are the keys of its declaration beside those of every kind, `formats` the values of `format`, `templates`
+    those of `template`.
     """
 
     name: str
@@ -31,6 +33,7 @@ class PortKind(NamedTuple):
     is_drawn: bool = False
     options: tuple[str, ...] = ()
     formats: tuple[str, ...] = ()
+    templates: tuple[str, ...] = ()
 
 
 def _read_metrics(file: BinaryIO, output: ActionOutput) -> ParsedMetrics:
@@ -56,7 +59,13 @@ PORT_KINDS: dict[str, PortKind] = {
     kind.name: kind
     for kind in (
         PortKind("file", "a file", options=("pattern",)),
-        PortKind("directory", "a directory; the step makes it", is_directory=True, options=("pattern",)),
+        PortKind(
+            "directory",
+            "a directory; the step makes it",
+            is_directory=True,
+            options=("pattern", "title", "template"),
+            templates=(IMAGES,),
+        ),
         PortKind(
             "metrics",
             "numbers by name: JSON, YAML, TOML, CSV or JSON lines",
@@ -70,6 +79,7 @@ PORT_KINDS: dict[str, PortKind] = {
             read=_check_plot,
             is_drawn=True,
             options=("x", "y", "title", "template"),
+            templates=TEMPLATES,
         ),
     )
 }

@@ -38,7 +38,6 @@ from gitml.core.model import paths
 from gitml.core.model.action import Scalar
 from gitml.core.parameters.step_values import EVERYTHING
 from gitml.core.parameters.value_path import Path, parse_path, text_of_value
-from gitml.core.text.plot_options import TEMPLATES
 
 
 class StepReader(Fields):
@@ -184,7 +183,7 @@ class StepReader(Fields):
             elif option == "format":
                 found[option] = self.one_of(value, f"format of {what}", known.formats)
             elif option == "template":
-                found[option] = self.one_of(value, f"template of {what}", TEMPLATES)
+                found[option] = self.one_of(value, f"template of {what}", known.templates)
             elif option == "y":
                 found[option] = tuple(self.shown_text(item, f"y of {what}") for item in self.items(value, "y"))
             else:

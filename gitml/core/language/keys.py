@@ -187,8 +187,12 @@ PORT_KEYS = keys_of(
     Key("optional", "`true`: the step may leave it out", TRUTH),
     Key("x", "the column of a `plot` along which it is drawn; else chosen by the names", TEXT),
     Key("y", "the columns of a `plot` that are drawn, one or a list; else all numbers", listed(TEXT)),
-    Key("title", "what stands above a `plot`", TEXT),
-    Key("template", "how a `plot` is drawn; else chosen by the table", one_of(TEMPLATES)),
+    Key("title", "what stands above a `plot`, or a `directory` of pictures", TEXT),
+    Key(
+        "template",
+        "how a `plot` is drawn; else chosen by the table; `images` of a `directory`: its pictures are a plot",
+        one_of(TEMPLATES),
+    ),
     Key("format", "what the file of a `metrics` output is written in; else its ending says so", _format),
 )
 INPUT_KEYS = keys_of(

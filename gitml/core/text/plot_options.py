@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-TEMPLATES = ("line", "scatter", "bar", "confusion", "histogram", "images")
+IMAGES = "images"
+"""The template of pictures, which a directory of them may have, too."""
+TEMPLATES = ("line", "scatter", "bar", "confusion", "histogram", IMAGES)
 
 
 class PlotOptions(NamedTuple):

@@ -24,6 +24,7 @@ h1 { font-size: 1.3rem; } h2 { font-size: 1.05rem; margin: 2rem 0 .4rem; }
 figure { margin: 0; display: inline-block; vertical-align: top; max-width: 100%; }
 figure svg, figure img { max-width: 100%; height: auto; }
 figcaption, p { color: #555; }
+.grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(14rem, 1fr)); gap: 1rem; }
 """
 
 
@@ -60,11 +61,14 @@ def page_of(title: str, about: Sequence[str], plots: Sequence[PagePlot]) -> byte
         parts.append(f"<section><h2>{_text(plot.name)}</h2>")
         if plot.chart is not None:
             parts.append(f"<figure>{_inline(plot.chart)}</figure>")
+        several = len(plot.pictures) > 1
+        parts += ['<div class="grid">'] * several
         for picture in plot.pictures:
             data = base64.b64encode(picture.content).decode()
             shown = _text(picture.caption)
             image = f'<img alt="{shown}" src="data:{_TYPES[picture.format]};base64,{data}">'
             parts.append(f"<figure>{image}<figcaption>{shown}</figcaption></figure>")
+        parts += ["</div>"] * several
         parts += [f"<p>{_text(note)}</p>" for note in plot.notes]
         parts.append("</section>")
     parts.append("</body></html>\n")

@@ -97,7 +97,7 @@ class PlotPane(Vertical, can_focus=True):
             notice.show_text(plain(name) + of, "…")
             page_of(self).run_query(
                 "pictures",
-                lambda ws: [_picture_of(ws, label, plot) for label, plot in mine],
+                lambda ws: [_picture_of(ws, " ".join(filter(None, (label, plot.file))), plot) for label, plot in mine],
                 lambda found: self._take_pictures(name, of, found),
             )
             return

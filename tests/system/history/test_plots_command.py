@@ -114,6 +114,59 @@ def test_without_matplotlib_the_terminal_has_plots_and_files_name_what_to_instal
     assert not (tmp_path / "out").exists()
 
 
+def test_pictures_of_a_directory_and_of_all_combinations_stand_in_a_grid(tmp_path: Path) -> None:
+    text = """\
+steps:
+  draw:
+    shell: sh
+    run: |
+      mkdir -p pictures/more
+      for n in 1 2 3; do cat dot.png > pictures/$n.png; done
+      cat dot.png > "pictures/more/<b>.png"
+      echo no picture > pictures/readme.txt
+      ln -s 1.png pictures/link.png
+    code: [dot.png]
+    outputs: {all: {type: directory, path: pictures, template: images, title: "What <i>it</i> saw"}}
+  one:
+    matrix: {m: [a, b]}
+    run: cp dot.png ${{ outputs.dot }}
+    outputs: {dot: {type: plot, template: images}}
+  none:
+    run: mkdir ${{ outputs.d }}
+    outputs: {d: {type: directory, template: images}, plain: {type: directory, path: p, optional: true}}
+"""
+    project = Project(tmp_path / "p", {"dot.png": PNG, "pipelines/p.yaml": text})
+    project.run()
+    shown = {one["name"]: one["of"] for one in project.do("plots", "--json").json["plots"]}
+    assert list(shown) == ["draw.all", "one.dot", "none.d"]
+    assert [one["file"] for one in shown["draw.all"]] == ["1.png", "2.png", "3.png", "more/<b>.png"]
+    assert [one["step"] for one in shown["one.dot"]] == ["one[a]", "one[b]"]
+    assert shown["none.d"][0]["why"] == "no picture in the directory"
+    said = project.do("plots").out
+    assert "1 more pictures; --html shows all in a grid" in said
+    assert "one.dot: one[a] a picture" in said
+    page = tmp_path / "page.html"
+    project.do("plots", "--html", str(page))
+    html = page.read_text()
+    assert html.count('<div class="grid">') == html.count("</div>") == 2
+    assert html.count("data:image/png") == 6
+    assert "<h2>What &lt;i&gt;it&lt;/i&gt; saw</h2>" in html
+    assert "<figcaption>more/&lt;b&gt;.png</figcaption>" in html
+    written = project.do("plots", "draw", "--png", str(tmp_path / "out")).out.splitlines()
+    assert len(written) == 4
+    assert Path(written[0]).name == "draw.all-1.png.png"
+    # which runs nothing again
+    project.repo.commit(
+        "titled",
+        {"pipelines/p.yaml": text.replace("template: images, title", "title").replace('saw"', 'is", template: images')},
+    )
+    assert {step["outcome"] for step in project.run()["steps"]} == {"reused"}
+    project.repo.write(
+        {"pipelines/p.yaml": text.replace("path: pictures, template: images", "path: pictures, template: line")}
+    )
+    assert "template of output 'all' must be images" in project.do("plan", code=2).err
+
+
 def test_mistakes_in_options_of_plots_have_their_place(tmp_path: Path) -> None:
     project = Project(tmp_path / "p", {**FILES, "pipelines/p.yaml": pipeline("template: pie, y: [], title: ''")})
     said = project.do("plan", code=2).err

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _HEIGHT = 20  # lines of a chart
 _WIDEST = 100
 _NARROWEST = 40
+_LISTED = 3  # pictures of a group that are named in the terminal
 _ODD = re.compile(r"[^A-Za-z0-9._=,+-]")
 
 
@@ -140,8 +141,12 @@ def _lines(group: PlotGroup) -> list[str]:
 
         wide = max(_NARROWEST, min(_WIDEST, shutil.get_terminal_size().columns))
         lines += text_of(group.overlay, wide, _HEIGHT, coloured=wants_colour(sys.stdout))
-    for label, _ in group.pictures:
-        lines.append(f"{safe(group.name)}: {f'{label} ' if label else ''}a picture; --svg, --png or --html writes it")
+    for label, _ in group.pictures[:_LISTED]:
+        lines.append(
+            f"{safe(group.name)}: {f'{safe(label)} ' if label else ''}a picture; --svg, --png or --html writes it"
+        )
+    if len(group.pictures) > _LISTED:
+        lines.append(f"{safe(group.name)}: {len(group.pictures) - _LISTED} more pictures; --html shows all in a grid")
     lines += [f"{safe(group.name)}: {safe(note)}" for note in group.notes]
     return lines
 
@@ -157,6 +162,8 @@ def _as_json(group: PlotGroup) -> dict[str, Any]:
 
 def _one_as_json(label: str, plot: StepPlot) -> dict[str, Any]:
     shown: dict[str, Any] = {"step": plot.step, "port": plot.ref.name, "digest": plot.ref.digest}
+    if plot.file:
+        shown["file"] = plot.file
     if label:
         shown["run"] = label
     if plot.plot is None:
@@ -219,7 +226,7 @@ def _page(ws: Workspace, groups: Sequence[PlotGroup], runs: Sequence[Run]) -> by
             if (picture := picture_in(ws, plot)) is not None
         ]
         chart = svg_of(group.overlay) if group.overlay is not None else None
-        shown.append(PagePlot(group.name, chart, pictures, group.notes))
+        shown.append(PagePlot(group.title or group.name, chart, pictures, group.notes))
     about = [f"run {run.id}: {run.pipeline} at {run.commit[:12]}, {run.status}" for run in runs]
     return page_of(f"Plots of {runs[-1].pipeline}", about, shown)
 
