@@ -1,9 +1,10 @@
 """A command that no shell reads: cut into words as a POSIX shell cuts it, with all that only a shell would act on found.
 
 Quoted text means itself, in double quotes all but ``$`` and backticks. Outside quotes are found: operators and redirections,
-``$``, backticks, a second line, comments, variables set in front, ``~/``, patterns for names of files and ``{a,b}``, and the
-words that only shells know. A shell looks for files by a whole word, so that a pattern behind ``=`` or in a URL names none: it
-is text there and here. Other tools' expressions are found as well: a shell leaves some of them alone, but no program wants them.
+``$``, backticks, a second line, comments, variables set in front, ``~/``, patterns for names of files and ``{a,b}``, the words
+that only shells know, and paths with backslashes, which a shell would take away. A shell looks for files by a whole word, so
+that a pattern behind ``=`` or in a URL names none: it is text there and here. Other tools' expressions are found as well: a
+shell leaves some of them alone, but no program wants them.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ _ONLY_OF_SHELLS = frozenset(
     if for while until case select function { [[ ! ((
     """.split()
 )
+_BACKSLASHES = re.compile(r"(?:[A-Za-z]:\\)?(?:[\w.-]+\\)+[\w-]+(?:\.\w{1,8})+")  # a path as Windows writes it
 _QUOTE = "quote it to mean itself"
 _SINGLE = "write it in single quotes to mean itself"
 _LINES = (
@@ -196,7 +198,11 @@ class _Reader:
         if first and _ASSIGNMENT.match(shape):
             what = f"{shown} in front sets a variable only in a shell: set variables under `env:` of the step"
         elif first and shape in _ONLY_OF_SHELLS:
-            what = f"{shown} is a command of shells: add `shell: bash`"
+            variables = "; variables go under `env:` of the step" if shape in ("export", "set") else ""
+            what = f"{shown} is a command of shells: add `shell: bash`{variables}"
+        elif _BACKSLASHES.fullmatch(written):
+            path = written.replace("\\", "/")
+            what = f"{shown} loses its backslashes, as in a shell: write {_clipped(path)} for a path, or {_QUOTE}"
         elif (first and shape.startswith("(")) or _OPERATOR.search(shape):
             what = f"{shown} needs `shell: bash`; without a shell, {_QUOTE}"
         elif shape.startswith("#"):

@@ -108,8 +108,8 @@ _STEP_WORDS: Mapping[str, str] = {
     "rule": "a step's name is its key under steps",
     "threads": "write resources: {cpus: N}",
     "log": "leave it out: what a step prints is kept (gitml logs)",
-    "conda": "write environment: and a locked requirements file",
-    "container image docker": "containers are not taken yet: write environment: and a locked requirements file",
+    "conda": "write environment: conda-lock.yml, which gitml env lock environment.yml makes",
+    "container image docker": "write environment: {image: NAME@sha256:…}",
     "compute": "write target: NAME",
     "instance_count": "write nodes: N",
     "schedule": "gitml has no schedules: call gitml run from cron or your CI",
@@ -134,16 +134,16 @@ _PIPELINE_WORDS: Mapping[str, str] = {
     "compute": "did you mean 'target'?",
     "type": "leave it out: a file in pipelines/ is a pipeline",
     "$schema": "leave it out",
-    "include": "a pipeline is one file",
-    "conda": "write environment: and a locked requirements file",
-    "container": "containers are not taken yet: write environment: and a locked requirements file",
+    "include": "write extends: and the path of a base file",
+    "conda": "write environment: conda-lock.yml, which gitml env lock environment.yml makes",
+    "container": "write environment: {image: NAME@sha256:…}",
 }  # fmt: skip
 _OUTPUT_WORDS: Mapping[str, str] = {
     "cache": "outputs are always kept",
     "persist": "write cache: {NAME: {path: PLACE}} in the step for what a tool keeps between runs",
     "remote push": "remotes stand in gitml.yaml",
     "desc mode": "leave it out",
-    "x y": "leave it out: axes are chosen from the file",
+    "x y template title": "it is a key of plots: write type: plot",
 }  # fmt: skip
 
 

@@ -136,6 +136,8 @@ def _pairs(raw: dict[str, Any], depth: int = 0) -> MetricPairs:
 def _table(data: bytes, mount: str) -> MetricsDocument:
     """A head line of names, then one row, whose columns are the metrics, or several, each named by its first column.
 
+    Where several rows have one name, all columns of names name them.
+
     Of rows without names, the last value of each column counts.
     """
     try:
@@ -152,13 +154,38 @@ def _table(data: bytes, mount: str) -> MetricsDocument:
     if empty is not None:
         raise InputError(f"column {empty} has no name", where=mount, hint="name each column in the first line")
     if len(rows) > 1 and any(row and row[0] and not _is_number(row[0]) for _, row in rows):
-        named = [(row[0], MetricPairs(_cells(names[1:], row[1:]))) for _, row in rows if row[0]]
+        heads = _heads([row for _, row in rows], mount)
+        rest = [at for at in range(len(names)) if at not in heads]
+        named = [
+            (
+                ".".join([row[at] for at in heads]),
+                MetricPairs(_cells([names[at] for at in rest], [row[at] for at in rest])),
+            )
+            for _, row in rows
+            if row[0]
+        ]
         return MetricsDocument([(0, MetricPairs(named))])
     objects = [(line, MetricPairs(_cells(names, row))) for line, row in rows]
     if len(objects) == 1:
         return MetricsDocument([(0, objects[0][1])])
     remark = f"its {len(objects):,} rows have no names: of each column the last value counts"
     return MetricsDocument(objects, (f"{mount}: {remark}",))
+
+
+def _heads(rows: Sequence[Sequence[str]], mount: str) -> list[int]:
+    """The columns that name the rows: the first, or where that has a name twice all that hold names in each row."""
+    rows = [row for row in rows if row[0]]
+    if len({row[0] for row in rows}) == len(rows):
+        return [0]
+    heads = [at for at in range(len(rows[0])) if all(row[at] and not _is_number(row[at]) for row in rows)]
+    seen: set[tuple[str, ...]] = set()
+    for row in rows:
+        name = tuple([row[at] for at in heads])
+        if name in seen:
+            hint = "write each name once, or declare it as a `plot` or `file` output"
+            raise InputError(f"metric {'.'.join(name)[:100]} is there twice", where=mount, hint=hint)
+        seen.add(name)
+    return heads
 
 
 def _rows(text: str, mount: str) -> tuple[list[str], list[tuple[int, list[str]]]]:

@@ -309,7 +309,8 @@ class Attempts:
         if not event.missing or action is None:
             return None
         graph = self.planner.graph
-        return hint_for(self.source, Failed(active.step, action, event.missing, graph.steps, graph.config))
+        failed = Failed(active.step, action, event.missing, graph.steps, graph.config, event.error or "")
+        return hint_for(self.source, failed)
 
     def _made(
         self, active: ActiveAttempt, event: TaskFinished, attempts: tuple[Attempt, ...], error: str | None

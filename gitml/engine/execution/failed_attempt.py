@@ -12,7 +12,8 @@ from gitml.core.model.graph import GraphStep
 class Failed(NamedTuple):
     """A failed attempt: the step, what it was performed as, what it missed (see `TaskFinished.missing`).
 
-    And of its pipeline the other steps, each after all it waits for, and the paths of the config files.
+    And of its pipeline the other steps, each after all it waits for, and the paths of the config files. `error` is what it
+    died of.
     """
 
     step: GraphStep
@@ -20,6 +21,7 @@ class Failed(NamedTuple):
     missing: Sequence[str]
     steps: Mapping[str, GraphStep] = {}
     config: Collection[str] = ()
+    error: str = ""
 
     def has_code(self, path: str) -> bool:
         """Whether the step's code has a path, itself or in a folder that lies in its code."""

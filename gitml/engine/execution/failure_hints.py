@@ -13,6 +13,7 @@ from gitml.core.model.protocols import Source
 from gitml.core.parameters.value_path import Value, mappings_with, path_text
 from gitml.core.planner.project_package import ProjectPackage, how_to_install, own_package
 from gitml.engine.execution.failed_attempt import Failed
+from gitml.engine.execution.package_hints import package_hint
 from gitml.engine.execution.script_names import ScriptNames, names_in_scripts
 from gitml.errors import InputError
 from gitml.execute.environments.import_redirect import is_python
@@ -76,7 +77,9 @@ def _hint(source: Source, failed: Failed, name: str) -> str | None:
     step = failed.step
     if name.startswith(MODULE):
         module = name.removeprefix(MODULE)
-        return _module_hint(source, failed, module) or _ignored_hint(source, _module_files(module, step))
+        hint = _module_hint(source, failed, module) or _ignored_hint(source, _module_files(module, step))
+        # many a module that is missed is done without
+        return hint or (package_hint(source, step, module) if f"No module named '{module}'" in failed.error else None)
     if name.startswith(KEY):
         return _key_hint(source, failed, name.removeprefix(KEY))
     if name.startswith(REPOSITORY):

@@ -155,6 +155,32 @@ def test_a_plugin_of_an_entry_point_is_to_be_declared(project: Project) -> None:
     assert project.run("hint", "t")["status"] == "succeeded"
 
 
+@pytest.mark.parametrize(
+    ("file", "mend"),
+    [
+        ("requirements.txt", "install what requirements.txt lists, or lock it: gitml env lock requirements.txt"),
+        ("poetry.lock", "install what poetry.lock lists, or lock it: poetry export"),
+        ("uv.lock", "have the project's, environment: uv.lock"),
+        ("notes.txt", None),
+    ],
+)
+def test_a_module_of_a_package_that_is_not_installed_is_told_how_the_projects_packages_are_had(
+    project: Project, file: str, mend: str | None
+) -> None:
+    script = {
+        file: "",
+        "t.py": "try:\n    import no_gain\nexcept ImportError as e:\n    print(e)\nimport no_such.part\n",
+    }
+    error = error_of(project, "run: python3 t.py", FILES | script)
+    said = f" (no package that is installed here has no_such: {mend}" if mend else ""
+    assert f"No module named 'no_such'{said}" in error
+    assert "no_gain" not in error
+    if mend is None:
+        assert error.endswith("'no_such'")
+        script["t.py"] = "try:\n    import no_such\nexcept ImportError as e:\n    print(e)\nraise ValueError(1)\n"
+        assert error_of(project, "run: python3 t.py", FILES | script) == "exit status 1: ValueError: 1"
+
+
 @pytest.mark.parametrize("step", ["run: own-train", "{shell: sh, run: own-train}"])
 def test_a_command_of_the_projects_own_package_is_told_to_install_it(project: Project, step: str) -> None:
     for path, text in ROOTED.items():

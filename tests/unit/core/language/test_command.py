@@ -81,6 +81,7 @@ def test_what_is_no_mistake_gives_the_words_that_a_shell_gives(words: list[str])
         "docker ps --format '{{.Names}}' --filter \"{{.Id}}\"",
         "python3 -c \"print(open('data/sales.csv').read(), f'{x}')\"",
         "find src -name '*.py' -exec cat {} \\;",
+        "grep a\\.b\\n x\\ y\\'s.txt 'src\\run.py'",
         "a:b,c @file +x -y --z=1e-3 50% ^a [ x = y ] not!",
         "'one\ntwo' \"three\nfour\"",
         "a \\\n  --b 1 \\\n  --c 2\n",
@@ -125,6 +126,8 @@ def test_what_a_shell_hands_on_as_it_is_is_no_mistake(text: str) -> None:
         ("cat data/{a,b}.csv", "data/{a,b}.csv"),
         ("cat --x={1..3}", "--x={1..3}"),
         ("cat ~/data.csv", "~/data.csv"),
+        ("python src\\run.py", "src\\run.py"),
+        ("python C:\\me\\a-b\\run.v2.py x", "C:\\me\\a-b\\run.v2.py"),
         ("cd ~", "cd"),
         ("ls ~", "~"),
         ("make PREFIX=~/x", "PREFIX=~/x"),
@@ -201,3 +204,9 @@ def test_of_a_command_all_foreign_expressions_and_the_first_of_a_shell_are_told(
     assert read.found is not None
     assert read.found.text == "$RATE"
     assert "did you mean ${{ params.rate }}?" in read.found.message
+
+
+def test_a_path_as_windows_writes_it_is_told_as_it_is_written_here() -> None:
+    found = read_command("python src\\train\\run.py").found
+    assert found is not None
+    assert "write src/train/run.py for a path" in found.message

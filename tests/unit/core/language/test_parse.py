@@ -354,7 +354,8 @@ def test_what_is_no_expression_is_told_with_what_may_be_meant(text: str, expecte
         ("output: x", "did you mean 'outputs'?"),
         ("threads: 4", "write resources: {cpus: N}"),
         ("schedule: x", "gitml has no schedules"),
-        ("image: x", "containers are not taken yet"),
+        ("image: x", "write environment: {image: NAME@sha256:…}"),
+        ("conda: x", "write environment: conda-lock.yml"),
     ],
 )
 def test_a_key_of_another_tool_is_told_with_what_is_written_here(key: str, mend: str) -> None:

@@ -52,6 +52,17 @@ def test_a_table_of_named_rows_has_a_metric_a_cell() -> None:
     assert measured.labels == {"cat.note": "ok"}
 
 
+def test_rows_of_a_long_table_are_named_by_all_columns_of_names() -> None:
+    text = "fold,metric,value,label\ntest,f1,0.5,knn\ntest,acc,1,knn\ntrain,f1,0.75,knn\ntest,f1,0.25,svm\n"
+    measured = read(text, "m.csv")
+    assert measured == ParsedMetrics(
+        {"test.f1.knn.value": 0.5, "test.acc.knn.value": 1, "train.f1.knn.value": 0.75, "test.f1.svm.value": 0.25},
+        (),
+        {},
+    )
+    assert read("set,n,acc,note\na,1,0.5,x\nb,1,1,x\n", "m.csv").labels == {"a.note": "x", "b.note": "x"}
+
+
 @pytest.mark.parametrize("ending", [".tsv", ".csv", ""])
 def test_tabs_separate_where_there_are_no_commas(ending: str) -> None:
     assert read("a\tb\n1\t2\n", f"m{ending}", None if ending else "csv").numbers == {"a": 1, "b": 2}
@@ -94,6 +105,8 @@ def test_a_json_object_is_one_whatever_the_ending(mount: str) -> None:
         ("toml", "0.5", "not a TOML metrics file"),
         ("csv", "a,a\n1,2\n", "column a is there twice"),
         ("csv", "n,a\nx,1\nx,2\n", "metric x is there twice"),
+        ("csv", "n,k,a\nx,p,1\nx,q,2\nx,p,3\n", "metric x.p is there twice"),
+        ("csv", "n,k,a\nx,,1\nx,q,2\n", "metric x is there twice"),
         ("csv", "0.5", "a table without a head"),
         ("csv", "0.5,1\n2,3\n", "a table without a head"),
         ("csv", "a,b\n", "a table without a row"),
