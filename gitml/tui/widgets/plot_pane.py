@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from gitml.tui.widgets.pictures import LabelledPicture, PictureRow
 
 
+_MOST_PICTURES = 12  # at once, of a directory
 _NONE = MissingOutput("No plots", "None of these runs has an output of the type plot.")
 
 
@@ -94,10 +95,15 @@ class PlotPane(Vertical, can_focus=True):
         mine = [(label, plot) for label, plot in self._found if plot.name == name]
         drawable = [(label, plot.plot) for label, plot in mine if plot.plot is not None]
         if not drawable:
+            if len(mine) > _MOST_PICTURES:
+                of = f"{of} (the first {_MOST_PICTURES} of {len(mine)}; gitml plots --html has more)"
             notice.show_text(plain(name) + of, "…")
             page_of(self).run_query(
                 "pictures",
-                lambda ws: [_picture_of(ws, " ".join(filter(None, (label, plot.file))), plot) for label, plot in mine],
+                lambda ws: [
+                    _picture_of(ws, " ".join(filter(None, (label, plot.file))), plot)
+                    for label, plot in mine[:_MOST_PICTURES]
+                ],
                 lambda found: self._take_pictures(name, of, found),
             )
             return

@@ -143,6 +143,26 @@ async def test_a_picture_of_a_plot_port_is_shown_and_pictures_of_runs_beside_one
         assert len(drawn.replace("│", " ").split()) == 2
 
 
+async def test_the_first_pictures_of_a_directory_are_shown_with_their_names(tmp_path: Path) -> None:
+    paint = """\
+import os, sys
+from PIL import Image
+os.mkdir(sys.argv[1])
+for n in range(14):
+    Image.new("RGB", (4, 2), "red").save(f"{sys.argv[1]}/{n:02}.png", "PNG")
+"""
+    pipeline = (
+        f"steps:\n  s:\n    run: {sys.executable} paint.py ${{{{ outputs.all }}}}\n"
+        "    outputs: {all: {type: directory, template: images}}\n"
+    )
+    project = Project(tmp_path / "p", {"paint.py": paint, "pipelines/p.yaml": pipeline})
+    async with shown(project.path, project.env, "run", run=project.run()["run"], size=(200, 40)) as ui:
+        await ui.press("p")
+        await ui.until("s.all (the first 12 of 14; gitml plots --html has more)")
+        await ui.until("▀▀▀")
+        assert "00.png" in ui.text()
+
+
 async def test_a_plot_is_drawn_as_its_output_says(tmp_path: Path) -> None:
     pipeline = """\
 steps:
