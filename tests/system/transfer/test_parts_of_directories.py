@@ -106,6 +106,12 @@ def test_a_part_of_a_directory_is_an_input_of_its_own_here_and_in_a_clone_that_h
     assert outcomes(clone.run("parts", "--force", "tables"))["tables"] == "executed"
     assert [size for size in stored(clone) if size > 1000000] == [2500000] * 2
 
+    # and so does a shell in the sandbox of one
+    looking = cloned(project, hub, tmp_path / "looking")
+    looked = looking.gitml("shell", "-p", "parts", "linked", "--", "wc", "-c", "first.csv")
+    assert looked.out == "2500000 first.csv\n"
+    assert [size for size in stored(looking) if size > 1000000] == [2500000]
+
     # and one that can't have the directory from anywhere makes it again
     shutil.rmtree(store)
     last = cloned(project, hub, tmp_path / "last")
