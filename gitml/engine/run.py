@@ -115,7 +115,9 @@ def _performed(task: Assignment) -> tuple[Run, str]:
     attempts = scheduler.attempts
     try:
         steps = scheduler.work()
-        run = task.run._replace(status=scheduler.status(), ended=ws.now(), steps=tuple(steps))
+        run = task.run._replace(
+            status=scheduler.status(), ended=ws.now(), steps=tuple(steps), errors=scheduler.errors()
+        )
         executors.dismiss()  # workers clear up while the record is written
         recorded = record_run(ws, run, task.loaded.config, attempts.actions, attempts.environments)
     except RemoteError as error:

@@ -13,10 +13,11 @@ from gitml import layout
 from gitml.core.config.project import SENT_ON_PUSH
 from gitml.core.language.diagnostics import SpecError
 from gitml.core.language.params import ParamError
-from gitml.core.model.result import ActionResult
+from gitml.core.model.result import NOT_MADE, ActionResult
 from gitml.core.parameters.value_path import text_of_value
 from gitml.core.planner.plan import decide
 from gitml.core.secrets.seals import is_seal
+from gitml.engine.execution.member_failures import MemberFailures
 from gitml.engine.planning.action_builder import ActionBuilder
 from gitml.engine.planning.load import Loaded, every_pipeline, load, read_config
 from gitml.errors import GitmlError, InputError
@@ -121,7 +122,10 @@ def _given_before(ws: Workspace, pipeline: str) -> Iterator[tuple[list[tuple[str
 
 
 class RecordedResults(NamedTuple):
-    """The recorded result of each step; `missing` is the first step that has none, with the reason, None when all have one."""
+    """The recorded result of each step; `missing` is the first step that has none, with the reason, None when all have one.
+
+    A member of a matrix that is recorded to have failed needs none, where its step bears that.
+    """
 
     results: Mapping[str, ActionResult]
     missing: tuple[str, str] | None
@@ -130,19 +134,30 @@ class RecordedResults(NamedTuple):
 def recorded_results(ws: Workspace, loaded: Loaded) -> RecordedResults:
     """Looks each step's Action up, until one is not known or can't be. Needs Git objects and records, no data."""
     builder = ActionBuilder(ws, loaded)
+    graph = loaded.graph
+    members = MemberFailures(graph.steps.values())
     results: dict[str, ActionResult] = {}
-    missing: tuple[str, str] | None = None
+    given: dict[str, ActionResult] = {}
+    lacking: dict[str, str] = {}
     with ws.index.snapshot():
-        for name, step in loaded.graph.steps.items():
-            decision = decide(step, builder.parts(step, results), ws.index, lambda _: True, loaded.graph.pipeline)
+        for name, step in graph.steps.items():
+            if lacking:
+                given.update({parent: NOT_MADE for parent in step.parents if members.is_borne(parent)})
+            decision = decide(step, builder.parts(step, given), ws.index, lambda _: True, graph.pipeline)
             result = decision.result
             if result is None and decision.key is not None:  # it always runs; that it did is what counts here
                 result = ws.index.result(decision.key)
             if result is not None:
-                results[name] = result
-            elif missing is None:
-                missing = (name, decision.reason)
-    return RecordedResults(results, missing)
+                results[name] = given[name] = result
+                members.note(name, "reused")
+                continue
+            lacking[name] = decision.reason
+            failure = ws.index.failure(graph.pipeline, name)
+            if failure is not None and failure.key == decision.key:
+                members.note(name, "failed")
+            elif any(members.leaves_out(name, one) and not members.goes_on(name, one) for one in step.parents):
+                members.note(name, "skipped", left_out=True)
+    return RecordedResults(results, next(((n, why) for n, why in lacking.items() if not members.is_borne(n)), None))
 
 
 _MANY = 200

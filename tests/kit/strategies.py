@@ -19,6 +19,7 @@ from gitml.core.model.digest import Digest, from_hex
 from gitml.core.model.result import ActionResult, Cost, OutputRef
 from gitml.core.model.step_settings import StepSettings
 from gitml.core.model.tree import KINDS, TreeEntry
+from gitml.core.records.member_errors import MemberErrors
 from gitml.core.records.record import OUTCOMES, RUN_STATES, Attempt, LogRef, Run, StepRun
 from gitml.core.text.plot_options import PlotOptions
 
@@ -133,6 +134,11 @@ runs: st.SearchStrategy[Run] = st.builds(
     options=st.dictionaries(names, st.booleans(), max_size=2),
     steps=_tuples(step_runs),
     error=st.none() | hostile,
+    errors=st.dictionaries(
+        hostile,
+        st.builds(MemberErrors, hostile, sizes, _tuples(hostile), _tuples(hostile), borne=st.booleans()),
+        max_size=2,
+    ),
     plots=st.dictionaries(hostile, st.builds(PlotOptions, hostile, _tuples(hostile), hostile, hostile), max_size=2),
     modules=st.dictionaries(hostile, st.dictionaries(hostile, hostile, max_size=3), max_size=2),
 )

@@ -16,6 +16,7 @@ from gitml.core.model.digest import digest_of, from_hex, hex_of, parse_digest
 from gitml.core.model.environment import EnvironmentSpec, encode_description, environment_of
 from gitml.core.model.graph import (
     Binding,
+    GatheringWord,
     Graph,
     GraphStep,
     PipelineHeader,
@@ -36,6 +37,7 @@ from gitml.core.model.result import (
 )
 from gitml.core.model.step_settings import StepSettings
 from gitml.core.model.tree import TreeEntry, decode_tree, encode_tree, tree_size
+from gitml.core.parameters.error_budget import ACTIONS, ErrorBudget
 from gitml.core.records.record import Run, decode_run, encode_run, step_as_json, step_from_json
 from gitml.core.records.step_rows import joined, split, tables_from_json
 from tests.kit.execution import ON_HOST
@@ -205,6 +207,7 @@ specs = st.builds(
     st.sampled_from(["", "host"]) | hostile,
     st.dictionaries(hostile, hostile | st.lists(hostile, max_size=2).map(tuple), max_size=2),
 )
+places = st.tuples(hostile, st.lists(st.tuples(hostile, st.integers(0, 9)), max_size=2).map(tuple))
 graph_steps = st.builds(
     GraphStep,
     name=hostile,
@@ -214,12 +217,16 @@ graph_steps = st.builds(
     shell=st.sampled_from([None, "sh", "bash"]),
     params=st.lists(st.tuples(names, scalars), max_size=2).map(tuple),
     inputs=st.lists(
-        st.builds(Binding, names, hostile, st.none() | hostile, st.none() | hostile, hostile), max_size=2
+        st.builds(Binding, names, hostile, st.none() | hostile, st.none() | hostile, hostile, member=st.booleans()),
+        max_size=2,
     ).map(tuple),
     outputs=st.lists(st.builds(ActionOutput, names, hostile, st.just("file"), output_options), max_size=2).map(tuple),
     env=st.lists(st.tuples(names, st.none() | hostile), max_size=2).map(tuple),
     code=st.lists(hostile, max_size=2).map(tuple),
     parents=st.lists(hostile, max_size=2).map(tuple),
+    gathered=st.lists(
+        st.builds(GatheringWord, st.integers(0, 9), st.lists(hostile | places, max_size=2).map(tuple)), max_size=2
+    ).map(tuple),
     settings=st.builds(
         StepSettings,
         environment=specs,
@@ -228,6 +235,12 @@ graph_steps = st.builds(
         network=st.sampled_from(NETWORKS),
         target=st.just("") | names,
         retries=st.integers(0, 10**20),
+        errors=st.builds(
+            ErrorBudget,
+            st.none() | st.integers(0, 10**9),
+            st.none() | st.integers(0, 100_000),
+            st.sampled_from(ACTIONS),
+        ),
         timeout=st.none() | finite,
         nodes=st.integers(1, 3),
         processes=st.integers(1, 3),

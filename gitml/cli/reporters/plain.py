@@ -152,13 +152,14 @@ def checkout_hint(run: Run, step: StepRun) -> str:
 
 
 def closing_lines(run: Run) -> list[str]:
-    """The metrics of a run and its summary."""
+    """The metrics of a run, the members that did not succeed where a step bears some of that, and its summary."""
     lines = []
     metrics = run.metrics()
     if metrics and run.status == "succeeded":
         shown = [f"{safe(name)} {number(value)}" for name, value in list(metrics.items())[:6]]
         more = f" and {len(metrics) - 6} more" if len(metrics) > 6 else ""
         lines.append(f"{paint('result', 'bold', sys.stderr)} {', '.join(shown)}{more}")
+    lines += [f"{safe(name)}: {safe(one.words())}" for name, one in run.errors.items()]
     lines.append(summary(run))
     return lines
 

@@ -90,6 +90,7 @@ def run_lines(run: Run, now: float, elsewhere: Mapping[Digest, str]) -> list[str
         ("options", ", ".join(safe(f"{name}={value}") for name, value in run.options.items())),
         ("params", ", ".join(f"{safe(name)}={number(value)}" for name, value in run.params.items())),
         ("error", paint(safe(run.error), "red") if run.error else ""),
+        *(("errors", f"{safe(name)}: {safe(one.words())}") for name, one in run.errors.items()),
     ]
     lines = [f"{paint(f'{name:<10}', 'dim')} {value}" for name, value in facts if value]
     for step in run.steps:

@@ -16,7 +16,7 @@ from gitml.core.language.diagnostics import SpecError
 from gitml.core.language.expression import Ref, Template, refs_in
 from gitml.core.language.module_expansion import words_without
 from gitml.core.language.params import Param, normalised, problem_with_value
-from gitml.core.language.sources.optional_words import Conditional, command_words, script_words
+from gitml.core.language.sources.optional_words import RenderedWords, command_words, json_parts, script_words
 from gitml.core.language.sources.placement import collision, misplaced_cache, output_in_input, shared_output
 from gitml.core.language.sources.scope import Absent, BoundPipeline, ModuleScope, StepScope, mistake_at, text_with
 from gitml.core.language.spec import (
@@ -30,7 +30,7 @@ from gitml.core.language.spec import (
 from gitml.core.language.validate import parents_of
 from gitml.core.model import paths
 from gitml.core.model.action import ActionOutput
-from gitml.core.model.graph import OUT, Binding, Graph, GraphStep
+from gitml.core.model.graph import OUT, Binding, GatheringWord, Graph, GraphStep
 from gitml.core.parameters.matrix import Combination, absent_params, combinations_of
 from gitml.core.parameters.references import value_of
 from gitml.core.parameters.value_path import Value
@@ -140,15 +140,16 @@ class Renderer(BoundPipeline):
         try:
             scope.bind_declared()
             if step.shell:
-                argv, conditional = script_words(words[0], scope.values, scope.optional)
+                rendered = script_words(words[0], scope)
             elif step.notebook is not None:
-                argv, conditional = self.notebook_words(step, step.notebook, scope)
-                notebook = self.notebook_path(step, argv, outputs)
-                argv = words_from(step.settings.workdir, argv, notebook)
+                rendered = self.notebook_words(step, step.notebook, scope)
+                notebook = self.notebook_path(step, rendered.argv, outputs)
+                rendered = rendered._replace(argv=words_from(step.settings.workdir, rendered.argv, notebook))
             else:
-                argv, conditional = command_words(words, scope.word, scope.optional)
+                rendered = command_words(words, scope)
         except ValueError as error:
             self.fail(step, str(error))
+        argv, conditional, gathered = rendered
         if any(word == 0 for word, _ in conditional):
             self.fail(step, "the program can't be an optional input")
         if not argv or not argv[0]:
@@ -186,20 +187,24 @@ class Renderer(BoundPipeline):
             secrets=secrets,
             conditional=conditional,
             notebook=notebook,
+            gathered=gathered,
         )
         if step.settings.caches and (problem := misplaced_cache(made)):
             self.fail(step, problem)
         return made
 
-    def notebook_words(self, step: Step, use: NotebookUse, scope: StepScope) -> tuple[tuple[str, ...], Conditional]:
+    def notebook_words(self, step: Step, use: NotebookUse, scope: StepScope) -> RenderedWords:
         """The command of a step that executes a notebook, each parameter as a word of JSON; ValueError for several in one."""
         argv = [text for word in step.words[:FIXED_WORDS] for text in scope.word(word)]
         rows = []
+        gathered = []
         for name, written in sorted(use.params, key=lambda param: param[0]):
             used = refs_in((written,)) if isinstance(written, tuple) else []
             if any(scope.absent.has(ref) for ref in used):
                 continue
             given = json.dumps({name: scope.value(written)}, ensure_ascii=False)
+            if isinstance(written, tuple) and any(map(scope.members, used)):
+                gathered.append(GatheringWord(len(argv), json_parts(name, written, scope)))
             for ref in used:
                 needed = scope.optional(ref)
                 if len(needed) > 1:
@@ -207,7 +212,7 @@ class Renderer(BoundPipeline):
                 if needed:
                     rows.append((len(argv), needed))
             argv.append(given)
-        return tuple(argv), tuple(rows)
+        return RenderedWords(tuple(argv), tuple(rows), tuple(gathered))
 
     def notebook_path(self, step: Step, argv: tuple[str, ...], outputs: tuple[ActionOutput, ...]) -> str:
         """The path of the notebook that a step executes."""

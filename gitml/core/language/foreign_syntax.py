@@ -114,6 +114,7 @@ _STEP_WORDS: Mapping[str, str] = {
     "instance_count": "write nodes: N",
     "schedule": "gitml has no schedules: call gitml run from cron or your CI",
     "working-directory": "did you mean 'workdir'?",
+    "continue-on-error allow_failure max_failures": "write errors: 3, or 10%, beside matrix: so many combinations may fail",
 }  # fmt: skip
 _PIPELINE_WORDS: Mapping[str, str] = {
     "stages jobs rules rule tasks": "did you mean 'steps'?",

@@ -18,6 +18,7 @@ from gitml.core.language.expression import NAME
 from gitml.core.language.fields import Fields
 from gitml.core.language.params import TYPES
 from gitml.core.language.sources.cache_field import cache_schema, read_caches
+from gitml.core.language.sources.errors_field import errors_schema, read_errors
 from gitml.core.language.yaml_document import Node
 from gitml.core.model import paths
 from gitml.core.model.guarantees import NETWORKS
@@ -298,6 +299,7 @@ COMMAND_KEYS = keys_of(
 )
 STEP_KEYS = keys_of(
     Key("matrix", "run once for each combination of values", by_name({}), "once"),
+    Key("errors", "how many members of a matrix may fail", errors_schema, "0", read_errors),
     Key("after", "steps to wait for without using their outputs", listed(TEXT), "none"),
     Key("timeout", "the longest an attempt may take", DURATION, "no limit", Fields.duration),
     Key("retries", "how often to try again", number(least=0, whole=True), "0", Fields.whole),

@@ -355,6 +355,10 @@ class PipelineReader(StepReader):
         if settings.network == CUT and settings.gang != ALONE:
             where = next(pairs[word][0] for word in ("network", "processes", "nodes") if word in pairs)
             self.report(where, "several processes reach each other by the loopback: network: loopback, or full")
+        if "errors" in pairs and "matrix" not in pairs:
+            self.report(
+                pairs["errors"][0], f"step {name!r} has no matrix, of whose members errors bears failures: leave it out"
+            )
         fields: dict[str, Any] = {"words": (), **kind.read(self, name, pairs)}
         problem = misuse(settings.caches, [variable for variable, _ in fields.get("env", ())], strict=settings.strict)
         if problem is not None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 IN, OUT = ".gitml/in", ".gitml/out"
 """Where a sandbox has what other steps made, and outputs without a path of their own."""
-FORMAT = 17  # raised whenever reading a pipeline file, or these shapes, changes
+FORMAT = 18  # raised whenever reading a pipeline file, or these shapes, changes
 
 
 class Binding(NamedTuple):
@@ -25,7 +25,8 @@ class Binding(NamedTuple):
 
     `kind` is file or directory where a module asks for one of them, CONFIG for a config file, else empty. One that is `optional`
     is absent where its step left out what it could. Of a config file `content` is the Digest of its text, which the Graph has.
-    Of an output that is a directory `part` is the path in it, or the pattern, that is meant; empty: all of it.
+    Of an output that is a directory `part` is the path in it, or the pattern, that is meant; empty: all of it. A `member` is one
+    of several that are gathered, and is absent where its step failed and that is borne.
     """
 
     name: str
@@ -37,6 +38,17 @@ class Binding(NamedTuple):
     optional: bool = False
     content: str = ""
     part: str = ""
+    member: bool = False
+
+
+class GatheringWord(NamedTuple):
+    """A word in which the places of inputs stand beside other text.
+
+    A part is text, or what lies between the places of some inputs, and those places, each with the number of its input.
+    """
+
+    number: int
+    parts: tuple[str | tuple[str, tuple[tuple[str, int], ...]], ...]
 
 
 class GraphStep(NamedTuple):
@@ -44,7 +56,8 @@ class GraphStep(NamedTuple):
 
     `module` is the Git id of the tree of the module that it uses; its code and environment are there. `secrets` are the secret
     parameters that it uses, with their seals. `conditional` are the words of `argv` that go where none of some optional inputs is
-    there: the number of the word, and those of the inputs. `notebook` is the path of the one that it executes, empty for none.
+    there: the number of the word, and those of the inputs. `gathered` are words in which members stand beside other text.
+    `notebook` is the path of the one that it executes, empty for none.
     """
 
     name: str
@@ -63,6 +76,7 @@ class GraphStep(NamedTuple):
     secrets: tuple[tuple[str, str], ...] = ()
     conditional: tuple[tuple[int, tuple[int, ...]], ...] = ()
     notebook: str = ""
+    gathered: tuple[GatheringWord, ...] = ()
 
     def made_by(self) -> dict[str, str]:
         """By its place, the step that makes an input."""
@@ -136,7 +150,7 @@ def graph_as_json(graph: Graph) -> Any:
     """JSON data of a Graph; what most steps leave at its default takes no room."""
     steps = []
     for step in graph.steps.values():
-        *head, inputs, outputs, env, code, parents, settings, module, secrets, conditional, notebook = step
+        *head, inputs, outputs, env, code, parents, settings, module, secrets, conditional, notebook, gathered = step
         steps.append(
             [
                 head,
@@ -148,6 +162,7 @@ def graph_as_json(graph: Graph) -> Any:
                 secrets or None,
                 conditional or None,
                 notebook,
+                gathered or None,
             ]
         )
     return [
@@ -163,11 +178,20 @@ def graph_as_json(graph: Graph) -> Any:
     ]
 
 
+def _gathering_word(number: int, parts: Iterable[Any]) -> GatheringWord:
+    return GatheringWord(
+        number,
+        tuple(
+            [part if isinstance(part, str) else (part[0], tuple([(text, n) for text, n in part[1]])) for part in parts]
+        ),
+    )
+
+
 def graph_from_json(raw: Any) -> Graph:
     """The inverse of `graph_as_json`."""
     pipeline, path, experiment, params, rows, checkout, texts, config, plots = raw
     steps = {}
-    for head, inputs, outputs, (env, code, parents), settings, module, secrets, conditional, notebook in rows:
+    for head, inputs, outputs, (env, code, parents), settings, module, secrets, conditional, notebook, gathered in rows:
         name, base, label, argv, shell, used = head
         steps[name] = GraphStep(
             name,
@@ -186,6 +210,7 @@ def graph_from_json(raw: Any) -> Graph:
             tuple([(key, value) for key, value in secrets or ()]),
             tuple([(word, tuple(inputs)) for word, inputs in conditional or ()]),
             notebook,
+            tuple([_gathering_word(*word) for word in gathered or ()]),
         )
     shown = {name: plot_options(options) for name, options in plots.items()}
     pairs = tuple([(step, port) for step, port in checkout])

@@ -60,6 +60,10 @@ class ActionResult(NamedTuple):
         return sorted(self.outputs) == sorted(other.outputs)
 
 
+NOT_MADE = ActionResult((), {}, Cost(), "", 0.0)
+"""What stands for the result of a member that did not succeed, where that is borne; known by identity."""
+
+
 def encode_result(result: ActionResult) -> str:
     """`result` as JSON text; numbers that JSON lacks are text, as in records."""
     more = [result.guarantees, result.labels] if result.labels else [result.guarantees] if result.guarantees else []

@@ -15,6 +15,7 @@ from gitml.core.model import paths
 from gitml.core.model.environment import ON_HOST, EnvironmentSpec, spec_from_json
 from gitml.core.model.guarantees import FULL, Network
 from gitml.core.model.resources import ONE_CPU, Resources
+from gitml.core.parameters.error_budget import NO_ERRORS, ErrorBudget, budget_from_json
 
 ALONE = (1, 1)
 TOP = "."
@@ -25,7 +26,7 @@ class StepSettings(NamedTuple):
 
     `timeout` is in seconds. `nodes` and `processes` (on each) are those of a gang. `workdir` is the folder of the sandbox in
     which the command runs, a clean path. With `repository` a Git repository of the commit lies in the sandbox. `caches` are the
-    folders that it may use between runs.
+    folders that it may use between runs. `errors` is how many members of a step with a matrix may fail.
     """
 
     environment: EnvironmentSpec = ON_HOST
@@ -41,6 +42,7 @@ class StepSettings(NamedTuple):
     workdir: str = TOP
     repository: bool = False
     caches: tuple[StepCache, ...] = ()
+    errors: ErrorBudget = NO_ERRORS
 
     def from_top(self, path: str) -> str:
         """A path of the command, which counts from where it runs, counted from the top of the sandbox."""
@@ -81,6 +83,8 @@ def settings_from_json(raw: dict[str, Any] | None) -> StepSettings:
         given["environment"] = spec_from_json(given["environment"])
     if "caches" in given:
         given["caches"] = tuple(map(cache_from_json, given["caches"]))
+    if "errors" in given:
+        given["errors"] = budget_from_json(given["errors"])
     return USUAL._replace(**given)
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from gitml.core.model.action import CONFIG, Action, ActionInput, ActionOutput, StepCommit
 from gitml.core.model.environment import kind_in_words
 from gitml.core.model.step_settings import KEYED
+from gitml.core.planner.step_words import without_variables
 from gitml.core.secrets.seals import seals_shown
 
 
@@ -264,6 +265,15 @@ def _command(before: Action, after: Action, moves: Mapping[str | None, str | Non
     # an input that was added or removed is a change of its own, and its place in the command with it
     moved = {item.mount for item in before.inputs} ^ {item.mount for item in after.inputs}
     one, two = ([word for word in argv if word not in moved] for argv in (before.argv, after.argv))
+    if before.shell is not None and len(before.argv) == len(
+        after.argv
+    ):  # one that is absent is an empty variable there
+        both = list(enumerate(zip(before.argv[1:], after.argv[1:], strict=True)))
+        gone = [number for number, words in both if not moved.isdisjoint(words)]
+        one, two = (
+            [without_variables(argv[0], gone), *(argv[number + 1] for number, _ in both if number not in gone)]
+            for argv in (before.argv, after.argv)
+        )
     if before.shell is not None and one and two and "\n" in (one[0] + two[0]).strip():
         return _lines(one[0], two[0]) + _words_apart(one[1:], two[1:], values)
     return _words_apart(one, two, values)

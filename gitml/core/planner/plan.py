@@ -15,6 +15,7 @@ from gitml.core.model.graph import GraphStep
 from gitml.core.model.guarantees import shortfall
 from gitml.core.model.protocols import ActionCache
 from gitml.core.model.result import ActionResult, OutputRef
+from gitml.core.planner.step_words import words_with
 from gitml.core.secrets.seals import reuse_note
 
 if TYPE_CHECKING:
@@ -32,10 +33,11 @@ class PendingInput(NamedTuple):
 
 
 class AbsentInput(NamedTuple):
-    """An optional input that is not there: the step that could make it left it out."""
+    """An input that is not there: the step that could make it left it out, or `failed`, which is borne."""
 
     step: str
     port: str
+    failed: bool = False
 
 
 class UnlistedInput(NamedTuple):
@@ -163,23 +165,30 @@ def decide(
         return Decision(UNKNOWN, f"only a remote store has the listing of {what}: `gitml run -n` asks", unasked=True)
     action = action_of(step, parts)
     key = action.key()
+    without = _without(parts.inputs)
     if must:
-        return Decision(RUN, must, action, key)
+        return Decision(RUN, must + without, action, key)
     result = cached.result(key)
     only_here = f"; {reuse_note(name for name, _ in step.secrets)}" if step.secrets else ""
     if result is None:
         why = _why(action, key, parts.described, cached, pipeline, step)
-        return Decision(RUN, why + only_here, action, key)
+        return Decision(RUN, why + only_here + without, action, key)
     lacks = lacking_guarantee(step, result)
     if lacks is not None:
-        return Decision(RUN, lacks, action, key)
+        return Decision(RUN, lacks + without, action, key)
     absent = tuple([output.name for output in result.outputs if not available(output)])
     if absent and need != NOT_NEEDED:
         why = f"output {absent[0]} of run {result.run[:8]} {absence()}"
         if need == NEEDED:
-            return Decision(RUN, why, action, key, absent=absent)
+            return Decision(RUN, why + without, action, key, absent=absent)
         return Decision(UNKNOWN, f"{why}: runs if a step needs it", action, key, result, absent=absent)
-    return Decision(REUSE, f"same as in run {result.run[:8]}{only_here}", action, key, result, absent=absent)
+    return Decision(REUSE, f"same as in run {result.run[:8]}{only_here}{without}", action, key, result, absent=absent)
+
+
+def _without(inputs: Sequence[FoundInput]) -> str:
+    """What to add to the reason of a step that lacks members which did not succeed."""
+    failed = dict.fromkeys([part.step for part in inputs if isinstance(part, AbsentInput) and part.failed])
+    return f"; without {_listed(list(failed))}, which did not succeed" if failed else ""
 
 
 def lacking_guarantee(step: GraphStep, result: ActionResult) -> str | None:
@@ -221,7 +230,7 @@ def action_of(step: GraphStep, parts: ActionParts) -> Action:
     assert not isinstance(parts.environment, (PartProblem, Unconfirmed))
     assert not isinstance(parts.repository, PartProblem)
     return Action(
-        argv=words_with(step, parts.inputs),
+        argv=words_with(step, *_missing(parts.inputs)),
         shell=step.shell,
         params=step.params,
         code=parts.code,
@@ -236,16 +245,10 @@ def action_of(step: GraphStep, parts: ActionParts) -> Action:
     )
 
 
-def words_with(step: GraphStep, inputs: Sequence[object]) -> tuple[str, ...]:
-    """The command of a step without the words of absent inputs; in a script, where they are variables, these are empty."""
-    absent = {number for number, part in enumerate(inputs) if isinstance(part, AbsentInput)}
-    gone = {word for word, needed in step.conditional if absent.issuperset(needed)} if absent else ()
-    if not gone:
-        return step.argv
-    words = enumerate(step.argv)
-    if step.shell:
-        return tuple(["" if number in gone else word for number, word in words])
-    return tuple([word for number, word in words if number not in gone])
+def _missing(inputs: Sequence[FoundInput]) -> tuple[frozenset[int], frozenset[int]]:
+    """The numbers of the inputs that are absent, and of those among them whose step failed."""
+    absent = {number: part for number, part in enumerate(inputs) if isinstance(part, AbsentInput)}
+    return frozenset(absent), frozenset([number for number, part in absent.items() if part.failed])
 
 
 def open_action(step: GraphStep, parts: ActionParts) -> Action:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from gitml.core.model.action import Scalar
 from gitml.core.model.digest import Digest, parse_digest
 from gitml.core.model.result import Cost, OutputRef, outputs_as_json, outputs_from_json, size_from_json
+from gitml.core.records.member_errors import MemberErrors, member_errors
 from gitml.core.text.format import NUMBER_WORDS, number_word
 from gitml.core.text.plot_options import PlotOptions, plot_options
 
@@ -103,7 +104,8 @@ class StepRun(NamedTuple):
 class Run(NamedTuple):
     """One pipeline at one commit. `modules` says what each use of a module meant: name, version, content, registry.
 
-    `plots` says how outputs are shown, by ``step.port`` without the combination.
+    `plots` says how outputs are shown, by ``step.port`` without the combination. `errors` has the steps with a matrix of which
+    members did not succeed and that bear that of some, by name without the combination.
     `commit` is what was run: for uncommitted work the snapshot commit, with `dirty` set and `base` the HEAD it lies on.
     """
 
@@ -130,6 +132,7 @@ class Run(NamedTuple):
     error: str | None = None
     modules: Mapping[str, Mapping[str, str]] = {}
     plots: Mapping[str, PlotOptions] = {}
+    errors: Mapping[str, MemberErrors] = {}
 
     @property
     def seconds(self) -> float:
@@ -242,6 +245,7 @@ def run_as_json(run: Run) -> dict[str, Any]:
         "seconds": round(run.seconds, 6),
         **({"modules": run.modules} if run.modules else {}),
         **({"plots": {name: plot.as_json() for name, plot in run.plots.items()}} if run.plots else {}),
+        **({"errors": {name: one.as_json() for name, one in run.errors.items()}} if run.errors else {}),
         "steps": [step_as_json(step) for step in run.steps],
     }
 
@@ -292,6 +296,7 @@ def decode_run(data: bytes, read: Callable[[str], bytes] | None = None) -> Run:
             steps=tuple([step_from_json(step) for step in _steps_of(raw, read)]),
             modules={_text(use): _texts(module) for use, module in raw.get("modules", {}).items()},
             plots={_text(name): plot_options(options) for name, options in raw.get("plots", {}).items()},
+            errors={_text(name): member_errors(one) for name, one in raw.get("errors", {}).items()},
         )
     except (KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"not a run record: {error!r}") from error

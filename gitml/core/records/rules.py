@@ -59,6 +59,12 @@ def check_run(run: Run) -> None:
     for name, plot in run.plots.items():
         for text in (name, plot.x, *plot.y, plot.title, plot.template):
             _check_line(text)
+    for name, errors in run.errors.items():
+        _check_name("a step with members", name)
+        _check_line(errors.budget)
+        for member in (*errors.failed, *errors.left_out):
+            if not _is_step(member):
+                raise ValueError(f"it has a step {member[:60]!r}, which no pipeline file can name")
     for use, module in run.modules.items():
         if not _MODULE.match(module.get("content", "")):
             raise ValueError(f"it names a module {use[:60]!r} of no content")

@@ -16,10 +16,12 @@ from gitml.core.model.graph import GraphStep
 from gitml.core.model.protocols import TaskEvent
 from gitml.core.model.result import ActionResult
 from gitml.core.planner.plan import BLOCKED, REUSE, UNKNOWN, Decision, forced
+from gitml.core.records.member_errors import MemberErrors
 from gitml.core.records.record import StepRun, step_as_json
 from gitml.engine.execution.attempts import Assignment, Attempts, InputsMissing, RetryDue, StepEnded
 from gitml.engine.execution.executor_kinds import Executors
 from gitml.engine.execution.input_prefetch import InputPrefetch, PrefetchResult
+from gitml.engine.execution.member_failures import MemberFailures
 from gitml.engine.execution.outcomes import Outcomes
 from gitml.engine.execution.ready_steps import ReadySteps, ResourceRequest
 from gitml.engine.journal.journal import Journal
@@ -50,7 +52,8 @@ class Scheduler:
         self.names = list(self.decisions)
         self.journal = journal
         parents = {name: self.graph.steps[name].parents for name in self.names}
-        self.outcomes = Outcomes(parents, self.as_result, self.report)
+        members = MemberFailures(self.graph.steps[name] for name in self.names)
+        self.outcomes = Outcomes(parents, self.as_result, self.report, members)
         self.attempts = Attempts(task, executors, journal)
         self.priority = self.longest_paths()
         self.ready = ReadySteps(self.priority, task.indices)  # reused steps never enter it
@@ -114,9 +117,14 @@ class Scheduler:
     def status(self) -> str:
         """How the run as a whole ended."""
         # a signal that stops the run may have reached the steps too
-        if self.stopped or (self.failed and self.stop.level):
+        failed = self.failed or bool(self.errors())
+        if self.stopped or (failed and self.stop.level):
             return "cancelled"
-        return "failed" if self.failed else "succeeded"
+        return "succeeded" if self.outcomes.succeeded() and not self.failed else "failed"
+
+    def errors(self) -> dict[str, MemberErrors]:
+        """What became of the steps that bear failures of members and had some, by name."""
+        return self.outcomes.members.errors()
 
     def decide_next(self, name: str) -> None:
         """Decides a step whose parents all succeeded. Reuse cascades with a list, as chains can be long."""
@@ -136,7 +144,6 @@ class Scheduler:
             if decision.kind == REUSE:
                 todo.extend(self.outcomes.settle(reused_step(name, decision)))
             elif decision.kind == BLOCKED:
-                self.failed = True
                 todo.extend(self.outcomes.settle(StepRun(name, "failed", decision.reason, 0.0, error=decision.reason)))
             else:
                 self.proceed(name, decision)
@@ -164,6 +171,7 @@ class Scheduler:
         self.journal.note(json.dumps(step_as_json(step)))
         self.journal.keep(step.seconds)
         self.emit(StepFinished(step))
+        self.failed = self.failed or self.outcomes.members.fails(step.name, step.outcome)
 
     def as_result(self, step: StepRun) -> ActionResult:
         return ActionResult(
@@ -359,8 +367,6 @@ class Scheduler:
     def end(self, made: StepEnded) -> None:
         """Settles the outcome of a step and frees its Action."""
         assert made.step.key is not None
-        if made.step.outcome == "failed":
-            self.failed = True
         arrived = self.outcomes.settle(made.step, made.result)
         self.attempts.publish(made)
         self.ws.locks.unlock(Locks.slot_for(made.step.key))

@@ -19,7 +19,7 @@ from gitml.core.model.environment import Environment, EnvironmentSource, Environ
 from gitml.core.model.graph import Binding, GraphStep
 from gitml.core.model.links import LinkError, resolve_path
 from gitml.core.model.protocols import Entry, Source
-from gitml.core.model.result import ActionResult
+from gitml.core.model.result import NOT_MADE, ActionResult
 from gitml.core.planner.code import NO_IMPORTS, CodeFinder, Imports, imports_from
 from gitml.core.planner.plan import AbsentInput, ActionParts, FoundInput, PartProblem, PendingInput, Unconfirmed
 from gitml.core.planner.shell_scripts import script_word
@@ -71,7 +71,10 @@ class ActionBuilder:
         self.projects: dict[tuple[str | None, str], ProjectPackage | PartProblem] = {}
 
     def parts(self, step: GraphStep, results: Mapping[str, ActionResult | None]) -> ActionParts:
-        """The Parts of `step`; `results` has the result of each step that is done and None for those still to come."""
+        """The Parts of `step`; `results` has the result of each step that is done, None for those still to come.
+
+        NOT_MADE in it stands for a member that did not succeed, which is borne.
+        """
         inputs: list[FoundInput] = []
         for binding in step.inputs:
             if binding.path is not None:
@@ -85,7 +88,9 @@ class ActionBuilder:
             assert binding.step is not None
             result = results.get(binding.step)
             output = result.output(binding.port) if result else None
-            if result is None:
+            if result is NOT_MADE and binding.member:
+                inputs.append(AbsentInput(binding.step, binding.port, failed=True))
+            elif result is None:
                 inputs.append(PendingInput(binding.step, binding.port))
             elif output is None:
                 inputs.append(AbsentInput(binding.step, binding.port) if binding.optional else _left_out(step, binding))

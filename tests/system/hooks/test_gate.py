@@ -61,6 +61,24 @@ def test_no_data_is_needed_only_records(gated: ProjectWithHooks) -> None:
     gated.git("push", "-q", "origin", "main")
 
 
+def test_members_that_failed_pass_where_their_step_bears_that(gated: ProjectWithHooks) -> None:
+    text = """\
+steps:
+  a: {matrix: {m: [x, y, z]}, errors: 1, run: 'sh src/a.sh ${{ matrix.m }} ${{ outputs.o }}', outputs: {o: file}}
+  b: {matrix: {m: [x, y, z]}, errors: 1, run: 'cp ${{ steps.a[matrix].outputs.o }} ${{ outputs.o }}', outputs: {o: file}}
+  c: {run: 'sort -o ${{ outputs.o }} ${{ steps.b[*].outputs.o }}', outputs: {o: file}}
+"""
+    files: dict[str, str | bytes] = {"pipelines/words.yaml": text, "src/a.sh": 'test "$1" != y && echo "$1" > "$2"\n'}
+    commit(gated, files)
+    run = gated.do("run", "words", "--json").json["run"][:8]
+    commit(gated, {"README.md": "more\n"})
+    gated.git("push", "-q", "origin", "main")
+    oid = commit(gated, {"pipelines/words.yaml": text.replace("errors: 1", "errors: 10%")})
+    assert refused(gated) == [
+        f"{oid[:12]} has not run: words, step a[y] (failed in run {run}): gitml run words --at {oid[:12]}"
+    ]
+
+
 @pytest.mark.slow
 def test_a_failed_run_does_not_pass(gated: ProjectWithHooks) -> None:
     oid = commit(gated, {"src/count.sh": "exit 1\n"})

@@ -18,6 +18,7 @@ from gitml.core.model import paths
 from gitml.core.model.action import ActionOutput, Scalar
 from gitml.core.model.graph import IN, Binding, GraphStep
 from gitml.core.model.step_settings import TOP
+from gitml.core.parameters.error_budget import NO_ERRORS, SKIP
 from gitml.core.parameters.matrix import Combination, label_of
 from gitml.core.parameters.references import value_of, words_for
 from gitml.core.parameters.step_values import ConfigTexts, recorded_parts
@@ -207,6 +208,13 @@ class StepScope:
         found = set(self.places(ref))
         return tuple([n for n, binding in enumerate(self.bindings) if binding.optional and binding.mount in found])
 
+    def members(self, ref: Ref) -> tuple[int, ...]:
+        """The numbers of the inputs that an expression stands for and that are absent where their step fails, which is borne."""
+        if ref.space not in ("inputs", "steps") or not any(binding.member for binding in self.bindings):
+            return ()
+        found = set(self.places(ref))
+        return tuple([n for n, binding in enumerate(self.bindings) if binding.member and binding.mount in found])
+
     def bind_declared(self) -> None:
         """Binds the step's own inputs. What they are made from means them in the command, so that nothing is placed twice."""
         for item in self.step.inputs:
@@ -259,8 +267,10 @@ class StepScope:
             self.groups += not place
             folders = [f"{folder}/{_safe(label)}" if label else folder for label, _ in sources]
             mounts = [f"{at}/{posixpath.basename(output.mount)}" for at, output in zip(folders, made, strict=True)]
+        budget = self.renderer.pipeline.steps[ref.name].settings.errors
+        member = ref.selector == "*" and budget != NO_ERRORS and budget.action == SKIP
         for (_, source), mount in zip(sources, mounts, strict=True):
-            self.bindings.append(Binding(name, mount, None, source, ref.port, kind, optional, part=part))
+            self.bindings.append(Binding(name, mount, None, source, ref.port, kind, optional, part=part, member=member))
         return mounts
 
     def free_name(self, name: str) -> str:

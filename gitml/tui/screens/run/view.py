@@ -86,6 +86,8 @@ def headline(view: RunView, now: float) -> Text:
         text.append(f"  {plain(run.message.partition(chr(10))[0])}", "accent")
     if run.error:
         text.append(f"  {plain(run.error)}", "bad")
+    for name, errors in run.errors.items():
+        text.append(f"  {plain(name)}: {plain(errors.words())}", "held" if errors.borne else "bad")
     text.append(f"  by {plain(run.by)}", "dim")
     return text
 

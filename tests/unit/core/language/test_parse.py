@@ -344,6 +344,7 @@ def test_what_is_no_expression_is_told_with_what_may_be_meant(text: str, expecte
         ("outs: [x]", "write outputs: {NAME: {type: file, path: PLACE}}"),
         ("metrics: [x]", "write outputs: {NAME: {type: metrics, path: PLACE}}"),
         ("wdir: src", "did you mean 'workdir'?"),
+        ("continue-on-error: true", "write errors: 3, or 10%, beside matrix: so many combinations may fail"),
         ("foreach: [a]", "write matrix: {NAME: [values]} and ${{ matrix.NAME }}"),
         ("always_changed: true", "write reuse: false"),
         ("frozen: true", "leave it out: a step runs only where"),
