@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 from gitml import layout
@@ -14,7 +14,7 @@ from gitml.core.model.result import OutputRef
 from gitml.core.model.step_settings import ALONE
 from gitml.core.planner.directory_part import OutputPart
 from gitml.core.planner.plan import BLOCKED, REUSE, Decision, Plan
-from gitml.core.records.record import StepRun
+from gitml.core.records.record import Run
 from gitml.engine.execution.local_kind import worker_services
 from gitml.engine.planning.load import Loaded
 from gitml.engine.planning.planner import Planner, policy_for
@@ -43,9 +43,9 @@ class StepShell(NamedTuple):
 
 
 def prepare_shell(
-    ws: Workspace, loaded: Loaded, text: str, made: StepRun | None = None, called: CalledFor = str
+    ws: Workspace, loaded: Loaded, text: str, run: Run | None = None, called: CalledFor = str
 ) -> StepShell:
-    """What the sandbox of a step is made of; of a run, `made` is what became of the step there.
+    """What the sandbox of a step is made of, as the files are or as it was in `run`, without members that this went on without.
 
     `called` gives the command that opens another step in the same way. InputError for no step, for several combinations, for a
     step of another machine, and where a step before it is to run first.
@@ -56,18 +56,20 @@ def prepare_shell(
     if target != LOCAL:
         raise InputError(f"step {name!r} runs on target {target}", hint="a shell opens on this machine only")
     planner = Planner(ws, loaded, policy_for(loaded, (name,), force=True, reuse=True))
+    planner.missing = frozenset() if run is None else run.borne() - {name}
     names = loaded.graph.select((name,))
     plan = planner.plan(names)
-    _refuse_unknown(loaded, plan, name)
+    _refuse_unknown(loaded, plan, name, planner.missing)
     if consented(ws, loaded, plan):
         planner.refresh_environments()
         plan = planner.plan(names)
-        _refuse_unknown(loaded, plan, name)
+        _refuse_unknown(loaded, plan, name, planner.missing)
     decision = plan.decisions[name]
     results = {other: one.result for other, one in plan.decisions.items()}
     lacking = planner.lacking(step, decision, results)
     action, notes = decision.action, list(plan.warnings)
     assert action is not None
+    made = None if run is None else run.step(name)
     recorded = ws.index.action(made.key) if made is not None and made.key is not None else None
     if recorded is not None and recorded != action:
         if recorded.environment in planner.builder.by_digest:
@@ -122,10 +124,10 @@ def _step_named(loaded: Loaded, text: str, called: CalledFor) -> str:
     return found[0] if found else loaded.graph.select((text,))[-1]  # which says what there is
 
 
-def _refuse_unknown(loaded: Loaded, plan: Plan, name: str) -> None:
-    """InputError where the step can't run, or one before it has to run first."""
+def _refuse_unknown(loaded: Loaded, plan: Plan, name: str, missing: Collection[str]) -> None:
+    """InputError where the step can't run, or one before it, which is not `missing` as it is, has to run first."""
     decision: Decision = plan.decisions[name]
-    first = [other for other, one in plan.decisions.items() if other != name and one.kind != REUSE]
+    first = [other for other, one in plan.decisions.items() if one.kind != REUSE and other not in (name, *missing)]
     if first:
         shown = ", ".join(first[:3]) + (" …" if len(first) > 3 else "")
         reason = plan.decisions[first[0]].reason

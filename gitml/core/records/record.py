@@ -143,6 +143,10 @@ class Run(NamedTuple):
         """The StepRun of that name."""
         return next((step for step in self.steps if step.name == name), None)
 
+    def borne(self) -> frozenset[str]:
+        """The names of the steps that did not succeed where that was borne."""
+        return frozenset([n for one in self.errors.values() if one.borne for n in (*one.failed, *one.left_out)])
+
     def is_hindered(self) -> bool:
         """Whether it failed as the disk or the system of a machine hindered a step."""
         return any(

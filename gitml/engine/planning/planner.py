@@ -11,7 +11,7 @@ from gitml.core.model.digest import Digest
 from gitml.core.model.graph import Binding, Graph, GraphStep
 from gitml.core.model.guarantees import guarantees, shortfall
 from gitml.core.model.resources import Resources
-from gitml.core.model.result import ActionResult, OutputRef
+from gitml.core.model.result import NOT_MADE, ActionResult, OutputRef
 from gitml.core.planner.plan import (
     BLOCKED,
     NEEDED,
@@ -72,6 +72,8 @@ class Planner:
         self.index = ws.index
         # steps whose outputs must be had: what is known of one without its bytes does not do
         self.needed: set[str] = set()
+        # members that a plan is made without, as if they had failed and that were borne
+        self.missing: frozenset[str] = frozenset()
 
     @cached_property
     def lfs(self) -> LfsInputs:
@@ -219,7 +221,7 @@ class Planner:
         decisions: dict[str, Decision] = {}
         for name in names:
             decision = decisions[name] = self.decide(self.graph.steps[name], results, foresee=foresee)
-            results[name] = decision.result
+            results[name] = NOT_MADE if name in self.missing and decision.kind != REUSE else decision.result
         return decisions, results
 
     def asks_for_listings(self) -> bool:

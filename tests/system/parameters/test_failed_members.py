@@ -69,6 +69,10 @@ def test_a_run_that_bears_a_failure_succeeded_and_everything_says_so(members: Pr
     assert "waits for train[b]" in explained
     assert "input o of train[b] added" in explained
 
+    opened = members.gitml(
+        "shell", "latest:sum", "--", "sh", "-c", 'eval "$GITML_COMMAND" && cat .gitml/in/0/*/a sum.txt'
+    )
+    assert opened.out == "a\na\nc\nd\n"
     again = members.gitml("rerun", "latest", "--json").data
     assert (again["status"], again["errors"]) == ("succeeded", ERRORS)
     assert outcomes(again) == {

@@ -15,7 +15,7 @@ from gitml.errors import InputError
 from gitml.layout import COMMAND_VARIABLE
 
 if TYPE_CHECKING:
-    from gitml.core.records.record import StepRun
+    from gitml.core.records.record import Run
     from gitml.engine.planning.load import Loaded
 
 
@@ -47,9 +47,9 @@ def command(
             raise InputError(
                 "a run has a pipeline, a commit and values", where=step[:80], hint="leave out -p, --at and -S"
             )
-        loaded, made = _of_run(session, run, name, secrets)
+        loaded, recorded = _of_run(session, run, secrets)
     else:
-        name, made = step, None
+        name, recorded = step, None
         words = () if pipeline is None else (pipeline,)
         loaded, _ = PipelineArguments(words, rev, given, secrets).load(session)
     from gitml.cli.transfers import fetch_outputs
@@ -65,7 +65,7 @@ def command(
         words.append(f"{run}:{other}" if made_in else other)
         return shlex.join([*words, *(("--", *program) if program else ())])
 
-    ready = prepare_shell(session.ws, loaded, name, made, called)
+    ready = prepare_shell(session.ws, loaded, name, recorded, called)
     session.warn(*map(safe, (*loaded.warnings, *ready.notes)))
     fetch_outputs(session, ready.lacking)
     line = shlex.join(command_line(ready.task.action))
@@ -75,11 +75,11 @@ def command(
     return open_shell(session.ws, ready, program)
 
 
-def _of_run(session: Session, text: str, name: str, secrets: tuple[str, ...]) -> tuple[Loaded, StepRun | None]:
-    """What a run ran, and what became of the step there."""
+def _of_run(session: Session, text: str, secrets: tuple[str, ...]) -> tuple[Loaded, Run]:
+    """What a run ran, and what became of it."""
     from gitml.engine.planning.load import SecretPrompt, load_recorded
     from gitml.history.runs import find_run
 
     run = find_run(session.recovered_ws, text).run
     loaded = load_recorded(session.ws, run, allow_disabled=True, prompt=SecretPrompt(secrets, prompt_secret))
-    return loaded, next((made for made in run.steps if made.name == name), None)
+    return loaded, run
