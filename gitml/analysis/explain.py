@@ -85,7 +85,7 @@ class _Side:
         """The step's Action, with ``?`` for the content of inputs that are not made yet, and the steps those come from."""
         step = self.graph.steps[name]
         if step.notebook and not isinstance(self.planner.builder.parts(step, self.results).code, PartProblem):
-            self.planner.builder.notebooks.write(step)  # so that it can be compared line by line
+            self.planner.builder.write_notebook(step)  # so that it can be compared line by line
         decision = self.plan.decisions[name]
         if decision.action is not None:
             return decision.action, ()
@@ -94,7 +94,7 @@ class _Side:
             if isinstance(piece, PartProblem):
                 raise InputError(f"step {name!r} can't run: {piece.message}", hint=piece.hint)
         waits = dict.fromkeys(part.step for part in parts.inputs if isinstance(part, PendingInput))
-        return open_action(step, parts), tuple(waits)
+        return open_action(self.planner.builder.placed(step), parts), tuple(waits)
 
 
 def _from_nearest(ws: Workspace, name: str, side: _Side) -> Explanation:

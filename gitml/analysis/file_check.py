@@ -20,6 +20,7 @@ from gitml.core.model.paths import project_of_file
 from gitml.core.model.protocols import Source
 from gitml.core.parameters.value_path import Value
 from gitml.core.planner.code import CodeFinder
+from gitml.core.planner.repository_layout import in_repository, reaches_beside
 from gitml.engine.planning.load import SUFFIXES, config_at, every_pipeline, graph_of, open_source, parse_at
 from gitml.engine.planning.module_resolution import resolve_uses
 from gitml.engine.planning.notebooks import Notebooks
@@ -197,7 +198,7 @@ def check_pipeline(ws: Workspace, source: ListableSource, path: str, config: Con
     if project:
         files = WorkTreeFolder(source, project) if isinstance(source, WorkTree) else FolderSource(source, project)
     if all(param.default is not None or param.secret or param.source for param in pipeline.params.values()):
-        missing = tuple(_missing(ws, files, graph, pipeline, text))
+        missing = tuple(_missing(ws, source, files, graph, pipeline, text))
     else:
         missing = ()  # paths may depend on a value that only a run is given
     return PipelineCheck((), missing, (*warnings, *_left_out(ws, files, graph, pipeline)))
@@ -224,46 +225,52 @@ def _stand_in(param: Param) -> Value:
 
 
 def _missing(
-    ws: Workspace, source: Source, graph: Graph, pipeline: Pipeline, text: str
+    ws: Workspace, repository: Source, files: Source, graph: Graph, pipeline: Pipeline, text: str
 ) -> Iterator[tuple[str, Diagnostic]]:
-    """Paths that steps read and the commit would not hold."""
+    """Paths that steps read and the commit would not hold: of the project's `files`, and of the repository."""
     told: set[str] = set()
-    code = CodeFinder(source, ws.index)
-    notebooks = Notebooks(ws.location, ws.objects, source, ws.index)
+    project = project_of_file(pipeline.path)
+    finders = {
+        one: (CodeFinder(one, ws.index), Notebooks(ws.location, ws.objects, one, ws.index))
+        for one in (files, repository)
+    }
     for step in graph.steps.values():
         wanted = {binding.path: f"input {binding.name!r}" for binding in step.inputs if binding.path is not None}
         if step.module is None:
-            files = environment_files(script_of(step.settings.environment, step.argv))
-            wanted.update({path: "environment" for path, required in files if required})
+            described = environment_files(script_of(step.settings.environment, step.argv))
+            wanted.update({path: "environment" for path, required in described if required})
         for path, what in wanted.items():
-            if path not in told and not _is_there(source, path):
+            whole = _whole(pipeline, path)
+            if path not in told and not _is_there(repository, whole):
                 told.add(path)
-                whole = _whole(pipeline, path)
-                mistake = f"{what} {path!r} {_lack(ws, source, path, whole)}"
-                yield whole, _in_pipeline(pipeline, text, path, mistake, step)
+                shown = paths.FROM_TOP + whole if paths.is_beside(path) else path
+                mistake = f"{what} {shown!r} {_lack(ws, repository, whole)}"
+                yield whole, _in_pipeline(pipeline, text, shown, mistake, step)
+        placed = in_repository(step, project) if project and reaches_beside(step) else step
+        code, notebooks = finders[repository if placed.project else files]
         try:
-            found = code.find(step)
-            if step.notebook:
-                notebooks.code(step, found)
+            found = code.find(placed)
+            if placed.notebook:
+                notebooks.code(placed, found)
         except InputError as error:
             if error.message not in told:
                 told.add(error.message)
                 pattern = error.message.split("'")[1] if "'" in error.message else ""
-                yield _whole(pipeline, pattern), _in_pipeline(pipeline, text, pattern, error_text(error), step)
+                whole = pattern if placed.project else _whole(pipeline, pattern)
+                yield whole, _in_pipeline(pipeline, text, pattern, error_text(error), step)
 
 
-def _lack(ws: Workspace, source: Source, path: str, whole: str) -> str:
-    """That `path` is not there, with the fix."""
-    if isinstance(source, (WorkTree, WorkTreeFolder)):
-        return f"is not there: {_why_not_there(source, path) or 'fix the path, or add the file'}"
+def _lack(ws: Workspace, source: Source, whole: str) -> str:
+    """That what a path of the repository names is not there, with the fix."""
+    if isinstance(source, WorkTree):
+        return f"is not there: {_why_not_there(source, whole) or 'fix the path, or add the file'}"
     is_here = ws.location.worktree is not None and os.path.lexists(os.path.join(ws.location.worktree, whole))
     return f"is not in the commit: {'git add it' if is_here else 'fix the path, or add the file'}"
 
 
 def _whole(pipeline: Pipeline, path: str) -> str:
     """A path that the pipeline names, from the top of the repository."""
-    project = project_of_file(pipeline.path)
-    return f"{project}/{path}" if project and path else path
+    return paths.from_top(path, project_of_file(pipeline.path)) if path else path
 
 
 def _is_there(source: Source, path: str) -> bool:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from gitml.core.language.params import bind_recorded, defaults_of
 from gitml.core.language.spec import Pipeline
 from gitml.core.language.yaml_document import Node, read_yaml
-from gitml.core.model.paths import project_of_file
+from gitml.core.model.paths import from_top, project_of_file
 from gitml.core.model.protocols import Entry
 from gitml.core.parameters.projection import ALL, projected, with_values
 from gitml.core.parameters.value_path import Path, Value, changed_parts, part_at, path_text, same_value, text_of_value
@@ -107,7 +107,7 @@ def _changed_files(
     for file in pipeline.config:
         changes = list(changed_parts(file.values, {key: bound[key] for key in file.values}))
         if changes:
-            path = f"{project}/{file.path}" if project else file.path
+            path = from_top(file.path, project)
             found = source.lookup(path)
             assert found is not None
             files[path] = found.mode, _as_bytes(projected(file, ALL, changes), source.read(found.oid))

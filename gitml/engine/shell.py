@@ -83,6 +83,7 @@ def prepare_shell(
             notes.append(f"what it left of output {ref.name!r} is not stored here any more")
         elif ref.name in mounts:
             left.append((mounts[ref.name], ref))
+    step = planner.builder.placed(step)
     if step.settings.gang != ALONE:
         notes.append(f"step {name!r} runs as several processes; here its command is the only one, rank 0 of 1")
     how = step.settings

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from gitml.core.config.project import PATH as CONFIG
 from gitml.core.kinds.environment_kinds import environment_files, script_of
 from gitml.core.model.action import ActionInput
+from gitml.core.model.paths import from_top
 from gitml.core.planner.plan import PartProblem, Policy
 from gitml.engine.planning.load import Loaded, files_named_by
 from gitml.engine.planning.planner import Planner
@@ -71,29 +72,30 @@ def settings_of(ws: Workspace, project: str, pipeline: str = "") -> WatchedFiles
 
 def files_of(ws: Workspace, loaded: Loaded, wanted: Iterable[str] = ()) -> WatchedFiles:
     """The files that the wanted steps (all when none is named) use, with their folders, where a new file may matter."""
-    graph, above = loaded.graph, f"{loaded.project}/" if loaded.project else ""
+    graph = loaded.graph
     names = graph.select(wanted) if wanted else list(graph.steps)
     builder = Planner(ws, loaded, Policy()).builder
     used: dict[str, None] = {}
+    anywhere: set[str] = set()
     for name in names:
-        step = graph.steps[name]
-        parts = builder.parts(step, {})
-        used |= {binding.path: None for binding in step.inputs if binding.path is not None}
-        used |= {item.mount: None for item in parts.inputs if isinstance(item, ActionInput) and step.module is None}
-        if step.module is not None:
-            continue
-        used |= {path: None for path, _ in environment_files(script_of(step.settings.environment, step.argv))}
-        if isinstance(parts.code, PartProblem):  # what is missing may come anywhere
-            used[""] = None
-        else:
-            used |= {path: None for path, _, _ in parts.code}
+        placed = builder.placed(graph.steps[name])
+        parts = builder.parts(placed, {})
+        project = "" if placed.project else loaded.project  # from which its paths count
+        found = [binding.path for binding in placed.inputs if binding.path is not None]
+        if placed.module is None:
+            found += [item.mount for item in parts.inputs if isinstance(item, ActionInput)]
+            found += [path for path, _ in environment_files(script_of(placed.settings.environment, placed.argv))]
+            if isinstance(parts.code, PartProblem):  # what is missing may come anywhere
+                anywhere |= {loaded.project, project}
+            else:
+                found += [path for path, _, _ in parts.code]
+        used |= {from_top(path, project): None for path in found if path}
     settings = settings_of(ws, loaded.project, graph.path)
     entry = loaded.source.lookup(graph.path)
     named = [] if entry is None else files_named_by(ws, loaded.source, loaded.config, graph.path, entry)
-    paths = dict.fromkeys((*settings.paths, *named, *(above + path for path in used if path)))
+    paths = dict.fromkeys((*settings.paths, *named, *used))
     folders = dict.fromkeys(os.path.dirname(path) for path in paths)
-    if "" in used:
-        folders[above.rstrip("/")] = None
+    folders |= dict.fromkeys(sorted(anywhere))
     return WatchedFiles(settings.root, tuple(paths), tuple(folders))
 
 

@@ -54,7 +54,7 @@ class StepDetails(NamedTuple):
 def step_details(ws: Workspace, run: Run, step: StepRun, bindings: Iterable[Binding] | None = None) -> StepDetails:
     """What is known of a step of a run; `bindings` are those of the step in the run's Graph, None where it can't be read."""
     action = ws.index.action(step.key) if step.key is not None else None
-    sources = _Sources(run, step, bindings)
+    sources = _Sources(run, step, bindings, action)
     inputs = tuple(_input(ws, item, sources) for item in action.inputs) if action is not None else ()
     mounts = {output.name: output.mount for output in action.outputs} if action is not None else {}
     outputs = tuple(DetailedOutput(ref, mounts.get(ref.name), _is_here(ws, ref)) for ref in step.outputs)
@@ -65,7 +65,8 @@ def step_details(ws: Workspace, run: Run, step: StepRun, bindings: Iterable[Bind
 class _Sources:
     """Which step an input came from. Several steps of a run may make the same bytes, so the Graph decides, not the Digest."""
 
-    def __init__(self, run: Run, step: StepRun, bindings: Iterable[Binding] | None) -> None:
+    def __init__(self, run: Run, step: StepRun, bindings: Iterable[Binding] | None, action: Action | None) -> None:
+        self._action = action
         self._bound = None if bindings is None else {binding.mount: binding.step for binding in bindings}
         self._sizes = {output.digest: output.size for other in run.steps for output in other.outputs}
         self._earlier: dict[str, list[str]] = {}
@@ -79,8 +80,9 @@ class _Sources:
         return self._sizes.get(Digest(item.content))
 
     def steps(self, item: ActionInput) -> tuple[str, ...]:
-        if self._bound is not None and item.mount in self._bound:
-            source = self._bound[item.mount]
+        mount = item.mount if self._action is None else self._action.counted_from_project(item.mount)
+        if self._bound is not None and mount in self._bound:
+            source = self._bound[mount]
             return () if source is None else (source,)
         return tuple(dict.fromkeys(self._earlier.get(item.content, ())))
 

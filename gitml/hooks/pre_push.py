@@ -143,7 +143,9 @@ def recorded_results(ws: Workspace, loaded: Loaded) -> RecordedResults:
         for name, step in graph.steps.items():
             if lacking:
                 given.update({parent: NOT_MADE for parent in step.parents if members.is_borne(parent)})
-            decision = decide(step, builder.parts(step, given), ws.index, lambda _: True, graph.pipeline)
+            placed = builder.placed(step)
+            parts = builder.parts(placed, given)
+            decision = decide(placed, parts, ws.index, lambda _: True, graph.pipeline)
             result = decision.result
             if result is None and decision.key is not None:  # it always runs; that it did is what counts here
                 result = ws.index.result(decision.key)

@@ -50,7 +50,7 @@ def _parse_path(text: str) -> tuple[str, str | None]:
     if "://" in text:
         what = f"environment {text[:80]!r} is an address: commit the file and write its path"
         return "", f"{what}, or name an image, {{image: NAME}}"
-    problem = paths.problem_with(text)
+    problem = paths.problem_with_named(text)
     return ("", f"environment is {problem}") if problem else (paths.clean(text), None)
 
 

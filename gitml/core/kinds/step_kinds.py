@@ -58,7 +58,7 @@ class StepReader(Fields):
         for item in self.items(node, "code"):
             text = self.text_of(item, "code")
             if text is not None:
-                found.append(self.path_template(item, text, "code", ("params", "matrix")))
+                found.append(self.path_template(item, text, "code", ("params", "matrix"), named=True))
         return tuple(found)
 
     def env_in(self, pairs: Pairs) -> tuple[tuple[str, Template | None], ...]:
@@ -256,7 +256,7 @@ def _read_notebook(reader: StepReader, name: str, pairs: Pairs) -> dict[str, Any
     text = reader.text_of(node, "notebook")
     path: Template = ()
     if text is not None:
-        path = reader.path_template(node, text, "notebook", ("params", "matrix"))
+        path = reader.path_template(node, text, "notebook", ("params", "matrix"), named=True)
         if not text.endswith(ENDING):
             reader.report(node, f"notebook is a path that ends in {ENDING}, not {text[:100]!r}")
     for key in ("nodes", "processes"):

@@ -121,7 +121,7 @@ def _python(fields: Fields, node: Node, what: str) -> str | None:
 
 def _path(fields: Fields, node: Node, what: str) -> str | None:
     text = fields.text_of(node, what)
-    problem = None if text is None else paths.problem_with(text)
+    problem = None if text is None else paths.problem_with_named(text)
     if problem:
         fields.report(node, f"{what} is {problem}")
         return None

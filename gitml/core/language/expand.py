@@ -31,6 +31,7 @@ from gitml.core.language.validate import parents_of
 from gitml.core.model import paths
 from gitml.core.model.action import ActionOutput
 from gitml.core.model.graph import OUT, Binding, GatheringWord, Graph, GraphStep
+from gitml.core.model.step_settings import StepSettings
 from gitml.core.parameters.matrix import Combination, absent_params, combinations_of
 from gitml.core.parameters.references import value_of
 from gitml.core.parameters.value_path import Value
@@ -43,9 +44,10 @@ def build_graph(
 ) -> Graph:
     """The Graph of a checked Pipeline with every parameter bound; `modules` by their uses, for `with_modules` was done."""
     names = {name: _combinations(pipeline, step, params) for name, step in pipeline.steps.items()}
-    inputs = {name: paths.clean(text_with(item.source, params, {})) for name, item in pipeline.inputs.items()}
-    for name, path in inputs.items():
-        problem = paths.problem_with(path)
+    inputs: dict[str, str] = {}
+    for name, item in pipeline.inputs.items():
+        source = text_with(item.source, params, {})
+        inputs[name], problem = paths.from_project(source, paths.project_of_file(pipeline.path))
         if problem:
             raise InputError(f"input {name!r} is {problem}", where=pipeline.path)
     made: dict[str, GraphStep] = {}
@@ -143,8 +145,8 @@ class Renderer(BoundPipeline):
                 rendered = script_words(words[0], scope)
             elif step.notebook is not None:
                 rendered = self.notebook_words(step, step.notebook, scope)
-                notebook = self.notebook_path(step, rendered.argv, outputs)
-                rendered = rendered._replace(argv=words_from(step.settings.workdir, rendered.argv, notebook))
+                notebook, argv = self.notebook_path(step, rendered.argv, outputs)
+                rendered = rendered._replace(argv=words_from(step.settings.workdir, argv, notebook))
             else:
                 rendered = command_words(words, scope)
         except ValueError as error:
@@ -180,9 +182,9 @@ class Renderer(BoundPipeline):
             inputs=(*scope.bindings, *(self.config.bindings(reads) if reads else ())),
             outputs=outputs,
             env=env,
-            code=tuple(paths.clean(text_with(pattern, self.params, matrix)) for pattern in step.code),
+            code=tuple(self.code_path(step, text_with(pattern, self.params, matrix)) for pattern in step.code),
             parents=tuple(dict.fromkeys(data_parents + order_parents)),
-            settings=step.settings,
+            settings=self.settings_of(step),
             module=module.content if module else None,
             secrets=secrets,
             conditional=conditional,
@@ -214,15 +216,49 @@ class Renderer(BoundPipeline):
             argv.append(given)
         return RenderedWords(tuple(argv), tuple(rows), tuple(gathered))
 
-    def notebook_path(self, step: Step, argv: tuple[str, ...], outputs: tuple[ActionOutput, ...]) -> str:
-        """The path of the notebook that a step executes."""
-        path = paths.clean(argv[FIXED_WORDS - 2])
-        if problem := paths.problem_with(path):
+    def notebook_path(
+        self, step: Step, argv: tuple[str, ...], outputs: tuple[ActionOutput, ...]
+    ) -> tuple[str, tuple[str, ...]]:
+        """The path of the notebook that a step executes, and the command, which names it so where it counts from the top."""
+        written = argv[FIXED_WORDS - 2]
+        path, problem = paths.from_project(written, self.project)
+        if problem:
             self.fail(step, f"notebook is {problem}")
+        if written.startswith(paths.FROM_TOP):
+            argv = (*argv[: FIXED_WORDS - 2], path, *argv[FIXED_WORDS - 1 :])
         for output in outputs:
             if paths.overlaps(output.mount, path):
                 self.fail(step, f"output {output.name!r} lies where the notebook is: give it another path")
+        return path, argv
+
+    def code_path(self, step: Step, written: str) -> str:
+        """A path or pattern of `code`, counted from the project."""
+        if not written.startswith(paths.FROM_TOP) and not paths.is_beside(paths.clean(written)):
+            return paths.clean(written)
+        path, problem = paths.from_project(written, self.project)
+        if problem:
+            self.fail(step, f"code {written!r} is {problem}")
         return path
+
+    def settings_of(self, step: Step) -> StepSettings:
+        """The settings of a step, with the files of its environment counted from the project."""
+        spec = step.settings.environment
+        named = [spec.name, *(value for _, value in spec.options if isinstance(value, str))]
+        if not any(name.startswith(paths.FROM_TOP) for name in named):
+            return step.settings
+        if step.use is not None:
+            self.fail(step, "the environment of a module lies in the module, not at the top of a repository ('//')")
+
+        def counted(name: Any) -> Any:
+            if not isinstance(name, str) or not name.startswith(paths.FROM_TOP):
+                return name
+            path, problem = paths.from_project(name, self.project)
+            if problem and path != paths.project_of_file(self.pipeline.path):
+                self.fail(step, f"environment is {problem}")
+            return "." if problem else path
+
+        options = tuple([(key, counted(value)) for key, value in spec.options])
+        return step.settings._replace(environment=spec._replace(name=counted(spec.name), options=options))
 
     def module_params(
         self,

@@ -209,13 +209,15 @@ class Fields:
             return ()
         return self.template(node, text)
 
-    def path_template(self, node: Node, text: str, what: str, spaces: tuple[str, ...]) -> Template:
-        """A path, with expressions of these spaces in it."""
+    def path_template(
+        self, node: Node, text: str, what: str, spaces: tuple[str, ...], *, named: bool = False
+    ) -> Template:
+        """A path, with expressions of these spaces in it; one that is `named` may count from the top of the repository."""
         template = self.plain_template(node, text)
         if text and not template:
             return ()
         literal = "".join(part if isinstance(part, str) else "x" for part in template)
-        problem = paths.problem_with(literal)
+        problem = paths.problem_with_named(literal) if named else paths.problem_with(literal)
         if problem:
             self.report(node, f"{what} is {problem}")
         for part in template:

@@ -171,8 +171,7 @@ class PipelineReader(StepReader):
         files: dict[str, ConfigFile] = {}
         owners: dict[str, str] = {}
         for item in node.value if node.is_list else [node]:
-            path = paths.clean(item.value)
-            problem = paths.problem_with(item.value)
+            path, problem = paths.from_project(item.value, paths.project_of_file(self.path))
             if problem is None and path in files:
                 problem = "there twice"
             if problem is not None:
@@ -191,7 +190,7 @@ class PipelineReader(StepReader):
         """A config file; what is wrong in it is reported at its place there."""
         try:
             # mistakes are shown at the file's place in the repository, of which the project may be a folder
-            shown = posixpath.join(paths.project_of_file(self.path), path)
+            shown = paths.from_top(path, paths.project_of_file(self.path))
             return read_config_file(self.read_file(path), shown)._replace(path=path)
         except SpecError as error:
             self.diagnostics += error.diagnostics

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import posixpath
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -97,7 +98,8 @@ class Action(NamedTuple):
     from the machine and only its name counts. `environment` is the Digest of an environment's description. `settings`
     are the settings of its step that count (`step_settings.KEYED`), by name, without the usual ones.
     `secrets` are the secret parameters among what is rendered, by name, with the seals that stand for their values in it.
-    `repository` is what the Git repository in its sandbox is of, None where it has none.
+    `repository` is what the Git repository in its sandbox is of, None where it has none. `project` is the folder of the project
+    in a sandbox that is laid out like the repository; empty where it is laid out like the project.
     `format` is the version of the pre-image: what a step is given besides its Action may differ from version to version.
     """
 
@@ -114,6 +116,7 @@ class Action(NamedTuple):
     format: int = FORMAT
     secrets: tuple[tuple[str, str], ...] = ()
     repository: StepCommit | None = None
+    project: str = ""
 
     def preimage(self) -> bytes:
         """The canonical bytes that the ActionKey is the sha256 of."""
@@ -124,7 +127,13 @@ class Action(NamedTuple):
             del parts["secrets"]
         if self.repository is None:
             del parts["repository"]
+        if not self.project:
+            del parts["project"]
         return _ENCODE(parts).encode("ascii")
+
+    def counted_from_project(self, mount: str) -> str:
+        """A place in its sandbox, counted from its project: with ``..`` where it lies beside that."""
+        return posixpath.relpath(f"/{mount}", f"/{self.project}") if self.project else mount
 
     @property
     def workdir(self) -> str:
@@ -162,6 +171,7 @@ def decode_action(preimage: bytes) -> Action:
             format=raw["format"],
             secrets=tuple((name, seal) for name, seal in raw.get("secrets", ())),
             repository=_repository(raw["repository"]) if "repository" in raw else None,
+            project=raw.get("project", ""),
         )
     except (AttributeError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(f"not an action: {error}") from error
@@ -184,7 +194,7 @@ def _repository(raw: Any) -> StepCommit:
 
 def _check_types(action: Action) -> None:
     """ValueError unless every part is of its type: pre-images come from other machines too."""
-    texts: list[object] = [*action.argv, action.environment]
+    texts: list[object] = [*action.argv, action.environment, action.project]
     for part in (*action.code, *action.inputs, *(output[:3] for output in action.outputs)):
         texts += part
     texts += [name for name, _ in (*action.params, *action.env)]

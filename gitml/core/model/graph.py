@@ -58,6 +58,9 @@ class GraphStep(NamedTuple):
     parameters that it uses, with their seals. `conditional` are the words of `argv` that go where none of some optional inputs is
     there: the number of the word, and those of the inputs. `gathered` are words in which members stand beside other text.
     `notebook` is the path of the one that it executes, empty for none.
+
+    Its paths count from the project, with ``..`` where they lie beside it. Of a step as its sandbox has it (`in_repository`) they
+    count from the top of the repository, and `project` is the folder of the project there.
     """
 
     name: str
@@ -77,6 +80,7 @@ class GraphStep(NamedTuple):
     conditional: tuple[tuple[int, tuple[int, ...]], ...] = ()
     notebook: str = ""
     gathered: tuple[GatheringWord, ...] = ()
+    project: str = ""
 
     def made_by(self) -> dict[str, str]:
         """By its place, the step that makes an input."""
@@ -150,7 +154,7 @@ def graph_as_json(graph: Graph) -> Any:
     """JSON data of a Graph; what most steps leave at its default takes no room."""
     steps = []
     for step in graph.steps.values():
-        *head, inputs, outputs, env, code, parents, settings, module, secrets, conditional, notebook, gathered = step
+        *head, inputs, outputs, env, code, parents, settings, module, secrets, conditional, notebook, gathered, _ = step
         steps.append(
             [
                 head,

@@ -107,9 +107,10 @@ def query_of(step: GraphStep, may_exist: Callable[[str], bool], imports: Imports
     roots = tuple(from_top(root) for root in roots)
     clean = tuple(paths.clean(root) for root in roots if root and paths.problem_with(root) is None)
     named = tuple(dict.fromkeys([*words, *imports.whole]))
+    late = (*imports.roots, step.project) if step.project else imports.roots
     commands = tuple(sorted(imports.commands.items()))
     place = "" if step.settings.workdir == TOP else step.settings.workdir
-    return CodeQuery(named, modules, step.code, clean, programs, imports.roots, commands, place)
+    return CodeQuery(named, modules, step.code, clean, programs, late, commands, place)
 
 
 def _modules_started(words: Sequence[str], commands: Mapping[str, str]) -> tuple[str, ...]:

@@ -84,6 +84,12 @@ def changes_between(
         one, two = old.get(part.name, part.usual), new.get(part.name, part.usual)
         if one != two:
             changes.append(Change("command", part.name, part.shown(one), part.shown(two)))
+    if before.project != after.project:
+        laid_out = [
+            f"like the repository, with {one}/ in it" if one else "like the project"
+            for one in (before.project, after.project)
+        ]
+        changes.append(Change("command", "sandbox", *laid_out))
     changes += _repository(before.repository, after.repository)
     changes += _named("env", before.env, after.env)
     changes += _outputs(before.outputs, after.outputs)

@@ -242,6 +242,7 @@ def action_of(step: GraphStep, parts: ActionParts) -> Action:
         settings=step.settings.keyed(),
         secrets=step.secrets,
         repository=parts.repository,
+        project=step.project,
     )
 
 

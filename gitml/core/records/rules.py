@@ -83,6 +83,10 @@ def check_action(action: Action) -> None:
             problem = "a path in no normal form"
         if problem is not None:
             raise ValueError(f"{name[:60]!r} of an action lies at {mount[:200]!r}: {problem}")
+    if action.project and (problem_with_output(action.project) is not None or clean(action.project) != action.project):
+        raise ValueError(f"an action of a project that lies at {action.project[:200]!r}")
+    if action.project and any(not output.mount.startswith(f"{action.project}/") for output in action.outputs):
+        raise ValueError(f"an action of the project {action.project[:200]!r} has outputs beside it")
     for name, _ in action.params:
         _check_param("a parameter of an action", name)
     for item in action.inputs:

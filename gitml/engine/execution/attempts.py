@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from gitml.core.config.project import LOCAL
@@ -13,6 +13,7 @@ from gitml.core.model.events import Emit, Note, StepOutput, StepPrepares, StepRe
 from gitml.core.model.graph import GraphStep
 from gitml.core.model.guarantees import guarantees
 from gitml.core.model.protocols import (
+    Source,
     Task,
     TaskEvent,
     TaskFinished,
@@ -23,6 +24,7 @@ from gitml.core.model.protocols import (
 from gitml.core.model.result import ActionResult, Cost, OutputRef
 from gitml.core.model.stop_signal import StopSignal
 from gitml.core.planner.plan import Decision, Plan
+from gitml.core.planner.repository_layout import config_in_repository, in_repository
 from gitml.core.records.record import MACHINE, Attempt, Run, StepRun
 from gitml.engine.execution.executor_kinds import Executors
 from gitml.engine.execution.failed_attempt import Failed
@@ -222,7 +224,7 @@ class Attempts:
         requested = self.planner.requested(step)
         shares = self.executors.capabilities(active.target).shares_machine
         lent = {} if shares else passed_on(decision.action, self.ws.environ)
-        how = step.settings
+        how = self.planner.builder.placed(step).settings
         task = Task(
             *(name, decision.action, environment, requested, how.timeout, how.strict, log, lent, active.stored),
             network=how.network,
@@ -230,7 +232,7 @@ class Attempts:
             caches_of=self.caches_of if how.caches else "",
         )
         if step.notebook:
-            self.planner.builder.notebooks.write(step)
+            self.planner.builder.write_notebook(step)
         if decision.action.secrets:
             from gitml.engine.planning.secret_values import values_for
 
@@ -298,7 +300,7 @@ class Attempts:
         action = active.decision.action
         if not event.missing or action is None or event.missing != active.step.argv[:1]:
             return None
-        return command_hint(self.source, Failed(active.step, action, event.missing), event.missing[0])
+        return command_hint(*self._failed(active.step, action, event), event.missing[0])
 
     def _cause(self, active: ActiveAttempt, event: TaskFinished) -> str | None:
         """The hint for a step that missed something, reported that, and ended as if all were well, without its outputs."""
@@ -308,9 +310,18 @@ class Attempts:
         action = active.decision.action
         if not event.missing or action is None:
             return None
+        return hint_for(*self._failed(active.step, action, event))
+
+    def _failed(self, step: GraphStep, action: Action, event: TaskFinished) -> tuple[Source, Failed]:
+        """What is to be known of a failed attempt, and the files that its paths count from."""
         graph = self.planner.graph
-        failed = Failed(active.step, action, event.missing, graph.steps, graph.config, event.error or "")
-        return hint_for(self.source, failed)
+        error = event.error or ""
+        if not action.project:
+            return self.source, Failed(step, action, event.missing, graph.steps, graph.config, error)
+        steps = {name: in_repository(other, action.project) for name, other in graph.steps.items()}
+        config = config_in_repository(graph, action.project).config
+        failed = Failed(steps[step.name], action, event.missing, steps, config, error)
+        return self.planner.builder.repository.source, failed
 
     def _made(
         self, active: ActiveAttempt, event: TaskFinished, attempts: tuple[Attempt, ...], error: str | None

@@ -18,6 +18,7 @@ from gitml.engine.execution.script_names import ScriptNames, names_in_scripts
 from gitml.errors import InputError
 from gitml.execute.environments.import_redirect import is_python
 from gitml.execute.log_text import KEY, MODULE, REPOSITORY
+from gitml.git.objects.source import FolderSource
 from gitml.git.worktree.snapshot import WorkTree, WorkTreeFolder
 
 _MOST_NAMED = 4  # of what else a script names
@@ -84,7 +85,8 @@ def _hint(source: Source, failed: Failed, name: str) -> str | None:
         return _key_hint(source, failed, name.removeprefix(KEY))
     if name.startswith(REPOSITORY):
         return _repository_hint(source, failed, name.removeprefix(REPOSITORY))
-    wanted = [one for one in _as_paths(name, step) if paths.problem_with(one) is None]
+    meant = _as_paths(name, step)
+    wanted = [one for one in meant if paths.problem_with(one) is None]
     config = next((one for one in wanted if one in failed.config), None)
     if config is not None and not failed.has_input(config):
         keys = ", ".join(_keys_of(source, failed, config, ())) or "KEY, …"
@@ -97,21 +99,43 @@ def _hint(source: Source, failed: Failed, name: str) -> str | None:
             return hint  # also where the commit has an older one
         entry = source.lookup(candidate)
         if entry is not None and not failed.has_code(candidate):
-            candidate += "/" if entry.is_tree else ""
-            written = ", or declare it as an output if the step writes it" if candidate.endswith(".log") else ""
+            named = _named(failed, candidate) + ("/" if entry.is_tree else "")
+            written = ", or declare it as an output if the step writes it" if candidate.endswith(".log") and not entry.is_tree else ""
             return (
-                f"{candidate} is in the commit but not declared: add it to code: of step {step.base},"
+                f"{named} is in the commit but not declared: add it to code: of step {step.base},"
                 f" or use it as an input{written}"
             )
     for candidate in wanted:
         folder = posixpath.dirname(candidate)
         entry = source.lookup(folder) if folder else None
         if entry is not None and entry.is_tree and not failed.has_code(folder):
+            named = _named(failed, folder)
             return (
-                f"the folder {folder}/ of the commit is not in the sandbox: add {folder}/ to code: of step {step.base},"
-                f" declare {candidate} as an output if the step writes it, or let the program make the folder"
+                f"the folder {named}/ of the commit is not in the sandbox: add {named}/ to code: of step {step.base},"
+                f" declare {_named(failed, candidate)} as an output if the step writes it, or let the program make the folder"
             )
+    if (hint := _beside_hint(source, failed, meant)) is not None:
+        return hint
     return command_hint(source, failed, name) or _ignored_hint(source, wanted)
+
+
+def _beside_hint(source: Source, failed: Failed, meant: Sequence[str]) -> str | None:
+    """The hint for what lies beside the project, where the sandbox has the project alone."""
+    if not isinstance(source, FolderSource):
+        return None
+    for path in filter(paths.is_beside, meant):
+        whole = paths.from_top(path, source.folder)
+        if paths.problem_with(whole) is None and source.inner.lookup(whole) is not None:
+            return (
+                f"//{whole} of the commit lies beside the project {source.folder}/: add //{whole} to code: of step"
+                f" {failed.step.base}, and its sandbox is laid out like the repository"
+            )
+    return None
+
+
+def _named(failed: Failed, path: str) -> str:
+    """A path as the pipeline file names it."""
+    return paths.as_named(path, failed.action.project)
 
 
 def _repository_hint(source: Source, failed: Failed, kind: str) -> str | None:
@@ -233,7 +257,7 @@ def _module_hint(source: Source, failed: Failed, name: str) -> str | None:
     """The hint for a module that is in the commit, in the sandbox or not, where Python does not look."""
     step = failed.step
     for path, entry_is_tree, root in _places_of_module(source, name, step):
-        shown = path + "/" if entry_is_tree else path
+        shown = _named(failed, path) + ("/" if entry_is_tree else "")
         where = root or "."
         package = own_package(source)
         looks = _looks_in(step, root, package)

@@ -14,6 +14,7 @@ from gitml.core.kinds.environment_kinds import (
     script_of,
     told_by_content,
 )
+from gitml.core.model import paths
 from gitml.core.model.action import ActionInput, CodeFile, StepCommit
 from gitml.core.model.environment import Environment, EnvironmentSource, EnvironmentSpec
 from gitml.core.model.graph import Binding, GraphStep
@@ -22,6 +23,12 @@ from gitml.core.model.protocols import Entry, Source
 from gitml.core.model.result import NOT_MADE, ActionResult
 from gitml.core.planner.code import NO_IMPORTS, CodeFinder, Imports, imports_from
 from gitml.core.planner.plan import AbsentInput, ActionParts, FoundInput, PartProblem, PendingInput, Unconfirmed
+from gitml.core.planner.repository_layout import (
+    config_in_repository,
+    in_repository,
+    is_described_beside,
+    reaches_beside,
+)
 from gitml.core.planner.shell_scripts import script_word
 from gitml.engine.execution.executor_kinds import RunTargets
 from gitml.engine.planning.load import Loaded
@@ -53,9 +60,11 @@ class ActionBuilder:
         loaded: Loaded,
         targets: RunTargets | None = None,
         availability: Availability | None = None,
+        of_project: ActionBuilder | None = None,
     ) -> None:
         self.ws = ws
         self._availability = availability
+        self._of_project = of_project
         self.source = loaded.files
         self._loaded = loaded
         self.project = loaded.project
@@ -75,6 +84,9 @@ class ActionBuilder:
 
         NOT_MADE in it stands for a member that did not succeed, which is borne.
         """
+        placed = self.placed(step)
+        if placed.project and self.project:
+            return self.repository.parts(placed, results)
         inputs: list[FoundInput] = []
         for binding in step.inputs:
             if binding.path is not None:
@@ -113,6 +125,30 @@ class ActionBuilder:
                 described[content] = self.modules[content]
         return ActionParts(inputs, code, environment.digest, described, repository)
 
+    def placed(self, step: GraphStep) -> GraphStep:
+        """The step as it is in its sandbox: with paths from the top of the repository where it has files beside its project."""
+        return in_repository(step, self.project) if self.project and reaches_beside(step) else step
+
+    @cached_property
+    def repository(self) -> ActionBuilder:
+        """The same for what lies beside the project: its paths count from the top of the repository."""
+        graph = config_in_repository(self._loaded.graph, self.project)
+        loaded = self._loaded._replace(graph=graph, project="")
+        whole = ActionBuilder(self.ws, loaded, self.targets, self._availability, self)
+        whole.by_digest = self.by_digest
+        return whole
+
+    def forget_environments(self) -> None:
+        """Finds out again what environments are."""
+        self.environments.clear()
+        if "repository" in self.__dict__:
+            self.repository.forget_environments()
+
+    def write_notebook(self, step: GraphStep) -> None:
+        """Writes what a step that executes a notebook has beyond the commit into the repository."""
+        placed = self.placed(step)
+        (self.repository if placed.project and self.project else self).notebooks.write(placed)
+
     def _repository(self, step: GraphStep, code: FoundCode, inputs: Inputs) -> StepCommit | PartProblem | None:
         if isinstance(code, PartProblem):
             return None
@@ -141,6 +177,9 @@ class ActionBuilder:
 
     def obstacle(self, step: GraphStep) -> PartProblem | None:
         """What would keep a step, all of whose parts are known, from starting on this machine."""
+        placed = self.placed(step)
+        if placed.project and self.project:
+            return self.repository.obstacle(placed)
         environment = self.environment(step)
         if isinstance(environment, Unconfirmed):
             return None
@@ -154,6 +193,8 @@ class ActionBuilder:
         """Parts of directories that steps made; loaded when an input is one."""
         from gitml.engine.planning.directory_parts import DirectoryParts
 
+        if self._of_project is not None:
+            return self._of_project.directories
         return DirectoryParts(self.ws, self._availability)
 
     @property
@@ -173,6 +214,8 @@ class ActionBuilder:
 
     def environment_on(self, step: GraphStep, platform: str) -> FoundEnvironment:
         """The Environment that the packages of a step come from on another platform, such as ``linux-aarch64``."""
+        if self._is_described_above(step):
+            return self.repository.environment_on(in_repository(step, self.project), platform)
         spec = script_of(step.settings.environment, step.argv)
         project = self._project(step)
         if isinstance(project, PartProblem):
@@ -193,6 +236,8 @@ class ActionBuilder:
 
         A program that a file of the repository names by a whole path is neither read nor started before its steps may run.
         """
+        if self._is_described_above(step):
+            return self.repository.environment(in_repository(step, self.project))
         program = step.shell or step.argv[0]
         programs: tuple[str, ...] = ()
         project = self._project(step)
@@ -226,6 +271,10 @@ class ActionBuilder:
             if isinstance(answer, Environment):
                 self.by_digest[answer.digest] = answer
         return self.environments[known]
+
+    def _is_described_above(self, step: GraphStep) -> bool:
+        """Whether what describes the environment of a step counts from the top of the repository."""
+        return bool(self.project) and (bool(step.project) or reaches_beside(step) or is_described_beside(step))
 
     def _environment_query(
         self, module: str | None, spec: EnvironmentSpec, programs: tuple[str, ...], python_path: str, project: str
@@ -331,6 +380,8 @@ class ActionBuilder:
         return self.imports[key]
 
     def _from_commit(self, binding: Binding, path: str) -> ActionInput | PartProblem:
+        if paths.is_beside(path):
+            return self.repository._from_commit(binding, paths.from_top(path, self.project))
         known = self.paths.get(path)
         if known is None:
             known = self.paths[path] = self._problem_or(lambda: self._content_at(path))
@@ -405,6 +456,8 @@ class ActionBuilder:
 
     def _is_absent(self, path: str) -> bool:
         """Whether the commit has nothing at a path, and nothing there is only left out of it."""
+        if paths.is_beside(path):
+            return self.repository._is_absent(paths.from_top(path, self.project))
         if path not in self.absent:
             try:
                 self.absent[path] = resolve_path(self.source, path).entry is None and not self._is_ignored(path)

@@ -23,7 +23,7 @@ from gitml.core.model.graph import (
     header_from_json,
     header_of,
 )
-from gitml.core.model.paths import project_of_file
+from gitml.core.model.paths import from_top, project_of_file
 from gitml.core.model.protocols import Entry, Source
 from gitml.core.parameters.value_path import Value
 from gitml.core.records.record import Run
@@ -196,7 +196,7 @@ def _head(
 def _memo_with(source: Source, path: str, memo: str, files: Sequence[str]) -> str:
     """Under what the meaning of a pipeline file is remembered together with that of the files that it names."""
     project = project_of_file(path)
-    found = [source.lookup(posixpath.join(project, name)) for name in files]
+    found = [source.lookup(from_top(name, project)) for name in files]
     return f"{memo} {json.dumps([files, [entry and tuple(entry) for entry in found]])}"
 
 
@@ -210,7 +210,7 @@ def files_named_by(ws: Workspace, source: Source, config: Config, path: str, ent
             _parse(source, entry, path, config, files)
         kept = (files.names,)
     project = project_of_file(path)
-    return [posixpath.join(project, name) for name in kept[0]]
+    return [from_top(name, project) for name in kept[0]]
 
 
 class NamedFiles:
@@ -222,7 +222,7 @@ class NamedFiles:
         self.names: list[str] = []
 
     def __call__(self, name: str) -> bytes:
-        path = posixpath.join(self._project, name)
+        path = from_top(name, self._project)
         if name not in self.names:
             self.names.append(name)
         entry = self._source.lookup(path)

@@ -91,13 +91,14 @@ class Planner:
         need: str | None = None,
     ) -> Decision:
         """What becomes of `step` when the steps before it gave `results`; `need` is by default what is in `needed`."""
-        parts = self.builder.parts(step, results)
+        placed = self.builder.placed(step)
+        parts = self.builder.parts(placed, results)
         here, pipeline = self.availability, self.graph.pipeline
         need = need or (NEEDED if step.name in self.needed else NOT_NEEDED)
 
         def decided(need: str) -> Decision:
             return decide(
-                *(step, parts, self.index, here.has, pipeline, self.policy),
+                *(placed, parts, self.index, here.has, pipeline, self.policy),
                 foresee=foresee,
                 need=need,
                 absence=here.absence,
@@ -153,7 +154,7 @@ class Planner:
 
     def refresh_environments(self) -> None:
         """Forgets what was found out of this machine while the repository's steps might not run, and so little was looked at."""
-        self.builder.environments.clear()
+        self.builder.forget_environments()
         self.ws.forget_environments()
 
     def prepare(self, plan: Plan) -> Plan:
@@ -169,7 +170,7 @@ class Planner:
         for called, requests in needed.items():
             target = self.config.target(called)
             if self.targets.session(target).prepare(target, requests):
-                self.builder.environments.clear()
+                self.builder.forget_environments()
                 plan = self.plan(list(plan.decisions))
         return plan
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import difflib
 import os
+import posixpath
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 from gitml.core.kinds.port_kinds import is_directory
 from gitml.core.model.action import ActionOutput
+from gitml.core.model.graph import OUT
 from gitml.core.model.paths import is_git_name
 from gitml.core.text.path_pattern import PathPattern, State, path_pattern
 from gitml.errors import InputError
@@ -49,7 +51,7 @@ def place_matches(outputs: Sequence[ActionOutput], work: str, is_given: IsGiven)
     for output, path in [*links, *(job for job in jobs if job not in among)]:  # what links lead to is moved after them
         top = f"{work}/{output.mount}"
         shared = owners[path] > 1 or any(path.startswith(f"{mount}/") or path == mount for mount in fixed)
-        to = f"{top}/{path}" if is_directory(output.kind) else top
+        to = f"{top}/{path.removeprefix(_project(output))}" if is_directory(output.kind) else top
         os.makedirs(os.path.dirname(to), exist_ok=True)
         _put(output, f"{work}/{path}", to, work, copied=shared)
         owners[path] -= 1
@@ -64,22 +66,31 @@ def matches(output: ActionOutput, work: str, is_given: IsGiven) -> list[str]:
     """The files and links below `work` that match the pattern of an output and that the step was not given, in order."""
     patterns = [path_pattern(text) for text in output.option("pattern")]
     states = [(pattern, pattern.start()) for pattern in patterns]
-    return [path for path in _below(work, "", states, whole=False) if not is_given(path)]
+    own = _project(output) + posixpath.dirname(OUT)  # where the step has what is given no place
+    return [path for path in _below(work, "", states, own, whole=False) if not is_given(path)]
 
 
-def _below(work: str, folder: str, states: Sequence[tuple[PathPattern, State]], *, whole: bool) -> Iterator[str]:
-    """What matches in a folder and below it; with `whole` all of it does."""
+def _project(output: ActionOutput) -> str:
+    """The folder of the sandbox from which an output's paths count, with a final ``/``; empty for its top."""
+    place = f"{OUT}/{output.name}"
+    return output.mount.removesuffix(place) if output.mount.endswith(f"/{place}") else ""
+
+
+def _below(
+    work: str, folder: str, states: Sequence[tuple[PathPattern, State]], own: str, *, whole: bool
+) -> Iterator[str]:
+    """What matches in a folder and below it; with `whole` all of it does. The folder `own` is left out."""
     with os.scandir(f"{work}/{folder}" if folder else work) as entries:
         found = sorted(entries, key=lambda entry: entry.name)
     for entry in found:
-        if is_git_name(entry.name) or entry.name == "__pycache__" or (not folder and entry.name == ".gitml"):
-            continue
         path = f"{folder}/{entry.name}" if folder else entry.name
+        if is_git_name(entry.name) or entry.name == "__pycache__" or path == own:
+            continue
         reached = [(pattern, state) for pattern, before in states if (state := pattern.after(before, entry.name))]
         matched = whole or any(pattern.is_match(state) for pattern, state in reached)
         if not entry.is_symlink() and entry.is_dir():
             if matched or reached:
-                yield from _below(work, path, reached, whole=matched)
+                yield from _below(work, path, reached, own, whole=matched)
         elif matched:
             yield path
 

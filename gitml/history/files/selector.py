@@ -108,7 +108,8 @@ def outputs_of(ws: Workspace, run: Run, step: StepRun, *, failed: bool = False) 
     if not refs:
         return []
     action = ws.index.action(step.key) if step.key is not None else None
-    mounts = {output.name: output.mount for output in action.outputs} if action is not None else {}
+    outputs = action.outputs if action is not None else ()
+    mounts = {output.name: action.counted_from_project(output.mount) for output in outputs if action is not None}
     return [SelectedOutput(run, step, ref, mounts.get(ref.name)) for ref in refs]
 
 

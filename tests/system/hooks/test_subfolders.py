@@ -46,6 +46,21 @@ def test_a_file_that_is_removed_is_missed_and_one_of_the_same_path_at_the_top_is
     assert "'data/raw.txt' is not in the commit" in nested.git("commit", "-m", "x", code=1).err
 
 
+def test_a_file_at_the_top_that_one_names_is_missed_too(nested: ProjectWithHooks) -> None:
+    text = PIPELINE.replace("data/raw.txt", "//shared/raw.txt").replace(
+        "outputs: {text: file}", "outputs: {text: file}\n    code: [//shared/s.sh]"
+    )
+    nested.stage({"shared/s.sh": "", "shared/raw.txt": "x", "team/ml/pipelines/words.yaml": text})
+    nested.git("commit", "-q", "-m", "x")
+    nested.repo.git("rm", "-q", "--cached", "shared/s.sh")
+    assert "code 'shared/s.sh' matches no file of the commit" in nested.git("commit", "-m", "x", code=1).err
+    nested.repo.git("add", "shared/s.sh")
+    nested.repo.git("rm", "-q", "--cached", "shared/raw.txt")
+    told = nested.git("commit", "-m", "x", code=1).err
+    assert "team/ml/pipelines/words.yaml:" in told
+    assert "input 'raw' '//shared/raw.txt' is not in the commit: git add it" in told
+
+
 def test_a_folder_of_pipelines_without_a_config_is_another_tools(nested: ProjectWithHooks) -> None:
     nested.stage({"ci/pipelines/build.yaml": "jobs: [1]\n"})
     nested.git("commit", "-q", "-m", "x")

@@ -16,9 +16,8 @@ from tests.kit.execution import HOST, action_of
 
 def attempts(submitted: list[Task]) -> Attempts:
     """Attempts that go nowhere but to `submitted`."""
-    planner = SimpleNamespace(
-        target=lambda step: "c", requested=lambda step: None, builder=SimpleNamespace(by_digest={HOST.digest: HOST})
-    )
+    builder = SimpleNamespace(by_digest={HOST.digest: HOST}, placed=lambda step: step)
+    planner = SimpleNamespace(target=lambda step: "c", requested=lambda step: None, builder=builder)
     ws: Any = SimpleNamespace(now=lambda: 1.0, environ={}, caches_name="c")
     journal: Any = SimpleNamespace(note_start=lambda *_: None, log_path=lambda name: f"/tmp/{name}")
     executors: Any = SimpleNamespace(

@@ -123,8 +123,10 @@ def _lines(plan: Plan, steps: Mapping[str, GraphStep]) -> list[str]:
         lines.append(f"{word}  {names[name]}{room}  {safe(decision.reason)}{hint}")
         if name in steps and decision.action is not None and steps[name].module is None:
             from gitml.core.planner.code import why_code
+            from gitml.core.planner.repository_layout import in_repository
 
-            code = why_code(steps[name], decision.action.code)
+            project = decision.action.project
+            code = why_code(in_repository(steps[name], project) if project else steps[name], decision.action.code)
             lines += [f"         code {safe(path)}: {safe(why)}" for path, why in code]
     return lines
 

@@ -73,13 +73,15 @@ class _BaseFiles:
             text = self.fields.text_of(item, KEY)
             if text is None:
                 continue
-            problem = paths.problem_with(text)
-            if problem is None and posixpath.dirname(paths.clean(text)) == paths.PIPELINES:
+            path, problem = paths.from_project(text, self.project)
+            folder = posixpath.dirname(path)
+            beside = paths.is_beside(path) and posixpath.basename(folder) == paths.PIPELINES
+            if problem is None and (folder == paths.PIPELINES or beside):
                 problem = "directly in pipelines/, where every file is a pipeline: move it, to pipelines/base/ say"
             if problem:
                 self.fields.report(item, f"extends: {text[:60]!r} is {problem}")
             else:
-                found.append(item._replace(value=paths.clean(text)))
+                found.append(item._replace(value=path))
         return found
 
     def base(self, item: Node, path: str, trail: list[str]) -> _Base | None:
@@ -94,7 +96,7 @@ class _BaseFiles:
             limit = f"{MOST} base files" if len(self.known) >= MOST else f"{DEEPEST} base files in one another"
             self.fields.report(item, f"extends: more than {limit}")
             return None
-        shown = posixpath.join(self.project, path)
+        shown = paths.from_top(path, self.project)
         self.known[path] = _Base({}, 0)
         try:
             root, self.fields.others[shown] = read_yaml(self.read(path), shown, of=shown)

@@ -80,6 +80,7 @@ class BoundPipeline:
 
     def __post_init__(self) -> None:
         self.config = ConfigTexts(self.pipeline.config, self.params)
+        self.project = paths.project_of_file(self.pipeline.path)
 
     def place_of(self, name: str) -> str:
         """Where an input of the pipeline lies."""
@@ -105,8 +106,8 @@ class BoundPipeline:
         first = item.source[0]
         if isinstance(first, Ref) and first.space == "inputs":
             return self.inputs[first.name]
-        path = paths.clean(text_with(item.source, self.params, matrix))
-        if problem := paths.problem_with(path):
+        path, problem = paths.from_project(text_with(item.source, self.params, matrix), self.project)
+        if problem:
             self.fail(step, f"input {item.name!r} is {problem}")
         return path
 

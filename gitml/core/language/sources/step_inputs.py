@@ -65,7 +65,7 @@ def _path(fields: Fields, node: Node, what: str, spaces: tuple[str, ...]) -> Tem
     if problem:
         fields.report(node, f"{what} is {problem}")
         return ()
-    return fields.path_template(node, text, what, spaces)
+    return fields.path_template(node, text, what, spaces, named=True)
 
 
 def _source(fields: Fields, node: Node, what: str) -> Template:

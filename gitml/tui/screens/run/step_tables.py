@@ -66,7 +66,7 @@ class StepFiles(Vertical):
 
 def _named(name: str, mount: str | None) -> str:
     """A port with the path that the step sees it at, where that is one of its own choice."""
-    return plain(name) + (f" ({plain(mount)})" if mount and not mount.startswith(".gitml/") else "")
+    return plain(name) + (f" ({plain(mount)})" if mount and ".gitml" not in mount.split("/") else "")
 
 
 def _outputs(known: StepDetails) -> list[TableRow]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from gitml.core.model.paths import is_git_name, problem_with, problem_with_output
+from gitml.core.model.paths import as_named, from_project, from_top, is_git_name, problem_with, problem_with_output
 
 TAKEN_FOR_GIT = [
     ".git", ".GIT", ".Git", ".gIT ", ".git.", ".git . .", ".git   ", "git~1", "GIT~1", "Git~1.", "git~1 ",
@@ -34,3 +34,22 @@ def test_names_that_only_look_like_it_are_as_good_as_others(name: str) -> None:
 @pytest.mark.parametrize("path", ["", ".", "./", "./.", "a/..", "..", "/etc/x", "~/x", "a\nb", "a\0b", "a\\b"])
 def test_an_output_lies_nowhere_but_below_the_tree(path: str) -> None:
     assert problem_with_output(path) is not None
+
+
+@pytest.mark.parametrize(
+    ("path", "project", "found"),
+    [
+        ("//shared/lib.py", "ml", "../shared/lib.py"),
+        ("//shared//./lib.py/", "a/b", "../../shared/lib.py"),
+        ("//a/x", "a/b", "../x"),
+        ("//ml/src/x.py", "ml", "src/x.py"),
+        ("//mlx/y", "ml", "../mlx/y"),
+        ("//shared/**/*.py", "ml", "../shared/**/*.py"),
+        ("//src/x.py", "", "src/x.py"),
+        ("src/./x.py", "ml", "src/x.py"),
+    ],
+)
+def test_a_path_from_the_top_is_counted_from_the_project_and_back(path: str, project: str, found: str) -> None:
+    assert from_project(path, project) == (found, None)
+    assert from_project(as_named(from_top(found, project), project), project) == (found, None)
+    assert problem_with(path) is None or path.startswith("//")
