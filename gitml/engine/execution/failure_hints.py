@@ -49,7 +49,7 @@ def _named_too(source: Source, failed: Failed, told: str) -> str:
             lacks = _lacks(source, failed, candidate)
             if lacks is not None and lacks not in seen:
                 seen.add(lacks)
-                more.append(f"{candidate} ({lacks[1]})")
+                more.append(f"{_named(failed, candidate)} ({lacks[1]})")
     if len(more) > _MOST_NAMED:
         more = [*more[:_MOST_NAMED], "more"]
     return f"; it names {', '.join(more)}, too" if more else ""
@@ -100,7 +100,11 @@ def _hint(source: Source, failed: Failed, name: str) -> str | None:
         entry = source.lookup(candidate)
         if entry is not None and not failed.has_code(candidate):
             named = _named(failed, candidate) + ("/" if entry.is_tree else "")
-            written = ", or declare it as an output if the step writes it" if candidate.endswith(".log") and not entry.is_tree else ""
+            written = (
+                ", or declare it as an output if the step writes it"
+                if candidate.endswith(".log") and not entry.is_tree
+                else ""
+            )
             return (
                 f"{named} is in the commit but not declared: add it to code: of step {step.base},"
                 f" or use it as an input{written}"
