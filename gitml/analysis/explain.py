@@ -115,7 +115,7 @@ def _from_nearest(ws: Workspace, name: str, side: _Side) -> Explanation:
     for key, run, _ in known:
         if (recorded := ws.index.action(key)) is not None and recorded.environment != action.environment:
             recorded_description(ws, recorded.environment, run)  # which is known from then on
-    made_by = side.graph.steps[name].made_by()
+    made_by = side.planner.builder.placed(side.graph.steps[name]).made_by()
     found = [
         (known_changes(recorded, action, _descriptions(ws, side, recorded, action), made_by), words, recorded)
         for key, _, words in known
@@ -139,7 +139,7 @@ def _between(ws: Workspace, name: str, before: _Side, after: _Side, rev: str) ->
     new, new_waits = after.action(name)
     sides = {**_descriptions(ws, before, old, new), **_descriptions(ws, after, old, new)}
     waits = tuple(dict.fromkeys(old_waits + new_waits))
-    changes = known_changes(old, new, sides, after.graph.steps[name].made_by())
+    changes = known_changes(old, new, sides, after.planner.builder.placed(after.graph.steps[name]).made_by())
     remark = _cost_of_host(after, name, changes)
     return Explanation(name, decision, rev, changes, waits, changed_code(old, new), remark)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 IN, OUT = ".gitml/in", ".gitml/out"
 """Where a sandbox has what other steps made, and outputs without a path of their own."""
-FORMAT = 18  # raised whenever reading a pipeline file, or these shapes, changes
+FORMAT = 19  # raised whenever reading a pipeline file, or these shapes, changes
 
 
 class Binding(NamedTuple):
