@@ -161,10 +161,11 @@ def _cost_of_host(side: _Side, name: str, changes: Sequence[Change]) -> str | No
 def diff_of(ws: Workspace, change: CodeChange) -> list[str]:
     """How a file of code changed, line by line, as ``git diff`` writes it."""
     ids = (change.before, change.after)
-    if any(ws.objects.header(oid) is None for oid in ids):  # of a notebook, once Git has removed what no commit has
+    files = ws.objects.files
+    if any(files.header(oid) is None for oid in ids):  # of a notebook, once Git has removed what no commit has
         return [f"--- a/{change.path}", f"+++ b/{change.path}", "one of the two is not in the repository any more"]
     plain = ("--no-color", "--no-ext-diff", "--no-textconv", "--end-of-options")
-    lines = git(ws.location, "diff", *plain, *ids).decode("utf-8", "replace").splitlines()
+    lines = git(files.location, "diff", *plain, *ids).decode("utf-8", "replace").splitlines()
     body = next((at for at, line in enumerate(lines) if line.startswith(("@@", "Binary files"))), len(lines))
     if lines[body:] and lines[body].startswith("Binary"):
         return [f"--- {change.path}", "binary files differ"]

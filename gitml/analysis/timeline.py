@@ -352,7 +352,7 @@ class Questions:
         place = (id(node), entry.oid)
         known = self._known.get(place)
         if known is None:
-            found = objects.tree(entry.oid)
+            found = objects.files.folder(entry.oid)
             answers = [self._ask(below, found.get(name), objects) for name, below in node.below.items()]
             if node.how == NAMES:
                 answers += sorted(found)

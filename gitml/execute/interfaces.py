@@ -21,6 +21,9 @@ class GitObjectReader(Protocol):
     def tree(self, oid: str) -> Mapping[str, Entry]:
         """The names directly in the tree `oid`."""
 
+    def folder(self, oid: str) -> Mapping[str, Entry]:
+        """The same, with submodules that are here as folders."""
+
     def stream(self, oid: str, write: Callable[[bytes], object]) -> int:
         """Gives the content of the blob `oid` to `write` in chunks; its size."""
 

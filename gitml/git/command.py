@@ -51,7 +51,8 @@ class Location(NamedTuple):
     """Where a repository is. `git_dir` is this worktree's own, `common_dir` what all worktrees share.
 
     `worktree` is None when the repository is bare. `object_format` is ``sha1`` or ``sha256``. `explicit` when the
-    user's GIT_DIR named it, so that git must get it too. `scratch` is a folder for what git is to write where the repository
+    user's GIT_DIR named it, so that git must get it too. `beside` are folders of objects of other repositories that a git of ours
+    may read too. `scratch` is a folder for what git is to write where the repository
     can't be written, and is only looked at.
     """
 
@@ -62,6 +63,7 @@ class Location(NamedTuple):
     bare: bool
     explicit: bool = False
     scratch: str = ""
+    beside: tuple[str, ...] = ()
 
     @property
     def folder(self) -> str:
@@ -157,7 +159,10 @@ def popen(
             full["GIT_WORK_TREE"] = location.worktree
     if location.scratch:
         full["GIT_OBJECT_DIRECTORY"] = os.path.join(location.scratch, "objects")
-        full["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = _quoted(os.path.join(location.common_dir, "objects"))
+    others = [os.path.join(location.common_dir, "objects")] if location.scratch else []
+    others += location.beside
+    if others:
+        full["GIT_ALTERNATE_OBJECT_DIRECTORIES"] = os.pathsep.join(map(_quoted, others))
     if env:
         full.update(env)
     try:

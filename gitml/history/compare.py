@@ -279,11 +279,11 @@ def difference_of(ws: Workspace, before: str, after: str) -> tuple[str, str] | N
     """The texts of two Git blobs; None when either is not text, or too large to be read by a person."""
     texts = []
     for oid in (before, after):
-        kind, size = ws.objects.kind_size(oid)
+        kind, size = ws.objects.files.kind_size(oid)
         if kind != "blob" or size > 1 << 20:
             return None
         try:
-            texts.append(ws.objects.read(oid).decode())
+            texts.append(ws.objects.files.read(oid).decode())
         except UnicodeDecodeError:
             return None
     return texts[0], texts[1]

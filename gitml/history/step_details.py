@@ -89,7 +89,7 @@ class _Sources:
 
 def _input(ws: Workspace, item: ActionInput, sources: _Sources) -> DetailedInput:
     if item.content.startswith("git:"):
-        header = ws.objects.header(item.content.rsplit(":", 1)[1]) if item.kind != "directory" else None
+        header = ws.objects.files.header(item.content.rsplit(":", 1)[1]) if item.kind != "directory" else None
         return DetailedInput(item, header.size if header is not None else None)
     return DetailedInput(item, sources.size(item), sources.steps(item))
 

@@ -18,7 +18,7 @@ from gitml.core.model.result import OutputRef
 from gitml.execute.sandbox.sandbox import is_pointer, pointed_at
 from gitml.git.command import Location
 from gitml.git.lfs.pointer import local_lfs_object
-from gitml.git.objects.reader import Objects
+from gitml.git.objects.reader import CommitFiles
 from gitml.store.local.store import LocalStore
 from gitml.workspace import Workspace
 
@@ -71,24 +71,24 @@ def named_by(code: Iterable[CodeFile], inputs: Iterable[ActionInput]) -> list[tu
 def pointers(ws: Workspace, items: Iterable[tuple[str, str]]) -> Iterator[LfsPointer]:
     """The pointers among files, and in directories, given as (path, oid)."""
     for path, oid in items:
-        header = ws.objects.header(oid)
+        header = ws.objects.files.header(oid)
         if (
             header is None
         ):  # a notebook in the form that steps have, which is not written yet; else the step will say so
             continue
         if header.kind == "blob":
-            yield from _in_blob(ws.objects, path, oid, header.size)
+            yield from _in_blob(ws.objects.files, path, oid, header.size)
         elif header.kind == "tree":
             kept = ws.index.fact(_IN_TREE, oid)
             if kept is None:
-                kept = [list(item) for item in _in_tree(ws.objects, "", oid)]
+                kept = [list(item) for item in _in_tree(ws.objects.files, "", oid)]
                 ws.index.remember(_IN_TREE, oid, kept)
             for below, digest, length in kept:
                 yield LfsPointer(f"{path}/{below}", Digest(digest), length)
 
 
-def _in_tree(objects: Objects, path: str, oid: str) -> Iterator[LfsPointer]:
-    for name, entry in objects.tree(oid).items():
+def _in_tree(objects: CommitFiles, path: str, oid: str) -> Iterator[LfsPointer]:
+    for name, entry in objects.folder(oid).items():
         below = f"{path}/{name}" if path else name
         if entry.is_tree:
             yield from _in_tree(objects, below, entry.oid)
@@ -96,7 +96,7 @@ def _in_tree(objects: Objects, path: str, oid: str) -> Iterator[LfsPointer]:
             yield from _in_blob(objects, below, entry.oid, objects.kind_size(entry.oid)[1])
 
 
-def _in_blob(objects: Objects, path: str, oid: str, size: int) -> Iterator[LfsPointer]:
+def _in_blob(objects: CommitFiles, path: str, oid: str, size: int) -> Iterator[LfsPointer]:
     if size <= _LARGEST and is_pointer(content := objects.read(oid)):
         yield LfsPointer(path, *pointed_at(content, path))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -69,12 +70,12 @@ def run(repo: Repository, *lookups: str, start: str | None = None) -> tuple[Snap
         for path in lookups:
             entry = tree.lookup(path)
             assert entry is not None, path
-            read[path] = objects.read(entry.oid)
+            read[path] = objects.files.read(entry.oid)
         sealed = tree.snapshot()
         tree.close()
         source = CommitSource(objects, sealed.commit)
         for path in lookups:
-            assert objects.read(source.lookup(path).oid) == read[path]
+            assert objects.files.read(source.lookup(path).oid) == read[path]
         name = f"runs/2026/01/01/{os.urandom(4).hex()}/run.json"
         GitRecordLog(location, objects, REF).append({name: b"{}"}, "run", sealed.commit)
     assert digest_of_everything(repo) == before
@@ -211,6 +212,10 @@ def test_a_submodule_is_recorded_as_its_commit(repo, tmp_path):
     sealed, _ = run(repo, "src/a.py")
     assert sealed.dirty
     assert repo.git("rev-parse", f"{sealed.commit}:sub") == newer
+    assert run(repo, "sub/a")[1] == {"sub/a": b"edited"}
+    repo.git("commit", "-aqm", "newer")
+    repo.git("submodule", "deinit", "-q", "--force", "sub")
+    shutil.rmtree(repo.file(".git/modules"))
     with pytest.raises(InputError, match="sub is a submodule"):
         run(repo, "sub/a")
 

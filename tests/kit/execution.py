@@ -106,7 +106,7 @@ class ExecutionBench:
         location = discover(self.repo, {**os.environ, **GIT_ENV})
         return WorkerServices(
             LocalStore(self.repo + "/.git/gitml"),
-            Objects(location),
+            Objects(location).files,
             lambda digest: local_lfs_object(location, digest),
             Environments(MemoryFacts(), str(self.root / "cache"), self.machine),
         )

@@ -3,7 +3,8 @@
 ``blob:<hex>`` and ``tree:<hex>`` are a Blob and a Tree's listing of the Store; ``git-blob:<oid>`` and ``git-tree:<oid>`` are
 objects of Git, which are sent as Git hashes them: ``<kind> <size>\\0`` and the content. A tree as a root stands for all below it.
 ``git-commit:<oid>`` is a commit, and as a root stands for all its trees too, without their files: ``git-listing:<oid>``.
-``git-tag:<oid>`` is an annotated tag.
+``git-tag:<oid>`` is an annotated tag. ``git-submodule:<oid>`` is the commit of a submodule in a folder that is sent whole, which
+stands for all its files.
 """
 
 from __future__ import annotations
@@ -16,11 +17,18 @@ from gitml.core.model.protocols import Entry
 from gitml.core.model.result import OutputRef
 from gitml.core.model.tree import TreeEntry
 from gitml.execute.sandbox.sandbox import is_pointer, pointed_at
-from gitml.git.objects.source import tree_of_commit
+from gitml.git.objects.reader import tree_of_commit
 
 BLOB, TREE, GIT_BLOB, GIT_TREE = "blob", "tree", "git-blob", "git-tree"
-GIT_COMMIT, GIT_LISTING, GIT_TAG = "git-commit", "git-listing", "git-tag"
-GIT_KINDS = {GIT_BLOB: "blob", GIT_TREE: "tree", GIT_COMMIT: "commit", GIT_LISTING: "tree", GIT_TAG: "tag"}
+GIT_COMMIT, GIT_LISTING, GIT_TAG, GIT_SUBMODULE = "git-commit", "git-listing", "git-tag", "git-submodule"
+GIT_KINDS = {
+    GIT_BLOB: "blob",
+    GIT_TREE: "tree",
+    GIT_COMMIT: "commit",
+    GIT_LISTING: "tree",
+    GIT_TAG: "tag",
+    GIT_SUBMODULE: "commit",
+}
 """What Git calls the objects whose names begin so."""
 
 
@@ -29,10 +37,10 @@ def stored_name(digest: Digest, *, tree: bool) -> str:
     return f"{TREE if tree else BLOB}:{hex_of(digest)}"
 
 
-def git_name(entry: Entry) -> str | None:
-    """The name of what an entry of a commit stands for; None for what has no content here (a submodule)."""
+def git_name(entry: Entry) -> str:
+    """The name of what an entry of a commit stands for."""
     if entry.is_submodule:
-        return None
+        return f"{GIT_SUBMODULE}:{entry.oid}"
     return f"{GIT_TREE if entry.is_tree else GIT_BLOB}:{entry.oid}"
 
 
@@ -56,7 +64,7 @@ def tree_names(listing: Iterable[TreeEntry]) -> list[str]:
 
 def git_tree_names(entries: Mapping[str, Entry]) -> list[str]:
     """The names of what is directly in a tree of Git."""
-    return [name for entry in entries.values() if (name := git_name(entry)) is not None]
+    return [git_name(entry) for entry in entries.values()]
 
 
 def listing_names(entries: Mapping[str, Entry]) -> list[str]:
@@ -69,6 +77,11 @@ def commit_names(content: bytes) -> list[str]:
     return [f"{GIT_LISTING}:{tree_of_commit(content)}"]
 
 
+def submodule_names(content: bytes) -> list[str]:
+    """The name of all the files of a submodule whose commit has these bytes."""
+    return [f"{GIT_TREE}:{tree_of_commit(content)}"]
+
+
 def pointer_names(content: bytes, oid: str) -> list[str]:
     """The name of what a blob of Git stands for as a Git LFS pointer; none for one that is no pointer."""
     return [stored_name(pointed_at(content, oid)[0], tree=False)] if is_pointer(content) else []
@@ -76,7 +89,7 @@ def pointer_names(content: bytes, oid: str) -> list[str]:
 
 def roots_of(action: Action) -> list[str]:
     """All that a step must find on its machine, each once."""
-    names: list[str | None] = []
+    names: list[str] = []
     for item in action.inputs:
         if item.content.startswith("git:"):
             _, mode, oid = item.content.split(":", 2)
@@ -88,7 +101,7 @@ def roots_of(action: Action) -> list[str]:
         commit, tags, instead = action.repository
         names += [f"{GIT_COMMIT}:{commit}", *(f"{GIT_TAG}:{oid}" for _, oid in tags if oid != commit)]
         names += [git_name(Entry(mode, oid)) for _, mode, oid in instead]
-    return list(dict.fromkeys(filter(None, names)))
+    return list(dict.fromkeys(names))
 
 
 def roots_of_outputs(outputs: Iterable[OutputRef]) -> list[str]:

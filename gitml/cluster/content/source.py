@@ -12,6 +12,7 @@ from gitml.cluster.content.content_ids import (
     GIT_COMMIT,
     GIT_KINDS,
     GIT_LISTING,
+    GIT_SUBMODULE,
     GIT_TREE,
     TREE,
     commit_names,
@@ -20,13 +21,14 @@ from gitml.cluster.content.content_ids import (
     listing_names,
     parse_name,
     pointer_names,
+    submodule_names,
     tree_names,
 )
 from gitml.core.model.digest import digest_of
 from gitml.core.model.tree import decode_tree
 from gitml.errors import GitmlError, IntegrityError
 from gitml.execute.interfaces import WorkerServices
-from gitml.git.objects.reader import Objects
+from gitml.git.objects.reader import CommitFiles
 
 INLINE_EACH = 2**18  # bytes; what is larger is sent by itself
 INLINE_TOTAL = 2**21
@@ -46,7 +48,7 @@ class BlobSource:
 
     def __init__(self, services: WorkerServices) -> None:
         self.store = services.store
-        self.contents = cast(Objects, services.git_objects)  # which the driver has
+        self.contents = cast(CommitFiles, services.git_objects)  # which the driver has
         self.lfs_object = services.lfs_object
 
     def select(self, roots: Sequence[str], known: set[str]) -> InputSet:
@@ -91,6 +93,8 @@ class BlobSource:
             return listing_names(self.contents.tree(id))
         if kind == GIT_COMMIT:
             return commit_names(self.contents.read(id))
+        if kind == GIT_SUBMODULE:
+            return submodule_names(self.contents.read(id))
         if kind == TREE:
             return tree_names(decode_tree(content if content is not None else self.read(f"{kind}:{id}")))
         if kind == GIT_BLOB and size <= _POINTER_LARGEST and content is not None:

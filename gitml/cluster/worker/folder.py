@@ -18,6 +18,7 @@ from gitml.cluster.content.content_ids import (
     GIT_COMMIT,
     GIT_KINDS,
     GIT_LISTING,
+    GIT_SUBMODULE,
     GIT_TREE,
     TREE,
     commit_names,
@@ -27,6 +28,7 @@ from gitml.cluster.content.content_ids import (
     parse_name,
     pointer_names,
     stored_name,
+    submodule_names,
     tree_names,
 )
 from gitml.cluster.content.piece_transfer import ContentWriter
@@ -141,6 +143,8 @@ class WorkerFolder:
             return listing_names(self.git.tree(id))
         if kind == GIT_COMMIT:
             return commit_names(self.git.read(id))
+        if kind == GIT_SUBMODULE:
+            return submodule_names(self.git.read(id))
         return pointer_names(self.git.read(id), id) if kind == GIT_BLOB and size <= _POINTER_LARGEST else []
 
     def open_writer(self, name: str, size: int) -> ContentWriter:

@@ -17,6 +17,7 @@ from gitml.cluster.content.content_ids import (
     BLOB,
     GIT_COMMIT,
     GIT_LISTING,
+    GIT_SUBMODULE,
     GIT_TREE,
     TREE,
     commit_names,
@@ -24,6 +25,7 @@ from gitml.cluster.content.content_ids import (
     git_tree_names,
     listing_names,
     parse_name,
+    submodule_names,
     tree_names,
 )
 from gitml.errors import GitmlError
@@ -211,6 +213,8 @@ class FolderGarbageCollector:
             return git_tree_names(self.git.tree(id))
         if kind == GIT_LISTING:
             return listing_names(self.git.tree(id))
+        if kind == GIT_SUBMODULE:
+            return submodule_names(self.git.read(id))
         return commit_names(self.git.read(id)) if kind == GIT_COMMIT else []
 
     def _evict(self, objects: dict[str, tuple[str, int, float]], kept: set[str]) -> int:

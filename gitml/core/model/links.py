@@ -14,6 +14,14 @@ from gitml.errors import InputError
 
 MOST = 40  # as Linux has it
 
+
+def init_command(path: str) -> str:
+    """The command that fetches a submodule, and those in it."""
+    import shlex  # which only mistakes need
+
+    return f"git submodule update --init --recursive {shlex.quote(path)}"
+
+
 _REPLACE = "replace the link by what it leads to"
 
 

@@ -157,9 +157,7 @@ def _words(step: GraphStep) -> Sequence[str]:
 
 
 def _in_submodule(path: str) -> InputError:
-    return InputError(
-        f"{path!r} is a submodule, whose files are not in this repository", hint="vendor the files it needs"
-    )
+    return InputError(f"{path!r} is a submodule whose commit is not here", hint=links.init_command(path))
 
 
 def _is_source(path: str, entry: Entry) -> bool:

@@ -126,7 +126,7 @@ def worker_services(ws: Workspace, known: Mapping[tuple[str, str], Any], environ
     from gitml.execute.interfaces import WorkerServices
     from gitml.transfer.lfs_inputs import file_of
 
-    objects = Objects(ws.location)
+    objects = Objects(ws.location).files
     tops = ws.location.worktrees()
     there = Environments(KnownFacts(None, known), environments, ws.environ, tops=tops)
     store = LocalStore(ws.root, ws.sharing)

@@ -212,7 +212,7 @@ class RaySession(TargetSession):
 
         ws, cluster = self.ws, self.join(target)
         make = partial(worker_services, ws, {}, ws.environments_folder())
-        ours = make()._replace(store=ws.store, git_objects=ws.objects)
+        ours = make()._replace(store=ws.store, git_objects=ws.objects.files)
         driver = DriverServices(ours, make, Remotes(ws).worker_accessible, stores_of_workers(ws))
         return RayExecutor(cluster, driver, run, place_of(ws, target.options))
 

@@ -18,7 +18,7 @@ from gitml.core.model import paths
 from gitml.core.model.action import ActionInput, CodeFile, StepCommit
 from gitml.core.model.environment import Environment, EnvironmentSource, EnvironmentSpec
 from gitml.core.model.graph import Binding, GraphStep
-from gitml.core.model.links import LinkError, resolve_path
+from gitml.core.model.links import LinkError, init_command, resolve_path
 from gitml.core.model.protocols import Entry, Source
 from gitml.core.model.result import NOT_MADE, ActionResult
 from gitml.core.planner.code import NO_IMPORTS, CodeFinder, Imports, imports_from
@@ -428,8 +428,8 @@ class ActionBuilder:
             facts = check_tree(self.ws.objects, entry.oid, self.ws.index)
             if facts.submodules:
                 raise InputError(
-                    f"input {path!r} holds the submodule {facts.submodules[0]!r}, whose files are not in this repository",
-                    hint="vendor the files, or name the paths beside it",
+                    f"input {path!r} holds the submodule {facts.submodules[0]!r}, whose commit is not here",
+                    hint=init_command(f"{above.path}/{facts.submodules[0]}"),
                 )
             if facts.escaping_links:
                 raise InputError(
@@ -449,9 +449,7 @@ class ActionBuilder:
         if place.entry is None:
             raise InputError(f"input {path!r} is not in the commit", hint=self._why_missing(place.path))
         if place.entry.is_submodule:
-            raise InputError(
-                f"input {path!r} is a submodule, whose files are not in this repository", hint="vendor the files"
-            )
+            raise InputError(f"input {path!r} is a submodule whose commit is not here", hint=init_command(place.path))
         return place.entry
 
     def _is_absent(self, path: str) -> bool:

@@ -190,9 +190,13 @@ class Planner:
         return Plan(decisions, (*self.availability.warnings, *self._not_of_the_commit(decisions)))
 
     def _not_of_the_commit(self, decisions: Mapping[str, Decision]) -> list[str]:
-        """What steps that are to run take from the work tree as it is now, though they are those of another commit."""
+        """What steps that are to run take from the work tree as it is now, though they are those of another commit.
+
+        And what of it they don't take, as no commit of the repository could have it.
+        """
         if not isinstance(self._source, CommitSource):
-            return []
+            what = "has changes that are not committed in it, which steps don't see"
+            return [f"submodule {path} {what}: commit them there" for path in self._source.unseen_changes]
         specs = [self.graph.steps[name].settings.environment for name, one in decisions.items() if one.kind != REUSE]
         names = dict.fromkeys([spec.name for spec in specs if spec.kind == VENV])
         commit = self._source.commit[:12]

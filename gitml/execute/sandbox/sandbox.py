@@ -17,6 +17,7 @@ from gitml import layout
 from gitml.core.kinds.cache_kinds import StepCache
 from gitml.core.model.action import CONFIG, Action, ActionInput
 from gitml.core.model.digest import Digest, digest_of, hex_of, parse_digest
+from gitml.core.model.links import init_command
 from gitml.core.model.paths import is_git_name
 from gitml.core.model.protocols import Entry
 from gitml.core.model.step_settings import TOP
@@ -270,12 +271,12 @@ class Sandbox:
         if entry.is_tree:
             if path:
                 self._directories_for(path)
-            for name, child in self._git_objects.tree(entry.oid).items():
+            for name, child in self._git_objects.folder(entry.oid).items():
                 if is_git_name(name):
                     raise InputError("the commit holds a path that git itself refuses", where=f"{path}/{name}")
                 self._collect(f"{path}/{name}" if path else name, child, hidden)
         elif entry.is_submodule:
-            raise InputError("a submodule can't be used by a step", where=path, hint="add its files to this repository")
+            raise InputError("a submodule whose commit is not here", where=path, hint=init_command(path))
         elif entry.mode != _LINK and entry.mode not in _FILES:
             raise InputError(f"Git mode {entry.mode} is not a file, link or directory", where=path)
         elif self._git.setdefault(path, entry) != entry:

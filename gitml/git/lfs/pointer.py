@@ -7,6 +7,7 @@ import re
 
 from gitml.core.model.digest import Digest, hex_of
 from gitml.git.command import Location, git
+from gitml.git.objects.submodules import object_folders
 
 _LARGEST = 1024
 _POINTER = re.compile(
@@ -32,6 +33,10 @@ def local_lfs_object(location: Location, digest: Digest) -> str | None:
     usual = os.path.join(location.common_dir, "lfs", below)
     if os.path.isfile(usual):
         return usual
+    for folder in object_folders(location):  # of submodules
+        path = os.path.join(os.path.dirname(folder), "lfs", below)
+        if os.path.isfile(path):
+            return path
     storage = git(location, "config", "--path", "lfs.storage", check=False)
     if storage:
         # A relative lfs.storage is relative to the Git folder.

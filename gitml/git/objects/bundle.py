@@ -10,7 +10,7 @@ from typing import IO, NamedTuple
 from gitml import layout
 from gitml.errors import IntegrityError
 from gitml.git.command import Location, git, popen, translate
-from gitml.git.objects.reader import Objects
+from gitml.git.objects.reader import Objects, tree_of_commit
 
 _PACK = ("pack-objects", "--revs", "--stdout", "--shallow", "--delta-base-offset", "--quiet")
 _TAGS = b"refs/tags/"
@@ -34,11 +34,13 @@ def write_bundle(
     below: str | None = None,
     tags: Sequence[BundledTag] = (),
 ) -> None:
-    """Writes the bundle of `commit`, whose parents it leaves out, and of further Git trees.
+    """Writes the bundle of `commit`, whose parents it leaves out, of its submodules that are here, and of further Git trees.
 
     `below` is the commit that it is a snapshot on, if steps have a repository of that; `tags` are those that they have.
     """
     commits = list(dict.fromkeys([commit, below or commit]))
+    tree = tree_of_commit(objects.read(commit))
+    submodules = objects.files.submodules_of(tree) if objects.files.location.beside else []
     for oid in (*commits, *trees, *(tag.oid for tag in tags)):
         if not objects.is_oid(oid):
             raise IntegrityError(f"not an object id: {oid[:80]!r}")
@@ -46,15 +48,16 @@ def write_bundle(
         header = "# v2 git bundle\n"
     else:
         header = f"# v3 git bundle\n@object-format={location.object_format}\n"
-    wanted = "".join([f"--shallow {oid}\n" for oid in commits])
-    wanted += "".join([f"{oid}\n" for oid in (*commits, *trees, *(tag.oid for tag in tags))])
+    wanted = "".join([f"--shallow {oid}\n" for oid in (*commits, *submodules)])
+    wanted += "".join([f"{oid}\n" for oid in (*commits, *submodules, *trees, *(tag.oid for tag in tags))])
     header += "".join([f"{commits[1]} {layout.SUBMITTED_BASE_REF}\n" for _ in commits[1:]])
     with open(path, "wb") as file:
         file.write(f"{header}{commit} {layout.SUBMITTED_REF}\n".encode())
         file.writelines([b"%s %s%s\n" % (tag.oid.encode(), _TAGS, os.fsencode(tag.name)) for tag in tags])
         file.write(b"\n")
         file.flush()
-        process = popen(location, *_PACK, stdin=subprocess.PIPE, stdout=file.fileno())
+        reads = location._replace(beside=objects.files.location.beside)
+        process = popen(reads, *_PACK, stdin=subprocess.PIPE, stdout=file.fileno())
         with process:
             _, stderr = process.communicate(wanted.encode())
         if process.returncode:

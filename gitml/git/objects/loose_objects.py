@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from gitml.core.model.protocols import Entry
 from gitml.errors import Guard, IntegrityError
 from gitml.files import write_all
-from gitml.git.objects.reader import parse_tree
+from gitml.git.objects.reader import parse_tree, tree_of_commit
 
 _CHUNK = 2**20
 _PARTIAL = "tmp-"
@@ -55,6 +55,16 @@ class LooseObjects:
                 raise IntegrityError(f"not a tree: {oid}", where=self.path_of(oid))
             known = self._trees[oid] = parse_tree(content, len(oid) // 2)
         return known
+
+    def folder(self, oid: str) -> Mapping[str, Entry]:
+        """The same, with submodules as folders: what is here of a folder is all of it."""
+        entries = self.tree(oid)
+        if not any(entry.is_submodule for entry in entries.values()):
+            return entries
+        return {name: self._followed(entry) for name, entry in entries.items()}
+
+    def _followed(self, entry: Entry) -> Entry:
+        return Entry("40000", tree_of_commit(self.read(entry.oid))) if entry.is_submodule else entry
 
     def stream(self, oid: str, write: Callable[[bytes], object]) -> int:
         """Gives the content of the blob `oid` to `write` in chunks; its size. IntegrityError, at the end, when it is damaged."""

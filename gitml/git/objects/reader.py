@@ -5,18 +5,21 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing
+from functools import cached_property
 from itertools import islice
 from typing import NamedTuple
 
 from gitml.core.model.protocols import Entry
-from gitml.errors import InputError, IntegrityError
-from gitml.git.command import Location
+from gitml.errors import InputError, IntegrityError, RemoteError
+from gitml.git.command import Location, is_partial
+from gitml.git.objects.submodules import object_folders
 from gitml.git.persistent_process import PersistentProcess
 
 _CHUNK = 1 << 20
 # Requests are 41 or 65 bytes: what is unanswered always fits in the pipe (64 KiB), so neither side can block the other.
 _WINDOW = 512
 _MEMO = 20_000
+_COMMIT = 1 << 20  # bytes of a submodule's commit
 SPARING = ("-c", "core.deltaBaseCacheLimit=16m", "-c", "core.packedGitLimit=32m", "-c", "core.packedGitWindowSize=1m")
 """For a git that reads many objects once each: what it keeps of them for later, and maps of packs, stays small."""
 EMPTY_TREES = {
@@ -45,10 +48,16 @@ class Objects:
         self._headers = PersistentProcess(location, "cat-file", "--batch-check", local=True)
         self._trees: dict[str, Mapping[str, Entry]] = {}
 
+    @cached_property
+    def files(self) -> CommitFiles:
+        """What commits hold, that of submodules included."""
+        return CommitFiles(self)
+
     def start(self) -> None:
         """Starts reading ahead of need, so that the process's start overlaps with other work."""
         with self._contents.lock:
             self._contents.start()
+        self.files.start()
 
     def __enter__(self) -> Objects:
         return self
@@ -61,11 +70,13 @@ class Objects:
         for process in (self._contents, self._headers):
             with process.lock:
                 process.close()
+        self.files.close()
 
     def kill(self) -> None:
         """Ends the processes at once, whatever other threads do; nothing may be asked afterwards."""
         for process in (self._contents, self._headers):
             process.kill()
+        self.files.kill()
 
     def is_oid(self, text: str) -> bool:
         """Whether `text` is a full object id."""
@@ -227,6 +238,132 @@ class Objects:
             where=self.location.git_dir,
             hint="gitml fsck --repair writes it again where the work tree has it; else fetch it from a clone",
         )
+
+
+class CommitFiles:
+    """What commits hold, by ids: objects of a repository and of its submodules that are here. Safe to use from several threads.
+
+    Names of revisions, refs and what is to be sent, kept or checked are the repository's own: of these `Objects` knows. Fulfils
+    `execute.interfaces.GitObjectReader`.
+    """
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+        self._folders: dict[str, Mapping[str, Entry]] = {}
+        self._commits: dict[str, str] = {}
+
+    @property
+    def location(self) -> Location:
+        """The repository, with the folders of objects of its submodules beside it."""
+        return self._reader.location
+
+    @cached_property
+    def _reader(self) -> Objects:
+        location = self._objects.location
+        if location.beside:
+            return self._objects
+        beside = tuple(object_folders(location))
+        return Objects(location._replace(beside=beside)) if beside else self._objects
+
+    def start(self) -> None:
+        """Starts what reads submodules, where there are any, ahead of need."""
+        if self._reader is not self._objects:
+            self._reader.start()
+
+    def close(self) -> None:
+        """Ends processes of its own; a later request starts them again."""
+        reader = self.__dict__.pop("_reader", None)
+        if reader is not None and reader is not self._objects:
+            reader.close()
+
+    def kill(self) -> None:
+        """Ends them at once; nothing may be asked afterwards."""
+        reader = self.__dict__.get("_reader")
+        if reader is not None and reader is not self._objects:
+            reader.kill()
+
+    def folder(self, oid: str) -> Mapping[str, Entry]:
+        """What is directly in the tree `oid`, by name: submodules that are here are folders."""
+        known = self._folders.get(oid)
+        if known is None:
+            known = self._reader.tree(oid)
+            if any(entry.is_submodule for entry in known.values()):
+                known = {name: self.followed(entry) for name, entry in known.items()}
+                self._folders[oid] = known
+        return known
+
+    def followed(self, entry: Entry) -> Entry:
+        """The folder that a submodule is, where its commit is here; else, and for anything else, the entry."""
+        if not entry.is_submodule:
+            return entry
+        if self._reader is self._objects and is_partial(self._objects.location):
+            return entry  # asking would fetch
+        if entry.oid not in self._commits:
+            tree = self._tree_of(entry.oid)
+            if tree is None:  # it may come
+                return entry
+            self._commits[entry.oid] = tree
+        return Entry("40000", self._commits[entry.oid])
+
+    def _tree_of(self, commit: str) -> str | None:
+        try:
+            found = self._reader.find(commit, _COMMIT)
+        except (RemoteError, InputError):  # of a clone that asks its remote for what is missing
+            return None
+        return tree_of_commit(found[1]) if found is not None and found[0].kind == "commit" else None
+
+    def submodules_of(self, tree: str) -> list[str]:
+        """The commits of the submodules in a tree that are here, and of those in them."""
+        found: dict[str, None] = {}
+        seen = set()
+        waiting = [tree]
+        while waiting:
+            oid = waiting.pop()
+            if oid in seen:
+                continue
+            seen.add(oid)
+            for entry in self._reader.tree(oid).values():
+                at = self.followed(entry)
+                if at.is_tree:
+                    waiting.append(at.oid)
+                    if entry.is_submodule:
+                        found[entry.oid] = None
+        return list(found)
+
+    def tree(self, oid: str) -> Mapping[str, Entry]:
+        """What is directly in the tree `oid`, as Git has it."""
+        return self._reader.tree(oid)
+
+    def read(self, oid: str, most: int | None = None) -> bytes:
+        """As `Objects.read`."""
+        return self._reader.read(oid, most)
+
+    def kind_size(self, oid: str) -> tuple[str, int]:
+        """As `Objects.kind_size`."""
+        return self._reader.kind_size(oid)
+
+    def header(self, oid: str) -> Header | None:
+        """Kind and size of the object `oid`, None where it is not here."""
+        return self._reader.header(oid) if self._reader.is_oid(oid) else None
+
+    def stream(self, oid: str, write: Callable[[bytes], object]) -> int:
+        """As `Objects.stream`."""
+        return self._reader.stream(oid, write)
+
+    def read_many(self, oids: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+        """As `Objects.read_many`."""
+        return self._reader.read_many(oids)
+
+    def headers(self, oids: Iterable[str]) -> Iterator[Header]:
+        """As `Objects.headers`."""
+        return self._reader.headers(oids)
+
+
+def tree_of_commit(content: bytes) -> str:
+    """The tree that the commit with these bytes names; InputError when they are not a commit's."""
+    if not content.startswith(b"tree "):
+        raise InputError("not a commit")
+    return content[5 : content.index(b"\n")].decode("ascii")
 
 
 def parse_tree(content: bytes, raw_size: int) -> dict[str, Entry]:

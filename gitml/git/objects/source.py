@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Protocol
 
+from gitml.core.model.links import init_command
 from gitml.core.model.protocols import Entry, Source
 from gitml.errors import InputError
-from gitml.git.objects.reader import Objects
+from gitml.git.objects.reader import Objects, tree_of_commit
 
 LARGEST = 32 << 20
 """Bytes of a file of a commit that is read whole: settings have limits of their own, and no code is as large."""
@@ -17,7 +18,7 @@ class TreeSource:
     """The files of the Git tree `tree`."""
 
     def __init__(self, objects: Objects, tree: str) -> None:
-        self._objects = objects
+        self._files = objects.files
         self.tree = tree
 
     def lookup(self, path: str) -> Entry | None:
@@ -31,7 +32,7 @@ class TreeSource:
                 if entry.is_submodule:
                     raise in_submodule(path, "/".join(names[:depth]))
                 return None
-            found = self._objects.tree(entry.oid).get(name)
+            found = self._files.folder(entry.oid).get(name)
             if found is None:
                 return None
             entry = found
@@ -42,7 +43,7 @@ class TreeSource:
         names = path.split("/")
         entry: Entry | None = Entry("40000", self.tree)
         for depth, name in enumerate(names[:-1]):
-            entry = self._objects.tree(entry.oid).get(name) if entry is not None and entry.is_tree else None
+            entry = self._files.folder(entry.oid).get(name) if entry is not None and entry.is_tree else None
             if entry is None:
                 return None
             if entry.is_link:
@@ -51,20 +52,20 @@ class TreeSource:
 
     def children(self, oid: str) -> Mapping[str, Entry]:
         """The names directly in the tree `oid`."""
-        return self._objects.tree(oid)
+        return self._files.folder(oid)
 
     def top(self) -> Collection[str]:
         """The names at the root."""
-        return self._objects.tree(self.tree).keys()
+        return self._files.folder(self.tree).keys()
 
     def names_in(self, folder: str) -> Collection[str]:
         """The names in a folder."""
         entry = TreeSource.lookup(self, folder)
-        return self._objects.tree(entry.oid).keys() if entry is not None and entry.is_tree else ()
+        return self._files.folder(entry.oid).keys() if entry is not None and entry.is_tree else ()
 
     def read(self, oid: str) -> bytes:
         """The content of the blob `oid`, text of gitml's or code. InputError for more than 32 MiB."""
-        return self._objects.read(oid, LARGEST)
+        return self._files.read(oid, LARGEST)
 
 
 class CommitSource(TreeSource):
@@ -127,17 +128,6 @@ def settings_in(source: Source, entry: Entry, path: str) -> bytes:
         raise
 
 
-def tree_of_commit(content: bytes) -> str:
-    """The tree that the commit with these bytes names; InputError when they are not a commit's."""
-    if not content.startswith(b"tree "):
-        raise InputError("not a commit")
-    return content[5 : content.index(b"\n")].decode("ascii")
-
-
 def in_submodule(path: str, submodule: str) -> InputError:
-    """The error for a path that leads into another repository."""
-    return InputError(
-        f"{submodule} is a submodule: its files are not part of this repository's commits",
-        where=path,
-        hint="copy what the step needs into this repository",
-    )
+    """The error for a path that leads into a submodule whose commit is not here."""
+    return InputError(f"{submodule} is a submodule whose commit is not here", where=path, hint=init_command(submodule))

@@ -11,14 +11,14 @@ from gitml.core.model.protocols import Facts
 from gitml.core.records.special_files import is_bare_repository
 from gitml.errors import IntegrityError
 from gitml.git.lfs.pointer import parse_lfs_pointer
-from gitml.git.objects.reader import Objects
+from gitml.git.objects.reader import CommitFiles, Objects
 
 _KIND = "git-tree/1"
 _SMALL = 1024
 
 
 class TreeChecks(NamedTuple):
-    """Of a whole directory: how many files, and (paths relative to it) links that lead out, submodules, LFS pointers.
+    """Of a whole directory: how many files, and (paths relative to it) links that lead out, submodules not here, LFS pointers.
 
     `escaping_links` are (path, target); `lfs` are (path, Digest, size in bytes of the content pointed to).
     """
@@ -29,23 +29,29 @@ class TreeChecks(NamedTuple):
     lfs: tuple[tuple[str, Digest, int], ...] = ()
 
 
-def check_tree(objects: Objects, oid: str, memo: Facts) -> TreeChecks:
+def check_tree(repository: Objects, oid: str, memo: Facts) -> TreeChecks:
     """The TreeFacts of the tree `oid`, remembered in `memo` for it and each directory in it."""
+    objects = repository.files
     found: dict[str, TreeChecks] = {}
     fresh = _collect(objects, oid, memo, found)
-    entries = [entry for tree in fresh for entry in objects.tree(tree).values()]
+    entries = [entry for tree in fresh for entry in objects.folder(tree).values()]
     links = {entry.oid for entry in entries if entry.is_link}
     files = {entry.oid for entry in entries if entry.mode.startswith("100")} - links
     wanted = [header.oid for header in objects.headers(sorted(files)) if header.size < _SMALL] if files else []
     wanted += sorted(links)
     contents = dict(objects.read_many(wanted)) if wanted else {}
+    passing: set[str] = set()  # with a submodule in it, which may be here today and not tomorrow
     for tree in fresh:
         found[tree] = _combine(objects, tree, found, contents)
-        memo.remember(_KIND, tree, found[tree])
+        names = objects.tree(tree).values()
+        if any(entry.is_submodule or (entry.is_tree and entry.oid in passing) for entry in names):
+            passing.add(tree)
+        else:
+            memo.remember(_KIND, tree, found[tree])
     return found[oid]
 
 
-def _collect(objects: Objects, root: str, memo: Facts, found: dict[str, TreeChecks]) -> list[str]:
+def _collect(objects: CommitFiles, root: str, memo: Facts, found: dict[str, TreeChecks]) -> list[str]:
     """Fills `found` with what is remembered; the trees still to be looked at, each once, what they hold before them."""
     fresh: list[str] = []
     seen: set[str] = set()
@@ -57,20 +63,20 @@ def _collect(objects: Objects, root: str, memo: Facts, found: dict[str, TreeChec
         elif tree not in seen:
             seen.add(tree)
             known = memo.fact(_KIND, tree)
-            if known is not None:
+            if known is not None and not known[2]:  # submodules that were not here may be now
                 found[tree] = _from_json(known)
                 continue
             waiting.append((tree, True))
-            waiting += [(entry.oid, False) for entry in objects.tree(tree).values() if entry.is_tree]
+            waiting += [(entry.oid, False) for entry in objects.folder(tree).values() if entry.is_tree]
     return fresh
 
 
-def _combine(objects: Objects, tree: str, found: dict[str, TreeChecks], contents: dict[str, bytes]) -> TreeChecks:
+def _combine(objects: CommitFiles, tree: str, found: dict[str, TreeChecks], contents: dict[str, bytes]) -> TreeChecks:
     files = 0
     links: list[tuple[str, str]] = []
     submodules: list[str] = []
     lfs: list[tuple[str, Digest, int]] = []
-    for name, entry in objects.tree(tree).items():
+    for name, entry in objects.folder(tree).items():
         if entry.is_tree:
             below = found[entry.oid]
             files += below.files

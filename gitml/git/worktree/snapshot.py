@@ -11,12 +11,13 @@ from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple
 
+from gitml.core.model.paths import overlaps
 from gitml.core.model.protocols import Entry
 from gitml.errors import InputError, IntegrityError
 from gitml.git.command import Location, git
 from gitml.git.integrity.durability import sync_objects
-from gitml.git.objects.reader import Objects
-from gitml.git.objects.source import LARGEST, FolderSource, TreeSource, tree_of_commit
+from gitml.git.objects.reader import Objects, tree_of_commit
+from gitml.git.objects.source import LARGEST, FolderSource, TreeSource
 from gitml.git.worktree.status import PendingStatus, Status, Untracked
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ class WorkTree:
         self._head_time = b"0 +0000"
         self._untracked: Untracked | None = None
         self._links: dict[str, bool] = {}
+        self._unseen: set[str] = set()
         self._used: dict[str, Entry] = {}
         self._unwritten: dict[str, Entry] = {}
         self._index: TemporaryIndex | None = None
@@ -96,6 +98,11 @@ class WorkTree:
         return tuple(sorted({*status.changed, *status.removed, *status.dropped}))
 
     @property
+    def unseen_changes(self) -> tuple[str, ...]:
+        """The submodules that were looked into, in which files are not as their commits have them: only commits are seen."""
+        return tuple(sorted(self._unseen))
+
+    @property
     def dirty(self) -> bool:
         """Whether what was read so far, tracked files all together, differs from HEAD."""
         return bool(self._unwritten) or self._source().tree != self._head_tree
@@ -109,6 +116,9 @@ class WorkTree:
     def lookup(self, path: str) -> Entry | None:
         """What is at `path`, None when nothing is or it is ignored. InputError when the way leads into another repository."""
         source = self._source()
+        for submodule in self._look().dirty_submodules:
+            if path and overlaps(path, submodule):
+                self._unseen.add(submodule)
         used = self._used.get(path)
         if used is not None:
             return used
@@ -145,7 +155,7 @@ class WorkTree:
 
     def children(self, oid: str) -> Mapping[str, Entry]:
         """The names directly in the tree `oid`, one that `lookup` or `children` gave."""
-        return self._objects.tree(oid)
+        return self._objects.files.folder(oid)
 
     def top(self) -> Collection[str]:
         """The names at the root, untracked ones too. Marks nothing as used."""
@@ -163,7 +173,7 @@ class WorkTree:
 
     def read(self, oid: str) -> bytes:
         """The content of the blob `oid`, as Git stores it. InputError for more than 32 MiB."""
-        return self._objects.read(oid, LARGEST)
+        return self._objects.files.read(oid, LARGEST)
 
     def snapshot(self) -> SnapshotCommit:
         """The commit of all that was read: HEAD, or a snapshot commit, durable."""

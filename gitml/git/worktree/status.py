@@ -19,8 +19,8 @@ _ARGS = (
     "--no-ahead-behind",
     "--no-renames",
     "--untracked-files=normal",
-    # A submodule counts by the commit that is checked out in it; files changed in it can't be recorded from here.
-    "--ignore-submodules=dirty",
+    # A submodule counts by the commit that is checked out in it; files changed in it can't be recorded from here, but told.
+    "--ignore-submodules=untracked",
 )
 
 
@@ -29,7 +29,7 @@ class Status(NamedTuple):
 
     `changed` are tracked paths that differ from HEAD, in the index or in the work tree, and are there; `removed` are in the
     index and not there; `dropped` are in HEAD and no longer in the index. `untracked` are files that are not ignored; one
-    that ends in ``/`` is a folder without any tracked file in it.
+    that ends in ``/`` is a folder without any tracked file in it. In `dirty_submodules` tracked files differ from their commits.
     """
 
     head: str | None
@@ -39,6 +39,7 @@ class Status(NamedTuple):
     dropped: tuple[str, ...]
     unmerged: tuple[str, ...]
     untracked: tuple[str, ...]
+    dirty_submodules: tuple[str, ...] = ()
 
 
 class PendingStatus:
@@ -76,11 +77,17 @@ def parse_status(answer: bytes) -> Status:
     dropped: list[str] = []
     unmerged: list[str] = []
     untracked: list[str] = []
+    dirty: list[str] = []
     for line in os.fsdecode(answer).split("\0")[:-1]:
         kind, _, rest = line.partition(" ")
         if kind == "1":
+            path = rest.split(" ", 7)[7]
+            if rest[3] == "S" and rest[5] == "M":
+                dirty.append(path)
+                if rest[0] == "." and rest[4] == ".":  # at the commit that is recorded
+                    continue
             where = dropped if rest[0] == "D" else removed if rest[1] == "D" else changed
-            where.append(rest.split(" ", 7)[7])
+            where.append(path)
         elif kind == "?":
             untracked.append(rest)
         elif kind == "u":
@@ -91,7 +98,8 @@ def parse_status(answer: bytes) -> Status:
             branch = None if line.endswith(" (detached)") else line[len("# branch.head ") :]
         elif kind != "#":
             raise IntegrityError(f"git status answered {line[:120]!r}")
-    return Status(head, branch, tuple(changed), tuple(removed), tuple(dropped), tuple(unmerged), tuple(untracked))
+    paths = [tuple(found) for found in (changed, removed, dropped, unmerged, untracked, dirty)]
+    return Status(head, branch, *paths)
 
 
 class Untracked:

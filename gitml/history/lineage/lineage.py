@@ -261,7 +261,7 @@ def node_details(ws: Workspace, node: LineageNode) -> NodeDetails:
     commit = commit_info(ws.objects, node.commit) if node.commit else None
     found = NodeDetails(run=run, commit=commit)
     if node.kind == "file":
-        kind, length = ws.objects.kind_size(node.content)
+        kind, length = ws.objects.files.kind_size(node.content)
         return found._replace(size=length if kind == "blob" else None)
     if node.kind not in ("artifact", "step"):
         return found

@@ -211,13 +211,15 @@ def test_an_lfs_pointer_s_content_is_used_without_git_lfs(project: Project) -> N
     assert project.content(project.run(), "one", "o") == content
 
 
-def test_a_submodule_is_refused_wherever_a_step_names_it_and_is_no_matter_elsewhere(
+def test_a_submodule_that_is_not_here_is_named_wherever_a_step_does_and_is_no_matter_elsewhere(
     project: Project, tmp_path: Path
 ) -> None:
     inner = Repository(tmp_path / "inner")
     inner.commit("one", {"src/one.sh": "cat $1 > $2\n", "raw.txt": "inner\n", "env.txt": ""})
     project.repo.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", inner.path, "mod")
     project.repo.commit("with a submodule")
+    project.repo.git("submodule", "deinit", "-q", "--force", "mod")
+    shutil.rmtree(project.path / ".git/modules")
     assert project.outcomes() == RAN
     for change in (
         PIPELINE.replace("data/raw.txt", "mod/raw.txt"),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import threading
 
 import pytest
@@ -212,7 +213,10 @@ def test_a_path_through_a_submodule_is_refused_and_the_submodule_itself_seen(rep
     inner = Repository(tmp_path / "inner", object_format=objects.location.object_format)
     inner.commit("one", {"a": "1"})
     repo.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", inner.path, "lib/sub")
-    source = CommitSource(objects, repo.commit())
+    commit = repo.commit()
+    repo.git("submodule", "deinit", "-q", "--force", "lib/sub")
+    shutil.rmtree(repo.file(".git/modules"))
+    source = CommitSource(objects, commit)
     assert source.lookup("lib/sub").is_submodule
     with pytest.raises(InputError, match="lib/sub is a submodule"):
         source.lookup("lib/sub/a")

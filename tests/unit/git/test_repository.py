@@ -29,7 +29,7 @@ def test_a_subfolder_finds_its_repository_without_a_process(tmp_path, no_process
     repo.write({"deep/down/file": ""})
     no_process()
     found = discover(repo.file("deep/down"), {})
-    assert found == (repo.file(".git"), repo.file(".git"), repo.path, "sha1", False, False, "")
+    assert found == (repo.file(".git"), repo.file(".git"), repo.path, "sha1", False, False, "", ())
 
 
 def test_a_linked_worktree_shares_the_common_folder_without_a_process(tmp_path, no_process):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 
 import pytest
@@ -52,7 +53,13 @@ def test_what_needs_care_is_found_at_any_depth(repo, objects, tmp_path):
     inner.commit("one", {"a": "1"})
     repo.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", inner.path, "in/sub/module")
     repo.commit()
-    facts = check_tree(objects, objects.resolve("HEAD:in"), Memo())
+    memo = Memo()
+    facts = check_tree(objects, objects.resolve("HEAD:in"), memo)
+    assert (facts.files, facts.submodules) == (8, ())
+    repo.git("submodule", "deinit", "-q", "--force", "in/sub/module")
+    shutil.rmtree(repo.file(".git/modules"))
+    objects.close()
+    facts = check_tree(Objects(objects.location), objects.resolve("HEAD:in"), memo)
     assert facts == TreeChecks(
         files=7,
         escaping_links=(("sub/deep/absolute", "/etc/passwd"), ("sub/out", "../../a")),
