@@ -68,14 +68,16 @@ class _Side:
     """One pipeline at one commit, planned."""
 
     def __init__(self, ws: Workspace, loaded: Loaded) -> None:
-        self.graph = loaded.graph
         self.planner = Planner(ws, loaded, Policy())
-        self.plan = self.planner.plan(list(self.graph.steps), foresee=True)
+        self.plan = self.planner.plan(foresee=True)
+        self.graph = self.plan.graph
         self.results = {n: d.result for n, d in self.plan.decisions.items()}
 
     def named(self, step: str) -> list[str]:
         self.graph.select([step])
-        return [s.name for s in self.graph.steps.values() if step in (s.name, s.base)]
+        named = [s.name for s in self.graph.steps.values() if step in (s.name, s.base)]
+        base = step.partition("[")[0]
+        return named or [s.name for s in self.graph.steps.values() if s.base == base and s.pending]
 
     def is_unasked(self, name: str) -> bool:
         """Whether the step's environment is not known to a command that only looks."""
@@ -102,6 +104,8 @@ def _from_nearest(ws: Workspace, name: str, side: _Side) -> Explanation:
     if decision.kind == REUSE:
         assert decision.result is not None
         return Explanation(name, decision, f"run {decision.result.run[:8]}", [])
+    if side.graph.steps[name].pending:
+        return Explanation(name, decision, None, [], side.graph.steps[name].parents)
     if side.is_unasked(name):
         return Explanation(name, decision, None, [])
     action, waits = side.action(name)
@@ -133,6 +137,8 @@ def _between(ws: Workspace, name: str, before: _Side, after: _Side, rev: str) ->
     decision = after.plan.decisions[name]
     if name not in before.graph.steps:
         return Explanation(name, decision, f"{rev}, which has no step of this name", [])
+    if before.graph.steps[name].pending or after.graph.steps[name].pending:
+        return Explanation(name, decision, rev, [], after.graph.steps[name].parents)
     if before.is_unasked(name) or after.is_unasked(name):
         return Explanation(name, decision, None, [])
     old, old_waits = before.action(name)

@@ -188,7 +188,7 @@ def check_pipeline(ws: Workspace, source: ListableSource, path: str, config: Con
     if wrong:
         return PipelineCheck(tuple(wrong))
     try:
-        graph = graph_of(ws, pipeline, _values(pipeline), contents)
+        graph = graph_of(ws, pipeline, _values(pipeline), contents, {})
     except SpecError as error:
         return PipelineCheck(error.diagnostics)
     except InputError as error:

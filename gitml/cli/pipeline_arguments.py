@@ -76,7 +76,7 @@ class PipelineArguments(NamedTuple):
                 raise wrong from None
         word = self.words[0]
         names = dict.fromkeys(name for step in loaded.graph.steps.values() for name in (step.base, step.name))
-        if word in names:
+        if word in names or word.partition("[")[0] in loaded.graph.dynamic:
             if fault is not None:
                 raise fault
             return SelectedSteps(loaded, self.words)

@@ -41,31 +41,30 @@ def run_pipeline(
     run_id: str | None = None,
 ) -> Run:
     """Runs the wanted steps and returns the recorded Run; InputError, before anything ran, for blocked steps."""
-    graph = loaded.graph
-    names = graph.select(request.wanted) if request.wanted else list(graph.steps)
     policy = policy_for(loaded, request.wanted, force=request.force, reuse=request.reuse)
     planner = Planner(ws, loaded, policy, request.jobs, request.on)
     started = ws.now()
     ws.records.prepare()
     ident = IdentQuery(ws.location)
     with stop.before_anything_runs():  # a remote store that is asked now may never answer
-        plan = planner.plan(names)
+        plan = planner.plan(request.wanted)
     refuse_blocked(plan)
     if plan.runs_something():
         with stop.before_anything_runs():
-            if consented(ws, loaded, plan):
+            if consented(ws, plan):
                 planner.refresh_environments()
-                plan = planner.plan(names)
+                plan = planner.plan(request.wanted)
         refuse_blocked(plan)
         plan = planner.prepare(plan)
         refuse_blocked(plan)
+    loaded = loaded._replace(graph=plan.graph)
     run = head_of(ws, loaded, request, ident, started, run_id)
-    refuse_too_large(run, graph.steps, names)
+    refuse_too_large(run, plan.graph.steps, list(plan.decisions))
     for warning in (*loaded.warnings, *plan.warnings):
         emit(Note("warning", warning))
     for wait in planner.targets.waits():
         emit(Note("note", wait))
-    emit(RunStarted(run, tuple(names)))
+    emit(RunStarted(run, tuple(plan.decisions)))
     if all(decision.kind == REUSE for decision in plan.decisions.values()):
         steps = [reused_step(name, decision) for name, decision in plan.decisions.items()]
         for step in steps:
@@ -105,7 +104,7 @@ def _performed(task: Assignment) -> tuple[Run, str]:
     from gitml.redaction import redacted, register_secret, secret_in_file
 
     ws, targets = task.ws, task.planner.targets
-    journal = Journal(ws, task.run, task.indices)
+    journal = Journal(ws, task.run, task.numbers)
     for path in targets.secret_files():  # steps of this machine can read them, and may write what is in them
         token = secret_in_file(os.path.expanduser(path))
         if token is not None:
@@ -135,12 +134,12 @@ def _performed(task: Assignment) -> tuple[Run, str]:
     return run, recorded
 
 
-def consented(ws: Workspace, loaded: Loaded, plan: Plan) -> bool:
+def consented(ws: Workspace, plan: Plan) -> bool:
     """Has this user let the repository's steps run, or raises TrustError; whether that is new, so that more can be looked at."""
     if ws.consent.may_run():
         ws.consent.need_run(())
         return False
-    steps = loaded.graph.steps
+    steps = plan.graph.steps
     ws.consent.need_run([(n, command_text(steps[n])) for n, d in plan.decisions.items() if d.kind in (RUN, UNKNOWN)])
     return True
 

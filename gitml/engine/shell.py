@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from gitml import layout
 from gitml.core.config.project import LOCAL
+from gitml.core.model.graph import Graph
 from gitml.core.model.protocols import Task
 from gitml.core.model.result import OutputRef
 from gitml.core.model.step_settings import ALONE
@@ -50,20 +51,19 @@ def prepare_shell(
     `called` gives the command that opens another step in the same way. InputError for no step, for several combinations, for a
     step of another machine, and where a step before it is to run first.
     """
-    name = _step_named(loaded, text, called)
-    step = loaded.graph.steps[name]
+    planner = Planner(ws, loaded, policy_for(loaded, (text,), force=True, reuse=True))
+    planner.missing = frozenset() if run is None else run.borne() - {text}
+    plan = planner.plan((text,))
+    name = _step_named(plan.graph, text, called)
+    step = plan.graph.steps[name]
     target = step.settings.target or LOCAL
     if target != LOCAL:
         raise InputError(f"step {name!r} runs on target {target}", hint="a shell opens on this machine only")
-    planner = Planner(ws, loaded, policy_for(loaded, (name,), force=True, reuse=True))
-    planner.missing = frozenset() if run is None else run.borne() - {name}
-    names = loaded.graph.select((name,))
-    plan = planner.plan(names)
-    _refuse_unknown(loaded, plan, name, planner.missing)
-    if consented(ws, loaded, plan):
+    _refuse_unknown(plan, name, planner.missing)
+    if consented(ws, plan):
         planner.refresh_environments()
-        plan = planner.plan(names)
-        _refuse_unknown(loaded, plan, name, planner.missing)
+        plan = planner.plan((text,))
+        _refuse_unknown(plan, name, planner.missing)
     decision = plan.decisions[name]
     results = {other: one.result for other, one in plan.decisions.items()}
     lacking = planner.lacking(step, decision, results)
@@ -111,9 +111,9 @@ def open_shell(ws: Workspace, ready: StepShell, argv: Sequence[str]) -> int:
             remove_tree(scratch)
 
 
-def _step_named(loaded: Loaded, text: str, called: CalledFor) -> str:
+def _step_named(graph: Graph, text: str, called: CalledFor) -> str:
     """The one step of that name."""
-    steps = loaded.graph.steps
+    steps = graph.steps
     if text in steps:
         return text
     found = [step.name for step in steps.values() if step.base == text]
@@ -122,10 +122,12 @@ def _step_named(loaded: Loaded, text: str, called: CalledFor) -> str:
         raise InputError(
             f"step {text!r} has several combinations: {shown}", hint=f"name one of them: {called(found[0])}"
         )
-    return found[0] if found else loaded.graph.select((text,))[-1]  # which says what there is
+    if not found and text in graph.dynamic:
+        raise InputError(f"step {text!r} has no combination: {' and '.join(map(str, graph.dynamic[text]))} is empty")
+    return found[0] if found else graph.select((text,))[-1]  # which says what there is
 
 
-def _refuse_unknown(loaded: Loaded, plan: Plan, name: str, missing: Collection[str]) -> None:
+def _refuse_unknown(plan: Plan, name: str, missing: Collection[str]) -> None:
     """InputError where the step can't run, or one before it, which is not `missing` as it is, has to run first."""
     decision: Decision = plan.decisions[name]
     first = [other for other, one in plan.decisions.items() if one.kind != REUSE and other not in (name, *missing)]
@@ -134,7 +136,7 @@ def _refuse_unknown(loaded: Loaded, plan: Plan, name: str, missing: Collection[s
         reason = plan.decisions[first[0]].reason
         raise InputError(
             f"what step {name!r} needs of {shown} is not known: {reason}",
-            hint=f"gitml run {loaded.graph.pipeline} {first[-1]}, with the same options",
+            hint=f"gitml run {plan.graph.pipeline} {first[-1]}, with the same options",
         )
     if decision.kind == BLOCKED or decision.action is None:
         raise InputError(f"step {name!r} can't run: {decision.reason}", hint=decision.hint)

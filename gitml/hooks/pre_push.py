@@ -13,12 +13,14 @@ from gitml import layout
 from gitml.core.config.project import SENT_ON_PUSH
 from gitml.core.language.diagnostics import SpecError
 from gitml.core.language.params import ParamError
+from gitml.core.model.graph import Graph
 from gitml.core.model.result import NOT_MADE, ActionResult
 from gitml.core.parameters.value_path import text_of_value
 from gitml.core.planner.plan import decide
 from gitml.core.secrets.seals import is_seal
 from gitml.engine.execution.member_failures import MemberFailures
 from gitml.engine.planning.action_builder import ActionBuilder
+from gitml.engine.planning.dynamic_lists import DynamicLists
 from gitml.engine.planning.load import Loaded, every_pipeline, load, read_config
 from gitml.errors import GitmlError, InputError
 from gitml.git.command import git
@@ -133,14 +135,27 @@ class RecordedResults(NamedTuple):
 
 def recorded_results(ws: Workspace, loaded: Loaded) -> RecordedResults:
     """Looks each step's Action up, until one is not known or can't be. Needs Git objects and records, no data."""
+    lists, graph = DynamicLists(ws, loaded), loaded.graph
+    while True:
+        found = _recorded(ws, loaded, graph)
+        grown = lists.grown(graph, found.results)
+        if grown is None:
+            return found
+        graph = grown
+
+
+def _recorded(ws: Workspace, loaded: Loaded, graph: Graph) -> RecordedResults:
+    """The same of a graph as far as it is known."""
     builder = ActionBuilder(ws, loaded)
-    graph = loaded.graph
     members = MemberFailures(graph.steps.values())
     results: dict[str, ActionResult] = {}
     given: dict[str, ActionResult] = {}
     lacking: dict[str, str] = {}
     with ws.index.snapshot():
         for name, step in graph.steps.items():
+            if step.pending:
+                lacking[name] = step.problem or step.pending
+                continue
             if lacking:
                 given.update({parent: NOT_MADE for parent in step.parents if members.is_borne(parent)})
             placed = builder.placed(step)

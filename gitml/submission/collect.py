@@ -15,7 +15,7 @@ from gitml.cluster.connect.cluster import Cluster
 from gitml.cluster.content.file_transfer import RemoteFile, download, remove
 from gitml.cluster.jobs import RUNNING, ClusterJob, JobClient
 from gitml.core.model.digest import Digest, hex_of
-from gitml.core.model.events import RunFinished, RunStarted, StepFinished, StepStarted
+from gitml.core.model.events import RunFinished, RunStarted, StepFinished, StepsKnown, StepStarted, numbered
 from gitml.core.records.record import Run, StepRun, encode_run, step_as_json
 from gitml.errors import BusyError, GitmlError, InputError, IntegrityError, RemoteError
 from gitml.history.runs import RUNNING as STEP_RUNS
@@ -88,6 +88,8 @@ def progress_of(jobs: JobClient, submission: Submission) -> tuple[Run, list[Step
             return event.run, [finished_progress(step) for step in event.run.steps]
         if isinstance(event, RunStarted):
             run, steps = event.run, {name: StepProgress(name, WAITING) for name in event.steps}
+        elif isinstance(event, StepsKnown):
+            steps = {name: steps.get(name) or StepProgress(name, WAITING) for name in event.steps}
         elif isinstance(event, StepStarted):
             steps[event.name] = StepProgress(event.name, STEP_RUNS, event.reason, event.number)
         elif isinstance(event, StepFinished):
@@ -126,7 +128,9 @@ def write_progress(folder: str, events_so_far: Iterable[JobEvent], now: float) -
     known = _known_starts(folder)
     for event in events_so_far:
         if isinstance(event, RunStarted):
-            run, steps = event.run, {name: number for number, name in enumerate(event.steps)}
+            run, steps = event.run, numbered(event.steps, {})
+        elif isinstance(event, StepsKnown):
+            steps = numbered(event.steps, steps)
         elif isinstance(event, StepStarted):
             at = known.get((event.name, event.number), now)
             line = {"started": event.name, "number": event.number, "reason": event.reason, "at": at}

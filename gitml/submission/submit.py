@@ -66,22 +66,22 @@ def submit(ws: Workspace, loaded: Loaded, request: RunRequest, target: Target) -
 
     InputError for steps that can't run, also those that no machine of the cluster can ever perform.
     """
-    names = loaded.graph.select(request.wanted) if request.wanted else list(loaded.graph.steps)
     policy = policy_for(loaded, request.wanted, force=request.force, reuse=request.reuse)
     session = _SubmitterSession(ws, from_outside=True)
     targets = RunTargets(ws, loaded.config, request.jobs, request.on, {target.kind: session})
     planner = Planner(ws, loaded, policy, request.jobs, request.on, targets)
     ident = IdentQuery(ws.location)
     try:
-        plan = planner.plan(names)
+        plan = planner.plan(request.wanted)
     finally:
         session.close()
     refuse_blocked(plan)
     if not plan.runs_something():
         ident.answer()
         return None
+    loaded, names = loaded._replace(graph=plan.graph), list(plan.decisions)
     _refuse_secrets(loaded, names, target)
-    consented(ws, loaded, plan)
+    consented(ws, plan)
     with closing(connect_to(ws, target.options)) as cluster:
         _refuse_unsatisfiable(cluster, loaded, plan, request.on)
         jobs = JobClient(cluster)

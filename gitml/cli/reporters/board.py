@@ -14,6 +14,7 @@ from gitml.core.model.events import (
     StepOutput,
     StepPrepares,
     StepRetried,
+    StepsKnown,
     StepStarted,
     StepWaits,
 )
@@ -60,6 +61,12 @@ class RunBoard:
         if isinstance(event, RunStarted):
             self.run = event.run
             self.rows = {name: StepRow(name) for name in event.steps}
+        elif isinstance(event, StepsKnown):
+            rows = {name: self.row(name) for name in event.steps}
+            gone = [row for name, row in self.rows.items() if name not in rows and row.step is not None]
+            for step in [row.step for row in gone if row.step is not None]:
+                self.counts[step.outcome] -= 1
+            self.rows = rows
         elif isinstance(event, StepStarted):
             row = self.row(event.name)
             row.state, row.reason, row.since, row.attempt = RUNNING, event.reason, now, event.number

@@ -8,17 +8,25 @@ names of steps never reach a command, and so never a key.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from gitml.core.kinds.notebook_kind import FIXED_WORDS, words_from
-from gitml.core.language.diagnostics import SpecError
+from gitml.core.language.diagnostics import SpecError, nearest
 from gitml.core.language.expression import Ref, Template, refs_in
 from gitml.core.language.module_expansion import words_without
 from gitml.core.language.params import Param, normalised, problem_with_value
 from gitml.core.language.sources.optional_words import RenderedWords, command_words, json_parts, script_words
 from gitml.core.language.sources.placement import collision, misplaced_cache, output_in_input, shared_output
-from gitml.core.language.sources.scope import Absent, BoundPipeline, ModuleScope, StepScope, mistake_at, text_with
+from gitml.core.language.sources.scope import (
+    Absent,
+    BoundPipeline,
+    ModuleScope,
+    StepScope,
+    mistake_at,
+    text_with,
+    written_text,
+)
 from gitml.core.language.spec import (
     ModuleSpec,
     NotebookUse,
@@ -27,23 +35,38 @@ from gitml.core.language.spec import (
     ResolvedModule,
     Step,
 )
-from gitml.core.language.validate import parents_of
+from gitml.core.language.validate import listed_by, parents_of, used_by
 from gitml.core.model import paths
-from gitml.core.model.action import ActionOutput
+from gitml.core.model.action import ActionOutput, Scalar
 from gitml.core.model.graph import OUT, Binding, GatheringWord, Graph, GraphStep
 from gitml.core.model.step_settings import StepSettings
-from gitml.core.parameters.matrix import Combination, absent_params, combinations_of
+from gitml.core.parameters.made_list import MadeLists
+from gitml.core.parameters.matrix import ALL, NO_LISTS, Combination, absent_params, combinations_of
 from gitml.core.parameters.references import value_of
+from gitml.core.parameters.step_values import recorded_parts
 from gitml.core.parameters.value_path import Value
 from gitml.core.text.plot_options import PlotOptions
 from gitml.errors import InputError
 
 
 def build_graph(
-    pipeline: Pipeline, params: Mapping[str, Value], modules: Mapping[str, ResolvedModule] | None = None
+    pipeline: Pipeline,
+    params: Mapping[str, Value],
+    modules: Mapping[str, ResolvedModule] | None = None,
+    lists: MadeLists = NO_LISTS,
 ) -> Graph:
-    """The Graph of a checked Pipeline with every parameter bound; `modules` by their uses, for `with_modules` was done."""
-    names = {name: _combinations(pipeline, step, params) for name, step in pipeline.steps.items()}
+    """The Graph of a checked Pipeline with every parameter bound; `modules` by their uses, for `with_modules` was done.
+
+    `lists` are those that steps made for matrices. What depends on others is pending.
+    """
+    names: dict[str, dict[str, Combination]] = {}
+    unlisted: dict[str, str] = {}
+    order = _in_order(pipeline)
+    for name in order:
+        names[name], wrong = _combinations(pipeline, pipeline.steps[name], params, lists, names)
+        if wrong is not None:
+            unlisted[name] = wrong
+    names = {name: names[name] for name in pipeline.steps}
     inputs: dict[str, str] = {}
     for name, item in pipeline.inputs.items():
         source = text_with(item.source, params, {})
@@ -51,8 +74,8 @@ def build_graph(
         if problem:
             raise InputError(f"input {name!r} is {problem}", where=pipeline.path)
     made: dict[str, GraphStep] = {}
-    renderer = Renderer(pipeline, params, inputs, names, made, modules or {})
-    for name in _in_order(pipeline):
+    renderer = Renderer(pipeline, params, inputs, names, made, modules or {}, unlisted)
+    for name in order:
         step = pipeline.steps[name]
         for combination in names[name].values():
             full_name = name + combination.suffix
@@ -71,14 +94,37 @@ def build_graph(
         for port in step.outputs
         if port.shown
     }
-    return Graph(pipeline.name, pipeline.path, experiment, recorded, made, checkout, config.texts, changed, plots)
+    dynamic = {
+        name: step.matrix.made_by for name, step in pipeline.steps.items() if step.matrix and step.matrix.made_by
+    }
+    return Graph(
+        *(pipeline.name, pipeline.path, experiment, recorded, made, checkout, config.texts, changed, plots, dynamic)
+    )
 
 
-def _combinations(pipeline: Pipeline, step: Step, params: Mapping[str, Value]) -> dict[str, Combination]:
-    """The combinations of a step by label."""
+def _combinations(
+    pipeline: Pipeline,
+    step: Step,
+    params: Mapping[str, Value],
+    lists: MadeLists,
+    names: Mapping[str, Mapping[str, Combination]],
+) -> tuple[dict[str, Combination], str | None]:
+    """The combinations of a step by label. Where lists decide them that are not made, or can't be used, one that stands for all
+    of them, and the problem (empty: there is none yet)."""
+    made_by = () if step.matrix is None else step.matrix.made_by
+    for source, ref in zip(made_by, dict.fromkeys(listed_by(step)), strict=True):
+        if any(one is ALL for one in names[ref.name].values()):
+            return {ALL.label: ALL}, ""
+        if ref.selector is not None and ref.selector not in names[ref.name]:
+            near = nearest(ref.selector, names[ref.name])
+            return {ALL.label: ALL}, f"step {ref.name!r} has no combination [{ref.selector}] in this run{near}"
+        if source not in lists:
+            return {ALL.label: ALL}, ""
     try:
-        return {one.label: one for one in combinations_of(step.matrix, params)}
+        return {one.label: one for one in combinations_of(step.matrix, params, lists)}, None
     except InputError as error:
+        if made_by:
+            return {ALL.label: ALL}, error.message
         raise mistake_at(pipeline, step, error.message) from None
 
 
@@ -111,6 +157,8 @@ class Renderer(BoundPipeline):
     def command(self, step: Step, combination: Combination, name: str) -> GraphStep:
         """One combination of a step, which runs its own command or that of the module it uses."""
         try:
+            if step.name in self.unlisted or any(parent in self.unlisted for parent in parents_of(step)):
+                return self.pending(step, combination, name)
             return self._command(step, combination, name)
         except SpecError:
             raise
@@ -129,13 +177,7 @@ class Renderer(BoundPipeline):
         if absent.paths and not step.shell:
             words = words_without(words, absent.has)
         declared = self.pipeline.params if module is None else module.spec.params
-        outputs = tuple(
-            ActionOutput(
-                *(port.name, self.output_path(step, port.name, port.path, params, inner), port.kind),
-                self.output_options(step, port, params, inner),
-            )
-            for port in step.outputs
-        )
+        outputs = self.outputs_of(step, params, inner)
         mounts = {output.name: output.mount for output in outputs}
         scope = (StepScope if module is None else ModuleScope)(self, step, matrix, params, mounts, absent)
         notebook = ""
@@ -167,6 +209,7 @@ class Renderer(BoundPipeline):
         scope.read(reads)
         secrets = _secrets_in((*words, *(template or () for _, template in step.env)), declared, params)
         data_parents = [binding.step for binding in scope.bindings if binding.step]
+        lists = [source.step for source in step.matrix.made_by] if step.matrix is not None else []
         order_parents = [parent + one.suffix for parent in step.after for one in self.names[parent].values()]
         self.check_overlap(step, outputs, scope.bindings)
         placed = step.inputs or any(item.path for item in self.pipeline.inputs.values())
@@ -183,7 +226,7 @@ class Renderer(BoundPipeline):
             outputs=outputs,
             env=env,
             code=tuple(self.code_path(step, text_with(pattern, self.params, matrix)) for pattern in step.code),
-            parents=tuple(dict.fromkeys(data_parents + order_parents)),
+            parents=tuple(dict.fromkeys([*lists, *data_parents, *order_parents])),
             settings=self.settings_of(step),
             module=module.content if module else None,
             secrets=secrets,
@@ -194,6 +237,76 @@ class Renderer(BoundPipeline):
         if step.settings.caches and (problem := misplaced_cache(made)):
             self.fail(step, problem)
         return made
+
+    def pending(self, step: Step, combination: Combination, name: str) -> GraphStep:
+        """What stands for a step that depends on a list which is not made."""
+        module = None if step.use is None else self.modules[step.use.module]
+        whole = step.name not in self.unlisted
+        templates = (*step.words, *used_by(step), *(template or () for _, template in step.env))
+        used: dict[str, Scalar] = {}
+        for path in [ref.full_path for ref in refs_in(templates) if ref.space == "params"]:
+            used |= recorded_parts(self.params, path, leafwise=self.config.is_of_file(path[0]))
+        for path in self.config.selected(step.reads):
+            used |= recorded_parts(self.params, path, leafwise=self.config.is_of_file(path[0]))
+        outputs: tuple[ActionOutput, ...] = ()
+        if whole:  # what takes these in is known
+            inner = combination.values if module is None else {}
+            params = self.params
+            if module is not None:
+                absent = Absent(absent_params(step.matrix, combination.values))
+                params = self.module_params(step, module.spec, combination.values, absent.left_of(params), absent)
+            outputs = self.outputs_of(step, params, inner)
+        parents = [parent + one.suffix for parent in parents_of(step) for one in self.names[parent].values()]
+        lists = " and ".join(map(str, step.matrix.made_by)) if step.matrix is not None else ""
+        first = next((parent for parent in parents_of(step) if parent in self.unlisted), "")
+        return GraphStep(
+            name=name,
+            base=step.name,
+            label=combination.label,
+            argv=tuple([written_text(word) for word in step.words]),
+            shell=step.shell,
+            params=tuple(sorted(used.items())),
+            inputs=tuple(self.committed(step, templates)),
+            outputs=outputs,
+            env=(),
+            code=tuple(
+                [
+                    self.code_path(step, text_with(pattern, self.params, {}))
+                    for pattern in step.code
+                    if not any(ref.space == "matrix" for ref in refs_in((pattern,)))
+                ]
+            ),
+            parents=tuple(parents),
+            settings=self.settings_of(step),
+            module=module.content if module else None,
+            secrets=_secrets_in(templates, self.pipeline.params, self.params),
+            pending=f"waits for {first}{ALL.suffix}" if whole else f"as many as {lists} lists",
+            problem="" if whole else self.unlisted[step.name],
+        )
+
+    def committed(self, step: Step, templates: tuple[Template, ...]) -> Iterator[Binding]:
+        """The files of the commit that a step takes in, as far as its matrix does not say which."""
+        for name in dict.fromkeys(ref.name for ref in refs_in(templates) if ref.space == "inputs"):
+            if name in self.inputs and all(name != item.name for item in step.inputs):
+                yield Binding(
+                    name, self.place_of(name), self.inputs[name], optional=self.pipeline.inputs[name].optional
+                )
+        for item in step.inputs:
+            if not any(ref.space in ("steps", "matrix") for ref in refs_in((item.source, item.path))):
+                path = self.declared_path(step, item, {})
+                yield Binding(item.name, self.declared_place(step, item, {}) or path, path)
+
+    def outputs_of(
+        self, step: Step, params: Mapping[str, Value], matrix: Mapping[str, Value]
+    ) -> tuple[ActionOutput, ...]:
+        """The outputs of a step with these values."""
+        return tuple(
+            ActionOutput(
+                *(port.name, self.output_path(step, port.name, port.path, params, matrix), port.kind),
+                self.output_options(step, port, params, matrix),
+            )
+            for port in step.outputs
+        )
 
     def notebook_words(self, step: Step, use: NotebookUse, scope: StepScope) -> RenderedWords:
         """The command of a step that executes a notebook, each parameter as a word of JSON; ValueError for several in one."""

@@ -10,7 +10,7 @@ from gitml.core.language.diagnostics import Diagnostic, SpecError, nearest
 from gitml.core.language.expression import Ref, Template, refs_in
 from gitml.core.language.params import Param, part_of, problem_with_value
 from gitml.core.language.spec import ModuleSpec, Pipeline, Step
-from gitml.core.language.validate import checkout_problem, used_by
+from gitml.core.language.validate import checkout_problem, listed_by, used_by
 from gitml.core.model.action import Scalar
 from gitml.core.model.guarantees import CUT, stricter
 from gitml.core.model.step_settings import ALONE, TOP
@@ -156,9 +156,13 @@ def _type_problem(param: Param, template: Template, pipeline: Pipeline) -> str |
 def _missing_ports(step: Step, pipeline: Pipeline) -> list[str]:
     """Uses of outputs that a module turned out not to have."""
     found = []
-    for ref in refs_in(step.words + used_by(step)):
+    for ref in (*refs_in(step.words + used_by(step)), *listed_by(step)):
         other = pipeline.steps.get(ref.name) if ref.space == "steps" else None
         if other is not None and other.use is not None and other.port(ref.port) is None:
             ports = [port.name for port in other.outputs]
             found.append(f"module {other.use.module} has no output {ref.port!r}{nearest(ref.port, ports)}")
+    for ref in listed_by(step):
+        port = pipeline.steps[ref.name].port(ref.port)
+        if port is not None and is_directory(port.kind):
+            found.append(f"{ref} is a {port.kind}, and a list is a file of JSON")
     return found

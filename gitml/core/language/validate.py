@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from gitml.core.kinds.port_kinds import is_directory, may_lie_in
@@ -33,7 +34,7 @@ def check_wiring(pipeline: Pipeline, reader: StepReader) -> None:
             if name not in pipeline.steps:
                 near = nearest(name, pipeline.steps)
                 reader.report(step.place, f"step {step.name!r} is after {name!r}, which is no step{near}")
-        _check_matrix(step, pipeline, reader)
+        _check_matrix(step, pipeline, reader, combinations)
         _check_reads(step, pipeline, reader)
         _check_outputs(step, reader)
         _check_ports(step, reader)
@@ -80,7 +81,14 @@ def is_secret(ref: Ref, params: Mapping[str, Param]) -> bool:
 def parents_of(step: Step) -> list[str]:
     """The steps that `step` waits for, each once, in order of mention."""
     names = [ref.name for ref in refs_in(step.words + used_by(step)) if ref.space == "steps"]
-    return list(dict.fromkeys([*names, *step.after]))
+    lists = [ref.name for ref in listed_by(step)]
+    return list(dict.fromkeys([*lists, *names, *step.after]))
+
+
+def listed_by(step: Step) -> list[Ref]:
+    """The outputs of steps that a step's matrix takes values from."""
+    axes = (*step.matrix.axes, *step.matrix.zipped) if step.matrix is not None else ()
+    return [axis.source for axis in axes if axis.source is not None and axis.source.space == "steps"]
 
 
 def _check_expressions(step: Step, pipeline: Pipeline, reader: StepReader, combinations: _KnownCombinations) -> None:
@@ -288,23 +296,19 @@ class _KnownCombinations:
 
     def _of(self, step: Step) -> Sequence[Combination] | None:
         if step.name not in self._found:
-            try:
-                self._found[step.name] = combinations_of(step.matrix, defaults_of(self._pipeline.params))
-            except InputError:
-                self._found[step.name] = None
+            self._found[step.name] = None
+            if step.matrix is None or not step.matrix.made_by:  # else only a run shows them
+                with suppress(InputError):
+                    self._found[step.name] = combinations_of(step.matrix, defaults_of(self._pipeline.params))
         return self._found[step.name]
 
 
-def _check_matrix(step: Step, pipeline: Pipeline, reader: StepReader) -> None:
-    """The parameters that a matrix takes lists from, and those that count for some of its values, are there."""
+def _check_matrix(step: Step, pipeline: Pipeline, reader: StepReader, combinations: _KnownCombinations) -> None:
+    """What a matrix takes lists from, and the parameters that count for some of its values, are there."""
     if step.matrix is None:
         return
     for axis in (*step.matrix.axes, *step.matrix.zipped):
-        problem = param_problem(axis.source, pipeline.params) if axis.source is not None else None
-        if problem is None and axis.source is not None:
-            param = part_of(pipeline.params, axis.source.full_path)[0]
-            if param.type not in ("list", "mapping"):
-                problem = f"{axis.source} is {param.type}, not a list"
+        problem = None if axis.source is None else _list_problem(axis.source, step, pipeline, combinations)
         if problem:
             reader.report(step.place, f"matrix {axis.name!r} of step {step.name!r}: {problem}")
     for condition in step.matrix.when:
@@ -312,6 +316,19 @@ def _check_matrix(step: Step, pipeline: Pipeline, reader: StepReader) -> None:
             part_of(pipeline.params, condition.param)
         except InputError as error:
             reader.report(step.place, f"when of step {step.name!r}: {error.message}")
+
+
+def _list_problem(ref: Ref, step: Step, pipeline: Pipeline, combinations: _KnownCombinations) -> str | None:
+    """Why what a matrix takes values from can't be a list; None where it can."""
+    if ref.space == "steps":
+        port = pipeline.steps[ref.name].port(ref.port) if ref.name in pipeline.steps else None
+        if port is not None and is_directory(port.kind):
+            return f"{ref} is a {port.kind}, and a list is a file of JSON"
+        return _step_problem(ref, step, pipeline, combinations)
+    if problem := param_problem(ref, pipeline.params):
+        return problem
+    param = part_of(pipeline.params, ref.full_path)[0]
+    return None if param.type in ("list", "mapping") else f"{ref} is {param.type}, not a list"
 
 
 def _check_ports(step: Step, reader: StepReader) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from gitml.core.records.record import Run, StepRun
@@ -12,6 +13,15 @@ class RunStarted(NamedTuple):
     """Before the first step. `run` has the status ``running`` and no steps; `steps` are the names to come, in order."""
 
     run: Run
+    steps: tuple[str, ...]
+
+
+class StepsKnown(NamedTuple):
+    """A list that a step made says which combinations there are: `steps` are the names of all steps now, in order.
+
+    Those that stood for combinations are not among them.
+    """
+
     steps: tuple[str, ...]
 
 
@@ -98,6 +108,7 @@ class RunFinished(NamedTuple):
 
 Event = (
     RunStarted
+    | StepsKnown
     | StepWaits
     | StepFetches
     | StepStarted
@@ -109,6 +120,13 @@ Event = (
     | Transferring
     | RunFinished
 )
+
+
+def numbered(steps: Sequence[str], before: Mapping[str, int]) -> dict[str, int]:
+    """The steps of a run with the number that each has in its folder: those that had one keep it, the rest count on."""
+    following = itertools.count(max(before.values(), default=-1) + 1)
+    return {name: before[name] if name in before else next(following) for name in steps}
+
 
 Emit = Callable[[Event], None]
 """What an engine or a transfer calls with each of its events."""

@@ -9,6 +9,7 @@ from gitml.core.language.diagnostics import nearest
 from gitml.core.language.params import Param, param_from_json
 from gitml.core.model.action import ActionOutput, Scalar, output_from_json
 from gitml.core.model.step_settings import USUAL, StepSettings, settings_from_json
+from gitml.core.parameters.made_list import ListSource
 from gitml.core.text.plot_options import PlotOptions, plot_options
 from gitml.errors import InputError
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 IN, OUT = ".gitml/in", ".gitml/out"
 """Where a sandbox has what other steps made, and outputs without a path of their own."""
-FORMAT = 19  # raised whenever reading a pipeline file, or these shapes, changes
+FORMAT = 20  # raised whenever reading a pipeline file, or these shapes, changes
 
 
 class Binding(NamedTuple):
@@ -61,6 +62,10 @@ class GraphStep(NamedTuple):
 
     Its paths count from the project, with ``..`` where they lie beside it. Of a step as its sandbox has it (`in_repository`) they
     count from the top of the repository, and `project` is the folder of the project there.
+
+    One that is `pending` stands for what a list decides that is not made yet: all combinations of a matrix (``train[*]``), or a
+    step that takes them in. `pending` says what is awaited; `argv` is as written, `inputs` are files of the commit alone.
+    `problem` is why the list that was made gives no combinations.
     """
 
     name: str
@@ -80,6 +85,8 @@ class GraphStep(NamedTuple):
     conditional: tuple[tuple[int, tuple[int, ...]], ...] = ()
     notebook: str = ""
     gathered: tuple[GatheringWord, ...] = ()
+    pending: str = ""
+    problem: str = ""
     project: str = ""
 
     def made_by(self) -> dict[str, str]:
@@ -92,7 +99,8 @@ class Graph(NamedTuple):
 
     `params` are the values as a run records them, `texts` what stands in config files that steps are given, by Digest. `config`
     are the config files by path, each with the path of a value that the run has otherwise than the file, else empty. `checkout`
-    has (step's base, port) as of a Pipeline. `plots` says how outputs are shown, by ``base.port``.
+    has (step's base, port) as of a Pipeline. `plots` says how outputs are shown, by ``base.port``. `dynamic` are the outputs that
+    matrices take values from, by the step's base.
     """
 
     pipeline: str
@@ -104,6 +112,12 @@ class Graph(NamedTuple):
     texts: Mapping[str, str] = {}
     config: Mapping[str, str] = {}
     plots: Mapping[str, PlotOptions] = {}
+    dynamic: Mapping[str, tuple[ListSource, ...]] = {}
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether some of its steps are not known yet."""
+        return any(step.pending for step in self.steps.values())
 
     def select(self, wanted: Iterable[str]) -> list[str]:
         """The named steps (``train`` means all its combinations) and all they need, in order; InputError for unknown."""
@@ -111,6 +125,11 @@ class Graph(NamedTuple):
         stack: list[str] = []
         for name in wanted:
             found = [step.name for step in self.steps.values() if name in (step.name, step.base)]
+            if not found:
+                base = name.partition("[")[0]
+                found = [step.name for step in self.steps.values() if step.base == base and step.pending]
+                if name in self.dynamic:  # its list is empty
+                    continue
             if not found:
                 known = dict.fromkeys([*(step.base for step in self.steps.values()), *self.steps])
                 raise InputError(f"no step {name!r} in pipeline {self.pipeline!r}{nearest(name, known)}")
@@ -154,7 +173,23 @@ def graph_as_json(graph: Graph) -> Any:
     """JSON data of a Graph; what most steps leave at its default takes no room."""
     steps = []
     for step in graph.steps.values():
-        *head, inputs, outputs, env, code, parents, settings, module, secrets, conditional, notebook, gathered, _ = step
+        (
+            *head,
+            inputs,
+            outputs,
+            env,
+            code,
+            parents,
+            settings,
+            module,
+            secrets,
+            conditional,
+            notebook,
+            gathered,
+            pending,
+            problem,
+            _,
+        ) = step
         steps.append(
             [
                 head,
@@ -167,6 +202,7 @@ def graph_as_json(graph: Graph) -> Any:
                 conditional or None,
                 notebook,
                 gathered or None,
+                [pending, problem] if pending else None,
             ]
         )
     return [
@@ -179,6 +215,7 @@ def graph_as_json(graph: Graph) -> Any:
         dict(graph.texts),
         dict(graph.config),
         {name: options.as_json() for name, options in graph.plots.items()},
+        graph.dynamic,
     ]
 
 
@@ -193,9 +230,10 @@ def _gathering_word(number: int, parts: Iterable[Any]) -> GatheringWord:
 
 def graph_from_json(raw: Any) -> Graph:
     """The inverse of `graph_as_json`."""
-    pipeline, path, experiment, params, rows, checkout, texts, config, plots = raw
+    pipeline, path, experiment, params, rows, checkout, texts, config, plots, dynamic = raw
     steps = {}
-    for head, inputs, outputs, (env, code, parents), settings, module, secrets, conditional, notebook, gathered in rows:
+    for head, inputs, outputs, (env, code, parents), settings, module, secrets, conditional, notebook, *more in rows:
+        gathered, pending = more
         name, base, label, argv, shell, used = head
         steps[name] = GraphStep(
             name,
@@ -215,7 +253,9 @@ def graph_from_json(raw: Any) -> Graph:
             tuple([(word, tuple(inputs)) for word, inputs in conditional or ()]),
             notebook,
             tuple([_gathering_word(*word) for word in gathered or ()]),
+            *(pending or ()),
         )
     shown = {name: plot_options(options) for name, options in plots.items()}
     pairs = tuple([(step, port) for step, port in checkout])
-    return Graph(pipeline, path, experiment, params, steps, pairs, texts, config, shown)
+    lists = {base: tuple([ListSource(*source) for source in sources]) for base, sources in dynamic.items()}
+    return Graph(pipeline, path, experiment, params, steps, pairs, texts, config, shown, lists)

@@ -8,19 +8,29 @@ from typing import NamedTuple
 
 from gitml.core.language.diagnostics import nearest
 from gitml.core.language.expression import Ref
+from gitml.core.parameters.made_list import ListSource, MadeLists
 from gitml.core.parameters.references import value_of
 from gitml.core.parameters.value_path import Path, Value, text_of_value
 from gitml.errors import InputError
 
 MAX_COMBINATIONS = 10_000
+NO_LISTS: MadeLists = {}
 
 
 class Axis(NamedTuple):
-    """An axis of a matrix: its values, or the parameter that has them."""
+    """An axis of a matrix: its values, or what has them: a parameter, or an output of another step."""
 
     name: str
     values: tuple[Value, ...] = ()
     source: Ref | None = None
+
+    @property
+    def made_by(self) -> ListSource | None:
+        """The output of a step that has the values, None where they are known before anything runs."""
+        if self.source is None or self.source.space != "steps":
+            return None
+        selector = "" if self.source.selector is None else f"[{self.source.selector}]"
+        return ListSource(self.source.name + selector, self.source.port)
 
 
 class Condition(NamedTuple):
@@ -47,6 +57,12 @@ class Matrix(NamedTuple):
     def names(self) -> tuple[str, ...]:
         """The axes, in the order in which labels have their values."""
         return tuple([axis.name for axis in (*self.axes, *self.zipped)])
+
+    @property
+    def made_by(self) -> tuple[ListSource, ...]:
+        """The outputs of steps that have values of axes, each once."""
+        found = [axis.made_by for axis in (*self.axes, *self.zipped)]
+        return tuple(dict.fromkeys(source for source in found if source is not None))
 
     @property
     def known(self) -> tuple[str, ...]:
@@ -80,6 +96,10 @@ class Alone(Combination):
 ALONE = Alone({}, "")
 
 
+ALL = Combination({}, "*")
+"""Stands for all combinations of a matrix where a list decides them that is not made yet."""
+
+
 def label_text(value: Value) -> str:
     """A value as labels have it: of a mapping its ``name``, else its values joined."""
     if isinstance(value, Mapping):
@@ -93,29 +113,37 @@ def label_of(values: Mapping[str, Value], names: Sequence[str]) -> str:
     return ",".join([label_text(values[name]) for name in names])
 
 
-def combinations_of(matrix: Matrix | None, params: Mapping[str, Value]) -> list[Combination]:
-    """Every combination, the last axis changing fastest; InputError in words for a matrix that has none that fits together."""
+def combinations_of(
+    matrix: Matrix | None, params: Mapping[str, Value], lists: MadeLists = NO_LISTS
+) -> list[Combination]:
+    """Every combination, the last axis changing fastest; InputError in words for a matrix that has none that fits together.
+
+    `lists` are those that steps made, all that the matrix takes values from. One that is empty gives no combination, and what
+    `include` and `exclude` have need not be in them.
+    """
     if matrix is None:
         return [ALONE]
     names = matrix.names
     axes: list[list[dict[str, Value]]] = [
-        [{axis.name: value} for value in _values(axis, params)] for axis in matrix.axes
+        [{axis.name: value} for value in _values(axis, params, lists)] for axis in matrix.axes
     ]
     if matrix.zipped:
-        axes.append(_zipped(matrix.zipped, params))
+        axes.append(_zipped(matrix.zipped, params, lists))
+    dynamic = bool(matrix.made_by)
     count = 1
     for choices in axes:
         count *= len(choices)
     if count > MAX_COMBINATIONS:
-        raise InputError(f"a matrix of {count:,} combinations; at most {MAX_COMBINATIONS:,}")
+        batches = ": let each be for several" if dynamic else ""
+        raise InputError(f"a matrix of {count:,} combinations; at most {MAX_COMBINATIONS:,}{batches}")
     found = [dict(itertools.chain.from_iterable(choice.items() for choice in one)) for one in itertools.product(*axes)]
     for item in matrix.exclude:
         left = [values for values in found if not _agrees(values, item)]
-        if len(left) == len(found):
+        if len(left) == len(found) and not dynamic:
             raise InputError(f"exclude of the matrix has {_shown(item)}, which is no combination{_near(item, found)}")
         found = left
     for item in matrix.include:
-        found = _including(found, item, names)
+        found = _including(found, item, names, dynamic=dynamic)
     labels: dict[str, None] = {}
     for values in found:
         label = label_of(values, names)
@@ -125,11 +153,17 @@ def combinations_of(matrix: Matrix | None, params: Mapping[str, Value]) -> list[
     return [Combination(values, label) for values, label in zip(found, labels, strict=True)]
 
 
-def _values(axis: Axis, params: Mapping[str, Value]) -> Sequence[Value]:
-    """The values of an axis, those of a parameter checked."""
+def _values(axis: Axis, params: Mapping[str, Value], lists: MadeLists) -> Sequence[Value]:
+    """The values of an axis, those of a parameter or of a step's output checked."""
     if axis.source is None:
         return axis.values
-    values = value_of(axis.source, params)
+    if axis.made_by is not None:
+        made = lists[axis.made_by]
+        if made.problem:
+            raise InputError(f"matrix {axis.name!r}: {axis.made_by} {made.problem}")
+        values = made.values
+    else:
+        values = value_of(axis.source, params)
     if isinstance(values, Mapping):  # named things: each with its name
         values = [
             {"name": name, **(part if isinstance(part, Mapping) else {"value": part})} for name, part in values.items()
@@ -138,7 +172,7 @@ def _values(axis: Axis, params: Mapping[str, Value]) -> Sequence[Value]:
         raise InputError(f"matrix {axis.name!r} takes a list, and {axis.source} is none")
     problem = problem_with_values(values)
     if problem:
-        raise InputError(f"matrix {axis.name!r} ({axis.source}) {problem}")
+        raise InputError(f"matrix {axis.name!r} ({axis.made_by or axis.source}) {problem}")
     return values
 
 
@@ -158,8 +192,8 @@ def problem_with_values(values: Iterable[Value]) -> str | None:
     return None
 
 
-def _zipped(axes: Sequence[Axis], params: Mapping[str, Value]) -> list[dict[str, Value]]:
-    values = {axis.name: _values(axis, params) for axis in axes}
+def _zipped(axes: Sequence[Axis], params: Mapping[str, Value], lists: MadeLists) -> list[dict[str, Value]]:
+    values = {axis.name: _values(axis, params, lists) for axis in axes}
     lengths = {name: len(found) for name, found in values.items()}
     if len(set(lengths.values())) > 1:
         counts = ", ".join(f"{name} has {length}" for name, length in lengths.items())
@@ -172,18 +206,22 @@ def _agrees(values: Mapping[str, Value], item: Mapping[str, Value]) -> bool:
 
 
 def _including(
-    found: list[dict[str, Value]], item: Mapping[str, Value], names: Sequence[str]
+    found: list[dict[str, Value]], item: Mapping[str, Value], names: Sequence[str], *, dynamic: bool
 ) -> list[dict[str, Value]]:
     """With what one item of `include` adds: other values to combinations that it agrees with, or a combination of its own."""
     of_axes = {name: value for name, value in item.items() if name in names}
     met = [values for values in found if _agrees(values, of_axes)]
     if not met and len(of_axes) == len(names):
         return [*found, dict(item)]
+    if dynamic and not met:
+        return found
     if not met:
         raise InputError(
             f"include of the matrix has {_shown(item)}, which agrees with no combination{_near(of_axes, found)}"
         )
     if len(of_axes) == len(item):
+        if dynamic:
+            return found
         raise InputError(f"include of the matrix has {_shown(item)}, which is a combination already")
     return [{**values, **item} if _agrees(values, of_axes) else values for values in found]
 

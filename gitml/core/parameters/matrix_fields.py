@@ -76,9 +76,17 @@ def _axis(fields: Fields, name: str, key: Node, node: Node) -> Axis:
     if isinstance(node.value, str) and OPEN in node.value:
         template = fields.template(node, node.value)
         ref = template[0] if len(template) == 1 else None
-        if template and (not isinstance(ref, Ref) or ref.space != "params" or ref.selector):
-            fields.report(node, f"{what} takes a list, or a parameter that is one: ${{{{ params.NAME }}}}")
-        return Axis(name, source=ref if isinstance(ref, Ref) and ref.space == "params" else None)
+        if isinstance(ref, Ref) and ref.space == "steps" and ref.selector in ("*", "matrix"):
+            fields.report(node, f"{what} takes one list: name the combination of step {ref.name!r} that makes it")
+            return Axis(name)
+        if isinstance(ref, Ref) and (ref.space == "steps" or (ref.space == "params" and not ref.selector)):
+            return Axis(name, source=ref)
+        if template:
+            fields.report(
+                node,
+                f"{what} takes a list, or what is one: ${{{{ params.NAME }}}}, ${{{{ steps.NAME.outputs.PORT }}}}",
+            )
+        return Axis(name)
     if node.is_mapping:
         return Axis(name, _range(fields, what, node))
     values: list[Value] = []

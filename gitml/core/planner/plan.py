@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gitml.core.model.action import Action, ActionInput, CodeFile, StepCommit
 from gitml.core.model.digest import Digest
 from gitml.core.model.environment import description_or_none
-from gitml.core.model.graph import GraphStep
+from gitml.core.model.graph import Graph, GraphStep
 from gitml.core.model.guarantees import shortfall
 from gitml.core.model.protocols import ActionCache
 from gitml.core.model.result import ActionResult, OutputRef
@@ -95,11 +95,18 @@ class Decision(NamedTuple):
 
 
 class Policy(NamedTuple):
-    """`forced` steps run whatever is known; `reuse` False runs every step. What the steps `asked` for make must be had."""
+    """`forced` steps run whatever is known; `reuse` False runs every step. What the steps `asked` for make must be had.
+
+    Both may name one combination of a matrix, or the step for all of them.
+    """
 
     forced: frozenset[str] = frozenset()
     reuse: bool = True
     asked: frozenset[str] = frozenset()
+
+    def asks_for(self, step: GraphStep) -> bool:
+        """Whether a step is among those that are asked for."""
+        return step.name in self.asked or step.base in self.asked
 
 
 ALWAYS_REUSE = Policy()
@@ -109,9 +116,11 @@ NEEDED, PERHAPS, NOT_NEEDED = "needed", "perhaps", "not needed"
 
 
 class Plan(NamedTuple):
-    """Decisions by step, each step after those it waits for; `warnings` name what was not found out, or is not the commit's."""
+    """Decisions by step of the `graph`, each after those it waits for; `warnings` name what was not found out, or is not the
+    commit's."""
 
     decisions: Mapping[str, Decision]
+    graph: Graph
     warnings: tuple[str, ...] = ()
 
     def runs_something(self) -> bool:
@@ -199,12 +208,17 @@ def lacking_guarantee(step: GraphStep, result: ActionResult) -> str | None:
 
 
 def last_steps(steps: Mapping[str, GraphStep], names: Iterable[str]) -> frozenset[str]:
-    """Those of `names` whose outputs no other of them takes in: what they make is what a run is for."""
+    """Those of `names` whose outputs no other of them takes in: what they make is what a run is for.
+
+    What a pending step will take in is not known: all that it waits for counts.
+    """
     left = dict.fromkeys(names)
     for name in tuple(left):
         for binding in steps[name].inputs:
             if binding.step is not None:
                 left.pop(binding.step, None)
+        for parent in steps[name].parents if steps[name].pending else ():
+            left.pop(parent, None)
     return frozenset(left)
 
 
@@ -216,9 +230,13 @@ def needed_by(steps: Mapping[str, GraphStep], decisions: Mapping[str, Decision],
         return found
     todo = [name for name, decision in decisions.items() if decision.kind == kind]
     while todo:
-        for binding in steps[todo.pop()].inputs:
-            parent = binding.step
-            if parent is not None and parent not in found and binding.port in absent.get(parent, ()):
+        step = steps[todo.pop()]
+        taken = [
+            binding.step for binding in step.inputs if binding.step and binding.port in absent.get(binding.step, ())
+        ]
+        taken += [parent for parent in step.parents if step.pending and parent in absent]
+        for parent in taken:
+            if parent not in found:
                 found.add(parent)
                 todo.append(parent)
     return found
@@ -286,7 +304,7 @@ def forced(step: GraphStep, policy: Policy) -> str | None:
     """Why a step runs whatever is known; None for one that needn't."""
     if not policy.reuse:
         return "reuse is off for this run"
-    if step.name in policy.forced:
+    if step.name in policy.forced or step.base in policy.forced:
         return "forced"
     if not step.settings.reuse:
         return "the step says reuse: false"

@@ -9,7 +9,7 @@ from gitml.core.config.project import LOCAL
 from gitml.core.model.action import CONFIG, Action
 from gitml.core.model.digest import Digest
 from gitml.core.model.environment import Environment, encode_description
-from gitml.core.model.events import Emit, Note, StepOutput, StepPrepares, StepRetried, StepStarted
+from gitml.core.model.events import Emit, Note, StepOutput, StepPrepares, StepRetried, StepStarted, numbered
 from gitml.core.model.graph import GraphStep
 from gitml.core.model.guarantees import guarantees
 from gitml.core.model.protocols import (
@@ -54,9 +54,9 @@ class Assignment(NamedTuple):
     stop: StopSignal
 
     @property
-    def indices(self) -> dict[str, int]:
-        """The place of each step in the plan."""
-        return {name: index for index, name in enumerate(self.plan.decisions)}
+    def numbers(self) -> dict[str, int]:
+        """The number of each step in the folder of the run, as it begins."""
+        return numbered(list(self.plan.decisions), {})
 
 
 class ActiveAttempt(NamedTuple):
@@ -107,7 +107,7 @@ class Attempts:
         self.source = task.loaded.files
         self.executors = executors
         self.journal = journal
-        self.indices = task.indices
+        self.numbers = task.numbers
         self.emit = task.emit
         self.actions: dict[Digest, bytes] = {}
         self.environments: dict[Digest, Environment] = {}
@@ -214,7 +214,7 @@ class Attempts:
         assert decision.action is not None
         assert decision.key is not None
         environment = self.planner.builder.by_digest[decision.action.environment]
-        name = f"{self.indices[step.name]}-{active.number}"
+        name = f"{self.numbers[step.name]}-{active.number}"
         self.actions[decision.key] = decision.action.preimage()
         self.environments[environment.digest] = environment
         self._active[name] = active

@@ -59,7 +59,21 @@ class MemberFailures:
                 self._without[step.name] = step.base
         if self._by_base:
             for step in steps:
-                self._exact[step.name] = frozenset([b.step for b in step.inputs if b.step is not None and not b.member])
+                exact = [b.step for b in step.inputs if b.step is not None and not b.member]
+                self._exact[step.name] = frozenset(step.parents if step.pending else exact)
+
+    def among(self, steps: Iterable[GraphStep]) -> MemberFailures:
+        """The same where these are the steps: what became of those that stay is known."""
+        found = MemberFailures(steps)
+        for name in self._by_name.keys() & found._by_name.keys():
+            before, now = self._by_name[name][1], found._by_name[name][1]
+            if name in before.failed:
+                now.failed[name] = None
+            elif name in before.left_out:
+                now.left_out[name] = None
+            elif name in before.others:
+                now.others.add(name)
+        return found
 
     def note(self, name: str, outcome: str, *, left_out: bool = False) -> None:
         """A step has an outcome; `left_out`: it was skipped as it needs another that is missing, and both are borne."""

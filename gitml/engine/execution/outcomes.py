@@ -105,6 +105,32 @@ class Outcomes:
             reason = f"needs {because}, which did not succeed{self.members.advice(name, because)}"
         self._note(StepRun(name, "cancelled" if self.stopped else "skipped", reason, 0.0), left_out=left_out)
 
+    def rearrange(self, parents: Mapping[str, Sequence[str]], members: MemberFailures) -> list[str]:
+        """Which steps there are, in the order of the plan, is now known better; gives those that can be decided.
+
+        What stood for others and is not among `parents` goes, with its outcome. Of what is new, that is skipped which waits for
+        a failure.
+        """
+        new = [name for name in parents if name not in self._parents or self._parents[name] != parents[name]]
+        gone = {name for name in self._parents if name not in parents} | {name for name in new if name in self._parents}
+        for name in gone:
+            self.done.pop(name, None)
+            self.results.pop(name, None)
+        self.members = members
+        self._parents = parents
+        self._children = {name: [] for name in parents}
+        for child, names in parents.items():
+            for parent in names:
+                self._children[parent].append(child)
+        self._missing = {name: sum(one not in self.results for one in names) for name, names in parents.items()}
+        arrived = [name for name in new if self._missing[name] == 0]
+        for name in new:
+            failed = [one for one in parents[name] if one in self.done and self.done[one].outcome not in DONE]
+            without = next((one for one in failed if not members.goes_on(name, one)), None)
+            if without is not None:
+                arrived += self.skip(name, without)
+        return arrived
+
     def waits_for_none(self, name: str) -> bool:
         """Whether all that a step needs is done."""
         return self._missing[name] == 0

@@ -23,14 +23,14 @@ class ResourceRequest(NamedTuple):
 
 
 class ReadySteps:
-    """Names of steps by their expected seconds to the end of the run, longest first; then by `indices`, in the order of the plan.
+    """Names of steps by their expected seconds to the end of the run, longest first; then by `numbers`, in the order of the plan.
 
     They lie in heaps by request: the first of one that does not fit speaks for all.
     """
 
-    def __init__(self, priority: Mapping[str, float], indices: Mapping[str, int]) -> None:
+    def __init__(self, priority: Mapping[str, float], numbers: Mapping[str, int]) -> None:
         self._priority = priority
-        self._indices = indices
+        self._numbers = numbers
         self._heaps: dict[ResourceRequest, list[tuple[float, int, str]]] = {}
 
     def __bool__(self) -> bool:
@@ -38,7 +38,7 @@ class ReadySteps:
 
     def push(self, request: ResourceRequest, name: str) -> None:
         """One more step could begin."""
-        heapq.heappush(self._heaps.setdefault(request, []), (-self._priority[name], self._indices[name], name))
+        heapq.heappush(self._heaps.setdefault(request, []), (-self._priority[name], self._numbers[name], name))
 
     def first(self) -> tuple[ResourceRequest, str]:
         """A step that could begin."""
@@ -58,6 +58,11 @@ class ReadySteps:
                     del self._heaps[request]
                 return name
         return None
+
+    def rank(self, priority: Mapping[str, float], numbers: Mapping[str, int]) -> None:
+        """Orders those that come from now on by these; those that are there keep their places among them."""
+        self._priority = priority
+        self._numbers = numbers
 
     def clear(self) -> None:
         """None of them is to begin."""

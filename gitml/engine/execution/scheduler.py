@@ -11,10 +11,10 @@ import os
 import time
 from collections.abc import Sequence
 
-from gitml.core.model.events import Note, StepFinished, StepWaits
+from gitml.core.model.events import Note, StepFinished, StepsKnown, StepWaits, numbered
 from gitml.core.model.graph import GraphStep
 from gitml.core.model.protocols import TaskEvent
-from gitml.core.model.result import ActionResult
+from gitml.core.model.result import NOT_MADE, ActionResult
 from gitml.core.planner.plan import BLOCKED, REUSE, UNKNOWN, Decision, forced
 from gitml.core.records.member_errors import MemberErrors
 from gitml.core.records.record import StepRun, step_as_json
@@ -40,7 +40,7 @@ class Scheduler:
 
     def __init__(self, task: Assignment, executors: Executors, journal: Journal) -> None:
         self.ws = task.ws
-        self.graph = task.loaded.graph
+        self.graph = task.plan.graph
         self.planner = task.planner
         # as they are now: inputs that were not known when it was planned are
         self.decisions = dict(task.plan.decisions)
@@ -55,8 +55,7 @@ class Scheduler:
         members = MemberFailures(self.graph.steps[name] for name in self.names)
         self.outcomes = Outcomes(parents, self.as_result, self.report, members)
         self.attempts = Attempts(task, executors, journal)
-        self.priority = self.longest_paths()
-        self.ready = ReadySteps(self.priority, task.indices)  # reused steps never enter it
+        self.ready = ReadySteps(self.longest_paths(), task.numbers)  # reused steps never enter it
         self.stuck = 0.0  # since when nothing runs and nothing fits
         self.waiting: dict[str, Decision] = {}  # another gitml, or another step, performs the same Action
         self.prefetch = InputPrefetch(task.ws, task.planner, executors, task.emit)
@@ -141,10 +140,12 @@ class Scheduler:
                 if decision.action is None and (parents := self.planner.unlisted(step, self.outcomes.results)):
                     self.rerun(parents, name)
                     continue
+                if step.pending and decision.kind == UNKNOWN:
+                    decision = Decision(BLOCKED, "the list that decides its combinations can't be read")
             if decision.kind == REUSE:
-                todo.extend(self.outcomes.settle(reused_step(name, decision)))
+                todo.extend(self.settle(reused_step(name, decision)))
             elif decision.kind == BLOCKED:
-                todo.extend(self.outcomes.settle(StepRun(name, "failed", decision.reason, 0.0, error=decision.reason)))
+                todo.extend(self.settle(StepRun(name, "failed", decision.reason, 0.0, error=decision.reason)))
             else:
                 self.proceed(name, decision)
 
@@ -243,7 +244,7 @@ class Scheduler:
                 self.unlock(decision)
                 reason = f"same as in run {known.run[:8]}, made meanwhile"
                 reused = reused_step(step.name, decision._replace(reason=reason, result=known))
-                for name in self.outcomes.settle(reused, known):
+                for name in self.settle(reused, known):
                     self.decide_next(name)
                 return
         try:
@@ -367,11 +368,43 @@ class Scheduler:
     def end(self, made: StepEnded) -> None:
         """Settles the outcome of a step and frees its Action."""
         assert made.step.key is not None
-        arrived = self.outcomes.settle(made.step, made.result)
+        arrived = self.settle(made.step, made.result)
         self.attempts.publish(made)
         self.ws.locks.unlock(Locks.slot_for(made.step.key))
         for name in arrived:
             self.decide_next(name)
+
+    def settle(self, step: StepRun, result: ActionResult | None = None) -> list[str]:
+        """Notes an outcome; gives the steps that can be decided now. The graph grows where the step made a list for a matrix."""
+        arrived = self.outcomes.settle(step, result)
+        made = self.outcomes.results.get(step.name)
+        if made is not None and made is not NOT_MADE and self.planner.grow({step.name: made}):
+            arrived += self.rearrange()
+        return [name for name in dict.fromkeys(arrived) if name in self.decisions]
+
+    def rearrange(self) -> list[str]:
+        """Takes in which steps there are now; gives those that can be decided."""
+        before = self.graph.steps
+        self.graph = self.planner.graph
+        names = self.planner.names()
+        # what began with a list that another one took the place of is in the run all the same
+        begun = [name for name in self.names if name not in self.graph.steps and not before[name].pending]
+        begun = [name for name in begun if name in self.outcomes.done or name in self.attempts.steps()]
+        if begun:
+            self.graph = self.graph._replace(steps={**self.graph.steps, **{name: before[name] for name in begun}})
+            names += begun
+        self.decisions = {
+            name: self.decisions[name] if before.get(name) == self.graph.steps[name] else Decision(UNKNOWN, "")
+            for name in names
+        }
+        self.names = names
+        members = self.outcomes.members.among(self.graph.steps[name] for name in names)
+        arrived = self.outcomes.rearrange({name: self.graph.steps[name].parents for name in names}, members)
+        self.attempts.numbers = numbered(names, self.attempts.numbers)
+        self.journal.write_steps(self.attempts.numbers)
+        self.ready.rank(self.longest_paths(), self.attempts.numbers)
+        self.emit(StepsKnown(tuple(names)))
+        return arrived
 
     def skip_remaining(self) -> None:
         """Skips every step that has not begun; those that run may finish."""

@@ -30,11 +30,17 @@ class Journal:
         os.makedirs(self.logs)
         ws.sharing.open_up(self.folder)
         ws.sharing.open_up(self.logs)
-        disk.write_whole(os.path.join(self.folder, "steps.json"), json.dumps(steps).encode())
+        self.write_steps(steps)
         disk.write_whole(os.path.join(self.folder, "run.json"), encode_run(run))
         self.events = open(os.path.join(self.folder, "events.jsonl"), "ab", buffering=0)  # noqa: SIM115
         for name in _FILES:
             ws.sharing.open_up(os.path.join(self.folder, name))
+
+    def write_steps(self, steps: Mapping[str, int]) -> None:
+        """Writes which steps the run has, with their numbers; again when a list shows which there are."""
+        path = os.path.join(self.folder, "steps.json")
+        disk.write_whole(path, json.dumps(steps).encode())
+        self._ws.sharing.open_up(path)
 
     def note(self, line: str) -> None:
         """Adds one line (a finished step, an attempt that begins) in one write, so that a reader sees whole lines.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import posixpath
 from collections.abc import Callable, Mapping, Sequence
@@ -17,16 +16,16 @@ from gitml.core.model.graph import (
     FORMAT,
     Graph,
     PipelineHeader,
-    graph_as_json,
-    graph_from_json,
     header_as_json,
     header_from_json,
     header_of,
 )
 from gitml.core.model.paths import from_top, project_of_file
 from gitml.core.model.protocols import Entry, Source
+from gitml.core.parameters.made_list import MadeLists
 from gitml.core.parameters.value_path import Value
 from gitml.core.records.record import Run
+from gitml.engine.planning.graph_builder import GraphBuilder
 from gitml.engine.planning.projects import (
     FOLDER,
     config_of,
@@ -67,6 +66,7 @@ class Loaded(NamedTuple):
     """A pipeline ready to be planned. `source` is the commit, or the work tree with its snapshot still open.
 
     `modules` says what each use of a module means, as a run's record has it; `warnings` what a person should know of them.
+    `builder` makes the graph again once lists of its matrices are known.
     """
 
     graph: Graph
@@ -76,6 +76,7 @@ class Loaded(NamedTuple):
     modules: Mapping[str, Mapping[str, str]] = {}
     warnings: tuple[str, ...] = ()
     project: str = ""
+    builder: GraphBuilder | None = None
 
     @property
     def files(self) -> Source:
@@ -119,7 +120,6 @@ def load(
     path, entry = _find(source, pipeline, config_at(ws, source, here), here)
     project = project_of_file(path)
     config = config_at(ws, source, project)
-    graph_kind = f"graph-{FORMAT}"
     head, parsed, memo = _head(ws, source, config, path, entry)
     params = bind_params(head.params, given, _seals(ws, head.params, sealed, prompt))
     contents: Mapping[str, str] = {}
@@ -136,17 +136,17 @@ def load(
     if rev is not None and (ambiguous := two_meanings(ws.objects, rev)):
         warnings = (*warnings, ambiguous)
     values = json.dumps([params, contents], sort_keys=True)
-    graph_memo = hashlib.sha256(f"{memo} {values}".encode()).hexdigest()
-    kept = ws.index.fact(graph_kind, graph_memo) if parsed is None else None
-    if kept is None:
+
+    def make(lists: MadeLists) -> Graph:
+        nonlocal parsed
         parsed = parsed or parse_at(source, entry, path, config)
-        graph = graph_of(ws, parsed, params, contents)
+        graph = graph_of(ws, parsed, params, contents, lists)
         if config.experiment and graph.experiment == graph.pipeline:
             graph = graph._replace(experiment=config.experiment)
-        ws.index.remember(graph_kind, graph_memo, graph_as_json(graph))
-    else:
-        graph = graph_from_json(kept)
-    return Loaded(graph, head, config, source, recorded, warnings, project)
+        return graph
+
+    builder = GraphBuilder(ws.index, make, f"{memo} {values}")
+    return Loaded(builder.graph(known=parsed is None), head, config, source, recorded, warnings, project, builder)
 
 
 def _seals(
@@ -307,22 +307,33 @@ def load_run(
         recorded = {name: param._replace(default=params.get(name)) for name, param in parsed.params.items()}
         values = bind_params(recorded, given)
         params |= {name: values[name] for name in owners_of(name for name, _ in given)}
-    graph = graph_of(ws, parsed, params, contents)
-    graph = graph._replace(experiment=run.experiment)
-    return Loaded(graph, PipelineHeader(graph.pipeline, "", {}), config, source, run.modules, project=project)
+
+    def make(lists: MadeLists) -> Graph:
+        return graph_of(ws, parsed, params, contents, lists)._replace(experiment=run.experiment)
+
+    builder = GraphBuilder(ws.index, make)
+    graph = builder.graph()
+    head = PipelineHeader(graph.pipeline, "", {})
+    return Loaded(graph, head, config, source, run.modules, project=project, builder=builder)
 
 
-def graph_of(ws: Workspace, parsed: Pipeline, params: Mapping[str, Value], contents: Mapping[str, str]) -> Graph:
-    """The Graph of a parsed pipeline; `contents` are the Git trees of the modules it uses. SpecError for what does not fit."""
+def graph_of(
+    ws: Workspace, parsed: Pipeline, params: Mapping[str, Value], contents: Mapping[str, str], lists: MadeLists
+) -> Graph:
+    """The Graph of a parsed pipeline; `contents` are the Git trees of the modules it uses, `lists` those that steps made.
+
+    SpecError for what does not fit.
+    """
     from gitml.core.language.expand import build_graph
 
     if not contents:
-        return build_graph(parsed, params)
+        return build_graph(parsed, params, lists=lists)
     from gitml.core.language.module_expansion import with_modules
     from gitml.engine.planning.module_resolution import specs_of
 
     modules = specs_of(ws.objects, contents)
-    return build_graph(with_modules(parsed, {use: module.spec for use, module in modules.items()}), params, modules)
+    specs = {use: module.spec for use, module in modules.items()}
+    return build_graph(with_modules(parsed, specs), params, modules, lists)
 
 
 def parse_at(source: Source, entry: Entry, path: str, config: Config) -> Pipeline:

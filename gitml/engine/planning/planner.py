@@ -12,6 +12,7 @@ from gitml.core.model.graph import Binding, Graph, GraphStep
 from gitml.core.model.guarantees import guarantees, shortfall
 from gitml.core.model.resources import Resources
 from gitml.core.model.result import NOT_MADE, ActionResult, OutputRef
+from gitml.core.parameters.matrix import ALL
 from gitml.core.planner.plan import (
     BLOCKED,
     NEEDED,
@@ -34,6 +35,7 @@ from gitml.core.planner.plan import (
 from gitml.engine.execution.executor_kind import NodeRequest
 from gitml.engine.execution.executor_kinds import RunTargets, target_name, targets_of
 from gitml.engine.planning.action_builder import ActionBuilder
+from gitml.engine.planning.dynamic_lists import DynamicLists
 from gitml.engine.planning.load import Loaded
 from gitml.git.objects.source import CommitSource
 from gitml.transfer.availability import Availability
@@ -74,6 +76,9 @@ class Planner:
         self.needed: set[str] = set()
         # members that a plan is made without, as if they had failed and that were borne
         self.missing: frozenset[str] = frozenset()
+        self._lists = DynamicLists(ws, loaded, self.availability)
+        self._wanted: Sequence[str] = ()
+        self._last_counts: dict[str, int] | None = None
 
     @cached_property
     def lfs(self) -> LfsInputs:
@@ -91,6 +96,8 @@ class Planner:
         need: str | None = None,
     ) -> Decision:
         """What becomes of `step` when the steps before it gave `results`; `need` is by default what is in `needed`."""
+        if step.pending:
+            return self._of_pending(step, foresee=foresee)
         placed = self.builder.placed(step)
         parts = self.builder.parts(placed, results)
         here, pipeline = self.availability, self.graph.pipeline
@@ -115,6 +122,17 @@ class Planner:
             if obstacle is not None:
                 return Decision(BLOCKED, obstacle.message, hint=obstacle.hint)
         return decision
+
+    def _of_pending(self, step: GraphStep, *, foresee: bool) -> Decision:
+        """What is known of steps that depend on a list which is not made."""
+        if step.problem:
+            return Decision(BLOCKED, step.problem)
+        if not foresee or step.label != ALL.label:
+            return Decision(UNKNOWN, step.pending)
+        if self._last_counts is None:
+            self._last_counts = self._lists.last_counts(self.graph)
+        count = self._last_counts.get(step.base)
+        return Decision(UNKNOWN, step.pending if count is None else f"{step.pending} ({count:,} last time)")
 
     def _unless_asked(self, decision: Decision) -> Decision:
         """Unknown where a result serves if a remote store has what is not here, and this is a command that asks none."""
@@ -171,11 +189,48 @@ class Planner:
             target = self.config.target(called)
             if self.targets.session(target).prepare(target, requests):
                 self.builder.forget_environments()
-                plan = self.plan(list(plan.decisions))
+                plan = self.plan(self._wanted)
         return plan
 
-    def plan(self, names: Sequence[str], *, foresee: bool = False) -> Plan:
-        """Decisions for `names`, which hold every parent of each; `foresee` as `decide` has it."""
+    def plan(self, wanted: Sequence[str] = (), *, foresee: bool = False) -> Plan:
+        """Decisions for the wanted steps and all they need, for every step when none is named; `foresee` as `decide` has it.
+
+        Lists that known results have decide which combinations there are.
+        """
+        self._wanted = wanted
+        while True:
+            plan = self._plan(self.names(), foresee=foresee)
+            known = {name: one.result for name, one in plan.decisions.items() if one.kind == REUSE or one.absent}
+            if not self.grow(known):
+                return plan
+
+    def names(self) -> list[str]:
+        """The steps of the graph, as it is now, that are wanted, and all they need."""
+        return self._selected(self.graph)
+
+    def _selected(self, graph: Graph) -> list[str]:
+        return graph.select(self._wanted) if self._wanted else list(graph.steps)
+
+    def grow(self, results: Results) -> bool:
+        """Takes in the lists that results have; whether there is something to plan again."""
+        if not self.graph.dynamic:
+            return False
+        lost = set(self._lists.lost)
+        grown = self._lists.grown(self.graph, results, self._selected)
+        if grown is not None:
+            self.graph = grown
+            self.needed |= self._asked_for(self.names())
+        return grown is not None or not self._lists.lost <= lost
+
+    def _asked_for(self, names: Sequence[str]) -> set[str]:
+        """The steps whose outputs the user is to have, and those whose lists nobody has."""
+        steps = self.graph.steps
+        if self.policy.asked:
+            return {name for name in names if self.policy.asks_for(steps[name])} | self._lists.lost
+        lists = {source.step for sources in self.graph.dynamic.values() for source in sources}
+        return set(last_steps(steps, names)) - lists | self._lists.lost
+
+    def _plan(self, names: Sequence[str], *, foresee: bool) -> Plan:
         targets_of(self.graph, names, self.on, self.config)
         # What only a remote store can tell is taken for granted at first, so that it can be asked for all at once.
         with self.index.snapshot(), self.availability.gathering() as questions:
@@ -187,7 +242,7 @@ class Planner:
         while self.asks_for_listings():
             with self.index.snapshot():
                 decisions = self._decisions(names, foresee=foresee)
-        return Plan(decisions, (*self.availability.warnings, *self._not_of_the_commit(decisions)))
+        return Plan(decisions, self.graph, (*self.availability.warnings, *self._not_of_the_commit(decisions)))
 
     def _not_of_the_commit(self, decisions: Mapping[str, Decision]) -> list[str]:
         """What steps that are to run take from the work tree as it is now, though they are those of another commit.
@@ -205,7 +260,7 @@ class Planner:
     def _decisions(self, names: Sequence[str], *, foresee: bool) -> dict[str, Decision]:
         """First as if nobody needed what can't be had; then what steps that run need of it runs too, and before them."""
         steps = self.graph.steps
-        self.needed = set(self.policy.asked or last_steps(steps, names))
+        self.needed = self._asked_for(names)
         decisions, results = self._pass(names, foresee=foresee)
         unlisted = {parent for name in names for parent in self.unlisted(steps[name], results)}
         if unlisted:
@@ -235,7 +290,10 @@ class Planner:
         return looked_into is not None and looked_into.ask()
 
     def unlisted(self, step: GraphStep, results: Results) -> list[str]:
-        """The steps that must run again for `step`, which takes a part of a directory whose listing can't be had."""
+        """The steps that must run again for `step`: what decides its combinations, or a listing of a directory, can't be had."""
+        if step.pending:
+            listed = [source.step for source in self.graph.dynamic.get(step.base, ())]
+            return [name for name in listed if name in self._lists.lost and name not in self.needed]
         looked_into = self.builder.looked_into
         if looked_into is None or not looked_into.lost:
             return []
@@ -305,14 +363,14 @@ def make_plan(
     ws: Workspace, loaded: Loaded, wanted: Sequence[str] = (), policy: Policy | None = None, on: str | None = None
 ) -> Plan:
     """The Plan for the wanted steps and all they need; for every step when none is named."""
-    names = loaded.graph.select(wanted) if wanted else list(loaded.graph.steps)
     policy = policy or Policy()
-    return _without_twins(Planner(ws, loaded, policy, on=on).plan(names, foresee=True), loaded.graph, policy)
+    return _without_twins(Planner(ws, loaded, policy, on=on).plan(wanted, foresee=True), policy)
 
 
-def _without_twins(plan: Plan, graph: Graph, policy: Policy) -> Plan:
+def _without_twins(plan: Plan, policy: Policy) -> Plan:
     """The plan where of steps with one Action only the first runs: a run makes a result once, unless both are forced to run."""
     first: dict[Digest, str] = {}
+    graph = plan.graph
     decisions = dict(plan.decisions)
     for name, decision in plan.decisions.items():
         if decision.kind == RUN and decision.key is not None and not forced(graph.steps[name], policy):
@@ -329,8 +387,6 @@ def _without_twins(plan: Plan, graph: Graph, policy: Policy) -> Plan:
 
 def policy_for(loaded: Loaded, wanted: Sequence[str], *, force: bool, reuse: bool) -> Policy:
     """`--force` runs the named steps again, or all when none is named; without `reuse` every step runs."""
-    steps = loaded.graph.steps.values()
-    asked = frozenset([s.name for s in steps if s.name in wanted or s.base in wanted] if wanted else ())
-    if not force:
-        return Policy(reuse=reuse, asked=asked)
-    return Policy(asked if wanted else frozenset(loaded.graph.steps), reuse, asked)
+    asked = frozenset(wanted)
+    every = frozenset([step.base for step in loaded.graph.steps.values()] if force and not wanted else ())
+    return Policy((asked or every) if force else frozenset(), reuse, asked)

@@ -76,6 +76,9 @@ def _ports(graph: Graph, step: GraphStep) -> dict[str, str]:
 
 
 def _fixed(graph: Graph) -> set[tuple[str, str]]:
-    """(step's base, path) of outputs that several combinations of a matrix write at one path."""
+    """(step's base, path) of outputs that several combinations of a matrix write at one path.
+
+    Where a list decides how many there are, also of one: the next run may have more.
+    """
     counts = Counter((step.base, output.mount) for step in graph.steps.values() for output in step.outputs)
-    return {place for place, count in counts.items() if count > 1}
+    return {place for place, count in counts.items() if count > 1 or place[0] in graph.dynamic}

@@ -22,7 +22,7 @@ from gitml.core.config.parse import parse_config
 from gitml.core.config.remotes import RemoteSpec, StoredObject, decode_manifest
 from gitml.core.language.command import foreign_in, read_command
 from gitml.core.language.expand import build_graph
-from gitml.core.language.expression import parse_template
+from gitml.core.language.expression import Ref, parse_template
 from gitml.core.language.params import Param, bind_params
 from gitml.core.language.parse import parse_pipeline
 from gitml.core.model.action import Action, decode_action
@@ -33,6 +33,8 @@ from gitml.core.model.pack import contents_of, decode_index, encode_index
 from gitml.core.model.result import decode_result
 from gitml.core.model.tree import decode_tree, encode_tree
 from gitml.core.parameters.config_file import read_config_file
+from gitml.core.parameters.made_list import ListSource, read_list
+from gitml.core.parameters.matrix import Axis, Matrix, combinations_of
 from gitml.core.parameters.projection import ALL, KeySelection, projected, selected_values
 from gitml.core.parameters.value_path import part_at, with_part
 from gitml.core.planner.code import query_of
@@ -579,6 +581,18 @@ def plot(data: bytes) -> None:
 # -- all of them
 
 
+LIST = b'["a", 1, 2.5e3, true, {"name": "x", "n": {"m": [1, null]}}, {"k": "\u00e4"}]'
+
+
+def made_list(data: bytes) -> None:
+    """A list that a step made, and the combinations that it gives, whose labels can be written anywhere."""
+    matrix = Matrix((Axis("a", source=Ref("steps", "s", "o")),))
+    made = read_list(digest_of(data), data)
+    for one in combinations_of(matrix, {}, {ListSource("s", "o"): made}):
+        json.dumps(one.values).encode()
+        one.label.encode()
+
+
 @cache
 def surfaces() -> dict[str, Surface]:
     """Every surface by its name."""
@@ -803,6 +817,7 @@ def _clusters() -> list[Surface]:
     told = {**json.loads(golden("run.json")[0]), "commit": OID, "base": None}
     said = [
         {"gitml": 1, "RunStarted": [{"Run": {**told, "steps": []}}, ["a", "b"]]},
+        {"gitml": 1, "StepsKnown": [["a", "b[x]", "b[y]"]]},
         {"gitml": 1, "StepStarted": ["a", "never ran", 1]},
         {"gitml": 1, "StepFinished": [{"StepRun": told["steps"][0]}]},
         {"gitml": 1, "LogText": ["a", "0-1", base64.b64encode(b"text").decode()]},
@@ -846,5 +861,6 @@ def _made() -> list[Surface]:
     ]
     return [
         Surface("metrics", metrics, Mutator(measured, "json")),
+        Surface("list", made_list, Mutator([LIST], "json"), (InputError,)),
         Surface("plot", plot, Mutator(tables, "lines"), ()),
     ]

@@ -29,7 +29,7 @@ def attempts(submitted: list[Task]) -> Attempts:
         request=RunRequest(),
         planner=planner,
         loaded=SimpleNamespace(files=None),
-        indices={"s": 0},
+        numbers={"s": 0},
         emit=lambda event: None,
     )
     return Attempts(task, executors, journal)

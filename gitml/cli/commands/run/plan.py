@@ -82,7 +82,7 @@ def show_plan(
         )
         return plan
     session.warn(*map(safe, plan.warnings))
-    session.show(*_lines(plan, loaded.graph.steps if session.verbose else {}))
+    session.show(*_lines(plan, plan.graph.steps if session.verbose else {}))
     session.show(*[_placed_line(item) for item in placed])
     session.note(_summary(plan, commit, dirty))
     return plan
@@ -101,7 +101,7 @@ def _placed(session: Session, loaded: Loaded, plan: Plan) -> list[dict[str, str]
     project = f"{loaded.project}/" if loaded.project else ""
     return [
         {"step": output.step.name, "port": output.ref.name, "path": f"{project}{output.place}", "state": state}
-        for output, state in preview_placed(session.ws, expected_outputs(loaded.graph, planned))
+        for output, state in preview_placed(session.ws, expected_outputs(plan.graph, planned))
     ]
 
 

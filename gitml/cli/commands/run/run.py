@@ -22,9 +22,9 @@ from gitml.cli.session import ALWAYS, Session, verb
 from gitml.errors import InputError
 
 if TYPE_CHECKING:
-    from gitml.core.model.graph import Graph
     from gitml.core.planner.plan import Plan
     from gitml.core.records.record import Run
+    from gitml.engine.planning.load import Loaded
     from gitml.engine.planning.request import RunRequest
     from gitml.history.files.selector import Selection
 
@@ -119,7 +119,7 @@ def _watch(
             from gitml.history.files.run_checkout import expected_outputs
 
             known = {name: one.result.outputs if one.result else () for name, one in plan.decisions.items()}
-            _write(session, expected_outputs(selection.loaded.graph, known))
+            _write(session, expected_outputs(plan.graph, known))
 
     return watch(session, request, load, perform, show_reused)
 
@@ -177,17 +177,19 @@ def _perform(
     shown = run_as_json(run) if session.json else {}
     try:
         if checkout and run.status == "succeeded":
-            shown["checkout"] = _check_out(session, selection.loaded.graph, run)
+            shown["checkout"] = _check_out(session, selection.loaded, run)
     finally:
         if session.json:
             session.show_json(shown)
     return exit_code_of(run.status, hindered=run.is_hindered(), cancelled=handler.exit_code)
 
 
-def _check_out(session: Session, graph: Graph, run: Run) -> list[dict[str, Any]]:
+def _check_out(session: Session, loaded: Loaded, run: Run) -> list[dict[str, Any]]:
     """Puts the outputs of a run into the work tree; as ``--json`` shows that."""
+    from gitml.engine.planning.dynamic_lists import grown_by, results_of
     from gitml.history.files.run_checkout import placed_outputs
 
+    graph = grown_by(session.ws, loaded, results_of(run))
     return _write(session, placed_outputs(graph, run))
 
 

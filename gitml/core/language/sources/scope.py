@@ -42,6 +42,11 @@ def text_with(template: Template, params: Mapping[str, Value], matrix: Mapping[s
     )
 
 
+def written_text(template: Template) -> str:
+    """A Template as it is written."""
+    return "".join(part if isinstance(part, str) else f"${{{{ {part} }}}}" for part in template)
+
+
 class Absent(NamedTuple):
     """Parameters that do not count in a combination, with all below them."""
 
@@ -69,7 +74,10 @@ class Absent(NamedTuple):
 
 @dataclass
 class BoundPipeline:
-    """A Pipeline with its parameters bound: paths of `inputs`, combinations of steps by `names`, and the steps `made` so far."""
+    """A Pipeline with its parameters bound: paths of `inputs`, combinations of steps by `names`, and the steps `made` so far.
+
+    `unlisted` are the steps whose combinations a list decides that is not made, each with what is wrong with it, or empty.
+    """
 
     pipeline: Pipeline
     params: Mapping[str, Value]
@@ -77,6 +85,7 @@ class BoundPipeline:
     names: Mapping[str, Mapping[str, Combination]]
     made: Mapping[str, GraphStep]
     modules: Mapping[str, ResolvedModule]
+    unlisted: Mapping[str, str]
 
     def __post_init__(self) -> None:
         self.config = ConfigTexts(self.pipeline.config, self.params)
@@ -304,11 +313,15 @@ class ModuleScope(StepScope):
         return [mount]
 
 
+_LONGEST_NAME = 255  # of a file, on every common file system
+_READABLE = 200
+
+
 def _safe(label: str) -> str:
-    """A label as one file name; labels that differ only in odd characters stay apart by a number of their own."""
+    """A label as one file name; labels that differ only in odd characters, or late, stay apart by a number of their own."""
     cleaned = re.sub(r"[^A-Za-z0-9._,=+-]", "_", label)
-    if cleaned == label and cleaned not in (".", ".."):
+    if cleaned == label and cleaned not in (".", "..") and len(cleaned) <= _LONGEST_NAME:
         return cleaned
     import zlib
 
-    return f"{cleaned.lstrip('.')}~{zlib.crc32(label.encode('utf-8', 'surrogateescape')):08x}"
+    return f"{cleaned.lstrip('.')[:_READABLE]}~{zlib.crc32(label.encode('utf-8', 'surrogateescape')):08x}"

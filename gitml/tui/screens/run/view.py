@@ -56,9 +56,10 @@ def view_run(ws: Workspace, id: str) -> RunView:
 
 def planned_steps(ws: Workspace, run: Run) -> Mapping[str, GraphStep]:
     """The steps as the run's pipeline has them at its commit."""
+    from gitml.engine.planning.dynamic_lists import grown_by, results_of
     from gitml.engine.planning.load import load_run
 
-    return load_run(ws, run).graph.steps
+    return grown_by(ws, load_run(ws, run), results_of(run)).steps
 
 
 def headline(view: RunView, now: float) -> Text:
