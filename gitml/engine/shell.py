@@ -51,14 +51,16 @@ def prepare_shell(
     `called` gives the command that opens another step in the same way. InputError for no step, for several combinations, for a
     step of another machine, and where a step before it is to run first.
     """
+    name = _step_named(loaded.graph, text, called)
+    step = loaded.graph.steps[name]
+    target = step.settings.target or LOCAL
+    if target != LOCAL:
+        raise InputError(f"step {name!r} runs on target {target}", hint="a shell opens on this machine only")
     planner = Planner(ws, loaded, policy_for(loaded, (text,), force=True, reuse=True))
     planner.missing = frozenset() if run is None else run.borne() - {text}
     plan = planner.plan((text,))
     name = _step_named(plan.graph, text, called)
     step = plan.graph.steps[name]
-    target = step.settings.target or LOCAL
-    if target != LOCAL:
-        raise InputError(f"step {name!r} runs on target {target}", hint="a shell opens on this machine only")
     _refuse_unknown(plan, name, planner.missing)
     if consented(ws, plan):
         planner.refresh_environments()
