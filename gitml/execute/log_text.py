@@ -103,6 +103,7 @@ def is_denial(text: str) -> bool:
 MOST = 8  # names
 MODULE = "module "  # before the name of a Python module
 KEY = "key "  # before a key that a mapping does not have
+VARIABLE = "variable "  # before the name of one of the environment that is not set
 REPOSITORY = "repository "  # before the kind of one that a program looked for
 _PATH = r"([^\s'\"\n:][^'\"\n:]{0,400}?)"
 _QUOTED = r"['\"\u2018\u201c`]([^'\"\u2019\u201d`\n]{1,400})['\"\u2019\u201d`]"
@@ -142,6 +143,13 @@ _KEYS = (
         re.MULTILINE,
     ),
 )
+_VARIABLES = (
+    re.compile(  # os.environ of Python
+        r"[/\\<](?:frozen )?os(?:\.py|>)\", line \d{1,6}, in __getitem__\n(?:[ |][^\n]{0,300}\n){0,3}"
+        r"KeyError: '([A-Za-z_]\w{0,200})'"
+    ),
+    re.compile(r"(?:^|: )([A-Za-z_]\w{0,200}): (?:unbound variable|parameter not set)$", re.MULTILINE),  # shells
+)
 _REPOSITORIES = (
     re.compile(r"(?i:not (?:in )?a git repository)|\bInvalidGitRepositoryError\b"),
     re.compile(r"\bNotDvcRepoError\b|not inside of a DVC repository"),
@@ -156,7 +164,8 @@ _MAKEFILE = re.compile(r"No targets specified and no makefile found|No rule to m
 def missing_names(tail: str, places: Iterable[str]) -> tuple[str, ...]:
     """What was not found, the last first: paths, those below `places`, where the step ran, relative to it.
 
-    ``module NAME`` is a module of Python, ``key NAME`` a key of a mapping, ``repository git`` or ``repository dvc`` a repository.
+    ``module NAME`` is a module of Python, ``key NAME`` a key of a mapping, ``variable NAME`` one of the environment,
+    ``repository git`` or ``repository dvc`` a repository.
     """
     found: list[tuple[int, str]] = []
     for pattern in (*_FILES, _NODE_MODULE, _PERL_MODULE):
@@ -165,6 +174,8 @@ def missing_names(tail: str, places: Iterable[str]) -> tuple[str, ...]:
         found += [(match.end(), MODULE + match.group(1).rstrip(".")) for match in pattern.finditer(tail)]
     for pattern in _KEYS:
         found += [(match.end(), KEY + match.group(1)) for match in pattern.finditer(tail)]
+    for pattern in _VARIABLES:
+        found += [(match.end(), VARIABLE + match.group(1)) for match in pattern.finditer(tail)]
     for pattern, kind in zip(_REPOSITORIES, ("git", "dvc"), strict=True):
         found += [(match.end(), REPOSITORY + kind) for match in pattern.finditer(tail)]
     for match in _MODULES[2].finditer(tail):

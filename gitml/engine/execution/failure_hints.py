@@ -17,7 +17,7 @@ from gitml.engine.execution.package_hints import package_hint
 from gitml.engine.execution.script_names import ScriptNames, names_in_scripts
 from gitml.errors import InputError
 from gitml.execute.environments.import_redirect import is_python
-from gitml.execute.log_text import KEY, MODULE, REPOSITORY
+from gitml.execute.log_text import KEY, MODULE, REPOSITORY, VARIABLE
 from gitml.git.objects.source import FolderSource
 from gitml.git.worktree.snapshot import WorkTree, WorkTreeFolder
 
@@ -40,7 +40,7 @@ def hint_for(source: Source, failed: Failed) -> str | None:
 
 def _named_too(source: Source, failed: Failed, told: str) -> str:
     """What else the step's script names that is here and not in its sandbox, behind the hint for what it missed first."""
-    if told.startswith((MODULE, KEY, REPOSITORY)) or failed.step.module is not None:
+    if told.startswith((MODULE, KEY, VARIABLE, REPOSITORY)) or failed.step.module is not None:
         return ""
     seen = {_lacks(source, failed, path) for path in _as_paths(told, failed.step)[:1]}
     more = []
@@ -83,6 +83,8 @@ def _hint(source: Source, failed: Failed, name: str) -> str | None:
         return hint or (package_hint(source, step, module) if f"No module named '{module}'" in failed.error else None)
     if name.startswith(KEY):
         return _key_hint(source, failed, name.removeprefix(KEY))
+    if name.startswith(VARIABLE):
+        return _variable_hint(failed, name.removeprefix(VARIABLE))
     if name.startswith(REPOSITORY):
         return _repository_hint(source, failed, name.removeprefix(REPOSITORY))
     meant = _as_paths(name, step)
@@ -140,6 +142,13 @@ def _beside_hint(source: Source, failed: Failed, meant: Sequence[str]) -> str | 
 def _named(failed: Failed, path: str) -> str:
     """A path as the pipeline file names it."""
     return paths.as_named(path, failed.action.project)
+
+
+def _variable_hint(failed: Failed, name: str) -> str | None:
+    """The hint for a variable of the environment that the step does not declare."""
+    if failed.step.module is not None or any(name == declared for declared, _ in failed.step.env):
+        return None
+    return f"a step has only the variables that it declares: env: {{{name}: }} passes the machine's on, or give it a value there"
 
 
 def _repository_hint(source: Source, failed: Failed, kind: str) -> str | None:

@@ -265,6 +265,18 @@ def test_a_step_that_says_nothing_of_what_it_missed_is_told_where_to_write(proje
     assert error.endswith("(the command must write to the path that ${{ outputs.o }} stands for)")
 
 
+@pytest.mark.parametrize(
+    "command", ["{run: python3 src/var.py}", "{shell: bash, run: 'echo $A_TOKEN'}", "{shell: sh, run: 'echo $A_TOKEN'}"]
+)
+def test_a_variable_that_a_step_does_not_declare_is_told_to_be_passed_on(project: Project, command: str) -> None:
+    files = {**FILES, "src/var.py": "import os\nprint(os.environ['A_TOKEN'])\n"}
+    error = error_of(project, command, files)
+    assert error.endswith(
+        "(a step has only the variables that it declares: env: {A_TOKEN: } passes the machine's on, or give it a value there)"
+    )
+    assert "variables that it declares" not in error_of(project, "run: python3 -c \"{}['A_TOKEN']\"")
+
+
 def test_a_step_that_went_to_another_folder_is_told_where_paths_count_from(project: Project) -> None:
     project.write("ml/t.py", "import sys\nopen(sys.argv[1], 'w').write('x')\n")
     error = error_of(project, "{shell: bash, run: 'cd ml && python3 t.py ${{ outputs.o }}', outputs: {o: file}}")

@@ -41,6 +41,13 @@ PLACES = ("/s/work", "/mnt/real/s/work")
         ("sh: 1: cannot create logs/run.log: Directory nonexistent", "logs/run.log"),
         ("Error: Unable to access jarfile lib/x.jar", "lib/x.jar"),
         ("java.io.FileNotFoundException: data/x.csv (No such file or directory)", "data/x.csv"),
+        (
+            "  File \"/usr/lib/python3.10/os.py\", line 680, in __getitem__\n    raise KeyError(key)\nKeyError: 'TOKEN'",
+            "variable TOKEN",
+        ),
+        ("  File \"<frozen os>\", line 679, in __getitem__\nKeyError: 'TOKEN'", "variable TOKEN"),
+        ("bash: line 2: A_B: unbound variable", "variable A_B"),
+        ("sh: 1: A_B: parameter not set", "variable A_B"),
         ("make: *** No targets specified and no makefile found.  Stop.", "Makefile"),
         ("make: *** No rule to make target 'data/x', needed by 'all'.  Stop.", "data/x"),
         (
