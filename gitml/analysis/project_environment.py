@@ -17,6 +17,7 @@ _LOCKS = (r"uv\.lock", r"pylock(\.[^.]+)?\.toml", r"pixi\.lock", r"conda-lock\.y
 _REQUIREMENTS = r"requirements[^/]*\.txt"
 _FOREIGN = (r"poetry\.lock", r"pdm\.lock", r"Pipfile(\.lock)?", r"renv\.lock")  # which other tools install from
 _BELOW = ("requirements.txt", "requirements.in", "environment.yml", "environment.yaml")
+_OF_ENVIRONMENTS = ("conda", "env", "environment", "environments", "envs", "requirements", "src")
 _NOT_OF_STEPS = frozenset(("doc", "docs", "test", "tests", "examples", "node_modules"))
 _LOOSE = (
     *_FOREIGN,
@@ -41,6 +42,7 @@ class ProjectEnvironment(NamedTuple):
 def project_environment(top: str, source: Source) -> ProjectEnvironment:
     """A lock in the folder `top`, of several the one that holds most; else its own virtual environment, else the host.
 
+    Where nothing at the top lists packages, a lock in a folder for environments, such as ``env/requirements.txt``, counts too.
     `source` has the same files. A package that uv would install from them is installed beside what its lock names.
     """
     names = sorted(name for name in os.listdir(top) if _PLAIN.fullmatch(name))
@@ -53,13 +55,18 @@ def project_environment(top: str, source: Source) -> ProjectEnvironment:
     for name in files:
         if re.fullmatch(_REQUIREMENTS, name) and _is_locked(top, name):
             return ProjectEnvironment(name)
+    venv = os.path.isfile(os.path.join(top, ".venv", "pyvenv.cfg"))
     loose = next((name for pattern in _LOOSE for name in files if re.fullmatch(pattern, name)), None)
-    loose = loose or _loose_below(top, names)
+    if loose is None and not venv:
+        locked = _below(top, [name for name in names if name in _OF_ENVIRONMENTS], locked=True)
+        if locked is not None:
+            return ProjectEnvironment(locked)
+    loose = loose or _below(top, names, locked=False)
     lock = None
     if loose is not None:
         known = unlocked_file(loose)
         lock = known[1] if known is not None else lock_command(loose)
-    if os.path.isfile(os.path.join(top, ".venv", "pyvenv.cfg")):
+    if venv:
         return ProjectEnvironment("{venv: .venv}", lock)
     return ProjectEnvironment("host", lock)
 
@@ -73,10 +80,14 @@ def _is_package(top: str, source: Source) -> bool:
         return has_package(file.read(_LARGEST)) and own_package(source) is not None
 
 
-def _loose_below(top: str, names: Sequence[str]) -> str | None:
-    """The first list of packages in a folder at the top, such as ``env/requirements.txt``; None where there is none."""
+def _below(top: str, names: Sequence[str], *, locked: bool) -> str | None:
+    """The first list of packages in a folder at the top, such as ``env/requirements.txt``; None where there is none.
+
+    With `locked` one that locks them, else one that does not.
+    """
     found = (f"{folder}/{name}" for folder in names if folder not in _NOT_OF_STEPS for name in _BELOW)
-    return next((path for path in found if os.path.isfile(os.path.join(top, path)) and not _is_locked(top, path)), None)
+    files = (path for path in found if os.path.isfile(os.path.join(top, path)))
+    return next((path for path in files if _is_locked(top, path) is locked), None)
 
 
 def _is_locked(top: str, name: str) -> bool:
