@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
+from gitml.core.model.paths import as_named
 from gitml.core.model.protocols import Task, TaskFinished
 from gitml.core.model.result import OutputRef
 from gitml.core.model.step_settings import ALONE
@@ -19,7 +20,7 @@ from gitml.execute.interfaces import WorkerServices
 from gitml.execute.log import Log
 from gitml.execute.log_text import missing_names, neutral
 from gitml.execute.process import NONE, NOW, ProcessExit, StoppedError, StopRequests
-from gitml.execute.sandbox.outputs import keep_partial, take_outputs
+from gitml.execute.sandbox.outputs import OutputMissingError, keep_partial, take_outputs
 from gitml.execute.sandbox.sandbox import BadInputError, Sandbox
 from gitml.execute.step_failure import failure_of
 from gitml.execute.step_process import CommandMissingError, StepProcess
@@ -167,7 +168,8 @@ class WorkerAttempt:
             finished = finished._replace(
                 left=self._left_behind(), missing=self._missing()
             )  # many catch what went wrong
-            return finished._replace(outcome="failed", error=neutral(error.message) + where, hint=error.hint)
+            hint = self._elsewhere(error.mount) if isinstance(error, OutputMissingError) else None
+            return finished._replace(outcome="failed", error=neutral(error.message) + where, hint=hint or error.hint)
         finished = finished._replace(left=self._left_behind())
         return finished._replace(
             outputs=tuple(self.taken), metrics=measured.numbers, labels=measured.labels, warnings=measured.remarks
@@ -176,6 +178,19 @@ class WorkerAttempt:
     def _missing(self) -> tuple[str, ...]:
         """What the step did not find, as the end of its log has it."""
         return missing_names(self.log.tail().decode("utf-8", "replace"), self.sandbox.work_paths())
+
+    def _elsewhere(self, mount: str) -> str | None:
+        """The hint for an output that the step made at another place."""
+        from gitml.execute.sandbox.matched_outputs import made_elsewhere
+
+        try:
+            found = made_elsewhere(self.sandbox.work, mount, self.sandbox.is_given)
+        except OSError:  # it left its folder unreadable
+            return None
+        if found is None:
+            return None
+        there, wanted = (as_named(path, self.task.action.project) for path in (found, mount))
+        return f"it made {neutral(there, 200)}: give the output that path, or write to {wanted}"
 
     def _place_matches(self) -> None:
         """Puts what matches the patterns of outputs where they are taken from."""

@@ -42,7 +42,7 @@ def problem_with(path: str) -> str | None:
     if path.startswith(("/", "~")):
         return "an absolute path; paths are relative to the repository"
     if "\\" in path:
-        return "a backslash in a path; names are separated by '/'"
+        return "a path with a backslash; names are separated by '/'"
     parts = path.rstrip("/").split("/")
     if ".." in parts:
         return "a path that leaves the tree ('..')"

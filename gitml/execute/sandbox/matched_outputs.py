@@ -11,6 +11,7 @@ import posixpath
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 
 from gitml.core.kinds.port_kinds import is_directory
 from gitml.core.model.action import ActionOutput
@@ -68,6 +69,30 @@ def matches(output: ActionOutput, work: str, is_given: IsGiven) -> list[str]:
     states = [(pattern, pattern.start()) for pattern in patterns]
     own = _project(output) + posixpath.dirname(OUT)  # where the step has what is given no place
     return [path for path in _below(work, "", states, own, whole=False) if not is_given(path)]
+
+
+def made_elsewhere(work: str, mount: str, is_given: IsGiven) -> str | None:
+    """A file below `work` that the step made and that has the name of an output whose place is `mount`; the highest one.
+
+    Only so many files are looked at.
+    """
+    name = mount.rpartition("/")[2]
+    waiting = [""]
+    seen = 0
+    while waiting and seen < _SEEN:
+        folder = waiting.pop(0)
+        with os.scandir(f"{work}/{folder}" if folder else work) as entries:
+            found = sorted(islice(entries, _SEEN), key=lambda entry: entry.name)
+        seen += len(found)
+        for entry in found:
+            path = f"{folder}/{entry.name}" if folder else entry.name
+            if is_git_name(entry.name) or entry.name == posixpath.dirname(OUT) or path == mount:
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append(path)
+            elif entry.name == name and entry.is_file(follow_symlinks=False) and not is_given(path):
+                return path
+    return None
 
 
 def _project(output: ActionOutput) -> str:

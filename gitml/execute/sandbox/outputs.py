@@ -36,6 +36,15 @@ _KINDS = (
 )
 
 
+class OutputMissingError(InputError):
+    """An output that a step was to make is not there; `mount` is its place."""
+
+    def __init__(self, output: ActionOutput) -> None:
+        hint = "the command must write to the path that ${{ outputs." + output.name + " }} stands for"
+        super().__init__(f"did not make output {output.name} ({output.mount})", hint=hint)
+        self.mount = output.mount
+
+
 def take_outputs(outputs: Sequence[ActionOutput], work: str, store: Store, taken: list[OutputRef]) -> ParsedMetrics:
     """Moves the outputs below `work` into the Store, each added to `taken` once it is there, and reads the metrics.
 
@@ -108,8 +117,7 @@ def _inspect(output: ActionOutput, work: str) -> bool:
     try:
         mode = os.lstat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):
-        hint = "the command must write to the path that ${{ outputs." + output.name + " }} stands for"
-        raise InputError(f"did not make output {output.name} ({output.mount})", hint=hint) from None
+        raise OutputMissingError(output) from None
     expected = "a directory" if is_directory(output.kind) else "a file"
     found = next((word for test, word in _KINDS if test(mode)), "a device")
     if found != expected:

@@ -260,9 +260,15 @@ def test_a_step_that_catches_what_it_missed_and_makes_nothing_is_told_all_that_i
     assert error_given('params: [fit, seed], code: [conf/], inputs: {clean: "${{ steps.one.outputs.clean }}"}') is None
 
 
-def test_a_step_that_says_nothing_of_what_it_missed_is_told_where_to_write(project: Project) -> None:
-    error = error_of(project, "{run: python3 -c pass, outputs: {o: {type: file, path: o.txt}}}")
-    assert error.endswith("(the command must write to the path that ${{ outputs.o }} stands for)")
+def test_a_step_that_made_an_output_elsewhere_or_not_at_all_is_told_where_to_write(project: Project) -> None:
+    files = {**FILES, "src/m.py": "import os\nos.makedirs('models/a')\nopen('models/a/m[1].pkl', 'w').write('x')\n"}
+    output = "outputs: {o: {type: file, path: 'model/m[1].pkl'}}"
+    elsewhere = "(it made models/a/m[1].pkl: give the output that path, or write to model/m[1].pkl)"
+    assert error_of(project, f"{{run: python3 src/m.py, {output}}}", files).endswith(elsewhere)
+    must = "(the command must write to the path that ${{ outputs.o }} stands for)"
+    assert error_of(project, "{run: python3 -c pass, outputs: {o: {type: file, path: o.txt}}}").endswith(must)
+    given = "{run: python3 -c pass, code: [conf/], outputs: {o: {type: file, path: o/config.yaml}}}"
+    assert error_of(project, given).endswith(must)
 
 
 @pytest.mark.parametrize(

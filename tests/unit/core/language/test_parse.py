@@ -239,7 +239,7 @@ steps:
             "1:13: input 'i' is a pattern, and an input is one file or folder: name the folder, or write the pattern under "
             "`code:`",
         ),
-        ("inputs: {i: 'a\\b'}\nsteps: {a: {run: x}}", "1:13: input 'i' is a backslash in a path; names are separated by '/'"),
+        ("inputs: {i: 'a\\b'}\nsteps: {a: {run: x}}", "1:13: input 'i' is a path with a backslash; names are separated by '/'"),
         ("experiment: [x]\nsteps: {a: {run: x}}", "1:13: experiment must be text"),
     ],
 )  # fmt: skip
