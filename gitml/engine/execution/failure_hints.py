@@ -170,7 +170,11 @@ def _key_hint(source: Source, failed: Failed, key: str) -> str | None:
         for at in mappings_with(values, key) if values is not None else ():
             name = path_text(at)
             if not _declares(known, name):
-                more = [one for one in _keys_of(source, failed, path, known) if one not in (name, str(at[0]))]
+                named = _keys_of(source, failed, path, known)
+                inner = [one for one in named if one.startswith((f"{name}.", f"{name}["))]
+                if inner and name not in named:  # all that the script takes of it
+                    name = inner[0]
+                more = [one for one in named if one not in (name, str(at[0]))]
                 too = f"; it names {', '.join(more)}, too" if more else ""
                 return f"{path} has {name}, which step {failed.step.base} does not declare: add it to its params{too}"
     return None
@@ -193,10 +197,24 @@ def _values_of(source: Source, path: str) -> Mapping[str, Value] | None:
 
 
 def _keys_of(source: Source, failed: Failed, path: str, known: Collection[str]) -> list[str]:
-    """The top-level keys of a config file that the step's script names, but for those that it declares."""
+    """The keys of a config file that the step's script names, as deep as it does, but for those that it declares."""
     values = _values_of(source, path) or {}
-    found = [path_text((key,)) for key in _names(source, failed).keys if key in values]
-    return [key for key in found if not _declares(known, key)][:_MOST_NAMED]
+    found: dict[str, None] = {}
+    for keys in _names(source, failed).keys:
+        at: list[str] = []
+        inner: Value = values
+        for key in keys:
+            if not isinstance(inner, dict) or key not in inner:
+                break
+            at.append(key)
+            inner = inner[key]
+        if at:
+            found[path_text(tuple(at))] = None
+    return [
+        key
+        for key in found
+        if not _declares(known, key) and not any(key.startswith((f"{outer}.", f"{outer}[")) for outer in found)
+    ][:_MOST_NAMED]
 
 
 def _ignored_hint(source: Source, candidates: Sequence[str]) -> str | None:

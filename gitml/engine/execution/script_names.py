@@ -12,21 +12,23 @@ from gitml.core.model.protocols import Source
 
 _LARGEST = 256 << 10  # bytes of a script that is read
 _TEXT = re.compile(r"""(['"])([^'"\n\\\x00-\x1f\x7f]{2,200})\1""")
-_KEY = re.compile(r"""(?:\[|\.get\()\s*(['"])([^'"\n\\]{1,100})\1""")
+_KEY = r"""(?:\[|\.get\()\s*(?:'[^'"\n\\]{1,100}'|"[^'"\n\\]{1,100}")"""
+_KEYS = re.compile(rf"{_KEY}(?:\s*[\])]{_KEY}){{0,7}}")
+_QUOTED = re.compile(r"""(?:\[|\.get\()\s*['"]([^'"\n\\]{1,100})['"]""")
 _WORD = re.compile(r"[^\s;&|()<>'\"]{1,300}")
 
 
 class ScriptNames(NamedTuple):
-    """Texts of a script that may be `paths`, and those by which it takes values out of mappings, as ``["train"]`` does."""
+    """Texts of a script that may be `paths`, and the `keys` by which it takes values out of mappings: ``["train"]["lr"]``."""
 
     paths: tuple[str, ...] = ()
-    keys: tuple[str, ...] = ()
+    keys: tuple[tuple[str, ...], ...] = ()
 
 
 def names_in_scripts(source: Source, step: GraphStep, code: dict[str, str]) -> ScriptNames:
     """What those of the files in `code` (path: id) name that the step's command starts."""
     paths: dict[str, None] = {}
-    keys: dict[str, None] = {}
+    keys: dict[tuple[str, ...], None] = {}
     for path in _started(step):
         oid = code.get(path)
         content = b"" if oid is None else source.read(oid)
@@ -35,7 +37,7 @@ def names_in_scripts(source: Source, step: GraphStep, code: dict[str, str]) -> S
         text = content.decode("utf-8", "replace")
         found = [match[2] for match in _TEXT.finditer(text)]
         paths.update(dict.fromkeys([one for one in found if "/" in one.strip("./") or "." in one.strip("./")]))
-        keys.update(dict.fromkeys([match[2] for match in _KEY.finditer(text)]))
+        keys.update(dict.fromkeys([tuple(_QUOTED.findall(match[0])) for match in _KEYS.finditer(text)]))
     return ScriptNames(tuple(paths), tuple(keys))
 
 

@@ -65,7 +65,7 @@ def test_what_can_not_be_checked_is_a_mistake_of_that_file_and_the_others_are_ch
     assert messages["src/train.sh"] == "neither a pipeline (.yaml, .yml) nor gitml.yaml or module.yaml"
     assert messages[str(outside)] == "it lies outside of this repository"
     assert "pipelines/words.yaml:5:8: input 'raw' 'data/raw.txt' is not there: it is tracked, but deleted" in answer.out
-    assert answer.err == "8 mistakes in 8 files\n"
+    assert answer.err == "8 mistakes; 8 files checked\n"
 
 
 def test_a_module_that_nobody_knows_is_a_mistake_where_it_is_used(project: Project) -> None:

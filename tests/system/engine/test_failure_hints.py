@@ -251,13 +251,30 @@ def test_a_step_that_catches_what_it_missed_and_makes_nothing_is_told_all_that_i
 
     assert error_given("timeout: 60") == (
         "did not make output model (model.txt) (params.yaml holds parameters of the pipeline: say which of them step fit reads,"
-        ' params: [fit, seed] or ["*"]; it names out/clean.csv (of step one), conf/labels.txt (in the commit), too)'
+        ' params: [fit.rate, seed] or ["*"]; it names out/clean.csv (of step one), conf/labels.txt (in the commit), too)'
     )
     assert error_given("params: [fit, seed]") == (
         'did not make output model (model.txt) (step one makes out/clean.csv: give step fit inputs: {clean: "${{ steps.one.outputs.clean }}"};'
         " it names conf/labels.txt (in the commit), too)"
     )
     assert error_given('params: [fit, seed], code: [conf/], inputs: {clean: "${{ steps.one.outputs.clean }}"}') is None
+
+
+def test_a_missing_key_is_named_as_deep_as_the_script_takes_values_from_it(project: Project) -> None:
+    project.write("params.yaml", "fit: {rate: 1, deep: {on: 1, off: 2}}\nseed: 7\nbase: {level: 1}\n")
+    read = "import json, re\nc = {'seed': 7}\n"
+    given = "params: {from: params.yaml}\nsteps:\n  t: {run: python3 src/k.py, params: [seed]}\n"
+    for code, said in (
+        ("c['fit']['rate'], c[\"fit\"]['deep'].get('on'), c['base']", "fit.rate, which"),
+        ("c['fit']['deep'] ['on'], c['fit']", "fit, which"),
+    ):
+        project.write("src/k.py", f"{read}{code}\n")
+        project.write("pipelines/k.yaml", given)
+        project.commit()
+        (told,) = project.run("k", code=1)["steps"]
+        assert f"params.yaml has {said} step t does not declare: add it to its params" in told["error"]
+        if "base" in code:
+            assert told["error"].endswith("; it names fit.deep.on, base, too)")
 
 
 def test_a_step_that_made_an_output_elsewhere_or_not_at_all_is_told_where_to_write(project: Project) -> None:

@@ -34,7 +34,7 @@ def command(session: Session, files: tuple[str, ...]) -> int:
     if not found.files:
         session.remark("no pipelines here: `gitml init` writes one to start from")
     elif found.mistakes:
-        session.remark(f"{count(len(found.mistakes), 'mistake')} in {count(len(found.files), 'file')}")
+        session.remark(f"{count(len(found.mistakes), 'mistake')}; {count(len(found.files), 'file')} checked")
     else:
         session.remark(f"no mistakes in {count(len(found.files), 'file')}")
     return INPUT if found.mistakes else DONE
