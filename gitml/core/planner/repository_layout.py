@@ -15,9 +15,14 @@ from gitml.core.model.graph import Graph, GraphStep
 
 
 def reaches_beside(step: GraphStep) -> bool:
-    """Whether something that the sandbox of a step has lies beside its project. What a module has lies in its own."""
-    if step.module is not None:
+    """Whether something that the sandbox of a step has lies beside its project. What a module has lies in its own.
+
+    So does the repository that a step asks for, which lies at the top.
+    """
+    if step.module is not None or step.project:  # the latter is laid out so already
         return False
+    if step.settings.repository:
+        return True
     places = [*step.code, step.notebook, *(binding.mount for binding in step.inputs)]
     return any(map(paths.is_beside, places)) or paths.is_beside(step.settings.environment.option("install") or "")
 

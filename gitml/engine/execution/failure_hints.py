@@ -268,7 +268,7 @@ def _made_by_another(failed: Failed, candidate: str) -> str | None:
     used = f"${{{{ steps.{step}.outputs.{port} }}}}"
     if failed.step.module is not None:
         return f"step {step} makes {candidate}: use {used}"
-    return f'step {step} makes {candidate}: give step {failed.step.base} inputs: {{{port}: "{used}"}}'
+    return f'step {step} makes {candidate}: add {port}: "{used}" to inputs: of step {failed.step.base}'
 
 
 def _as_paths(name: str, step: GraphStep) -> list[str]:

@@ -32,15 +32,9 @@ class StepCommits:
     def __init__(self, ws: Workspace, loaded: Loaded) -> None:
         self._ws = ws
         self._source = loaded.source
-        self._project = loaded.project
 
     def of(self, step: GraphStep, code: Iterable[CodeFile], inputs: Inputs) -> StepCommit | PartProblem:
         """What the repository of a step is of that has this code and these inputs, as far as they are known."""
-        if self._project:
-            return PartProblem(
-                f"repository: true needs a project at the top of its repository, and this one lies in {self._project}/",
-                "pass what the step needs of the commit as a parameter",
-            )
         commit = self.commit
         if commit is None:
             return PartProblem("repository: true needs a commit, and nothing is committed yet", "git commit")

@@ -208,7 +208,7 @@ def test_what_another_step_makes_is_named_as_its_output(project: Project) -> Non
     )
     project.commit()
     steps = project.run("two", code=1)["steps"]
-    declared = 'give step two inputs: {clean: "${{ steps.one.outputs.clean }}"}'
+    declared = 'add clean: "${{ steps.one.outputs.clean }}" to inputs: of step two'
     assert steps[1]["error"].endswith(f"(step one makes out/clean.csv: {declared})")
 
 
@@ -254,7 +254,7 @@ def test_a_step_that_catches_what_it_missed_and_makes_nothing_is_told_all_that_i
         ' params: [fit.rate, seed] or ["*"]; it names out/clean.csv (of step one), conf/labels.txt (in the commit), too)'
     )
     assert error_given("params: [fit, seed]") == (
-        'did not make output model (model.txt) (step one makes out/clean.csv: give step fit inputs: {clean: "${{ steps.one.outputs.clean }}"};'
+        'did not make output model (model.txt) (step one makes out/clean.csv: add clean: "${{ steps.one.outputs.clean }}" to inputs: of step fit;'
         " it names conf/labels.txt (in the commit), too)"
     )
     assert error_given('params: [fit, seed], code: [conf/], inputs: {clean: "${{ steps.one.outputs.clean }}"}') is None

@@ -221,14 +221,28 @@ def test_repositories_of_every_kind_give_it(kind: str, project: Project, tmp_pat
     assert project.gitml("run", "--json", "ask", "ask", *at, env=env).data["steps"][0]["outcome"] == "reused"
 
 
-def test_where_there_is_no_commit_or_the_project_lies_below_the_top_it_is_refused(fresh: Project) -> None:
-    pipeline = "steps: {ask: {run: git status, repository: true}, other: {run: 'true'}}\n"
-    fresh.write("pipelines/ask.yaml", pipeline)
+def test_without_a_commit_it_is_refused(fresh: Project) -> None:
+    fresh.write("pipelines/ask.yaml", "steps: {ask: {run: git status, repository: true}}\n")
     refused = fresh.gitml("run", "ask", "ask", code=2)
     assert "repository: true needs a commit, and nothing is committed yet" in refused.err
+
+
+def test_a_project_below_the_top_has_it_at_the_top_and_runs_in_its_folder(fresh: Project) -> None:
     fresh.write("ml/gitml.yaml", "")
-    fresh.write("ml/pipelines/ask.yaml", pipeline)
+    fresh.write(
+        "ml/pipelines/ask.yaml",
+        "steps:\n  ask:\n    shell: sh\n    repository: true\n"
+        "    run: git rev-parse HEAD; git rev-parse --show-prefix; git status --porcelain; cat data.txt; echo x > ${{ outputs.o }}\n"
+        "    code: [data.txt]\n    outputs: {o: {type: file, path: out.txt}}\n",
+    )
+    fresh.write("ml/data.txt", "data\n")
     fresh.commit()
-    refused = fresh.gitml("run", "ml:ask", "ask", code=2)
-    assert "this one lies in ml/" in refused.err
-    assert "ask" in fresh.gitml("plan", "ml:ask", code=None).out
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=fresh.root, env=fresh.env, check=True, capture_output=True, text=True
+    ).stdout.strip()
+    run = fresh.gitml("run", "--json", "ml:ask").data
+    assert fresh.gitml("logs", run["run"], "ask").out.splitlines() == [commit, "ml/", "data"]
+    assert fresh.gitml("run", "--json", "ml:ask").data["steps"][0]["outcome"] == "reused"
+    (fresh.root / "ml/data.txt").write_text("other\n")
+    dirty = fresh.gitml("run", "--json", "ml:ask").data
+    assert fresh.gitml("logs", dirty["run"], "ask").out.splitlines() == [commit, "ml/", " M ml/data.txt", "other"]
