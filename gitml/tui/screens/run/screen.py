@@ -65,6 +65,7 @@ class RunPage(RunActionsPage):
         self.run_id: str | None = None
         self.view: RunView | None = None
         self.planned: Mapping[str, GraphStep] | None = None  # None: not read yet
+        self._names_asked: set[str] = set()
         self.details: dict[str, StepDetails] = {}
         self.requested_step: str | None = None
         self._head = ""
@@ -154,7 +155,9 @@ class RunPage(RunActionsPage):
         self.view = view
         self._querying, self._queried_at = False, time.monotonic()
         self.query_one(Notice).hide()
-        if self.planned is None:
+        names = {item.name for item in view.steps}
+        if self.planned is None or (self.planned and not names <= self.planned.keys() | self._names_asked):
+            self._names_asked = names  # more of them are known once a step made the list that decides
             run = view.run
             self.run_query("graph", lambda ws: planned_steps(ws, run), self._show_graph)
         self._draw()
