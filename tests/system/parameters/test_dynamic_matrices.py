@@ -351,3 +351,21 @@ steps:
 """
     run = Project(tmp_path / "p", {"pipelines/p.yaml": spec}).run(keep_going=True)
     assert outcomes(run) == {"lists[1]": "executed", "lists[2]": "failed", "each[*]": "skipped"}
+
+
+def test_a_list_that_nobody_has_any_more_is_made_again(project: Project) -> None:
+    project.repo.commit("settings", {"gitml.yaml": "records: {inline_file: 1B, inline_run: 1B}\n"})
+    first = project.run()
+    split = first.step("split")
+    assert split is not None
+    os.unlink(project.object_path(split.outputs[0].digest))
+    plan = project.plan()
+    assert (plan.decisions["split"].kind, plan.decisions["train[*]"].kind) == (RUN, UNKNOWN)
+    assert "is not here" in plan.decisions["split"].reason
+    assert outcomes(project.run()) == {name: "executed" if name == "split" else "reused" for name in outcomes(first)}
+
+
+def test_a_list_that_is_always_made_again_reuses_its_combinations(project: Project) -> None:
+    project.repo.commit("always", {"pipelines/p.yaml": PIPELINE.replace("  split:\n", "  split:\n    reuse: false\n")})
+    names = list(outcomes(project.run()))
+    assert outcomes(project.run()) == {name: "executed" if name == "split" else "reused" for name in names}

@@ -146,3 +146,20 @@ def test_lists_and_combinations_on_ray(tmp_path: Path) -> None:
         **dict.fromkeys(["split", "train[c]", "gather"], "executed"),
         "train[b]": "reused",
     }
+
+
+def test_a_list_that_only_a_remote_store_has_is_fetched_by_a_run_alone(tmp_path: Path) -> None:
+    settings = SETTINGS + f"records: {{inline_file: 1B, inline_run: 1B}}\nremotes: [file://{tmp_path}/store]\n"
+    team = Team(tmp_path)
+    ann = team.person("ann")
+    ann.repo.commit("project", {**FILES, "gitml.yaml": settings})
+    ann.repo.git("push", "-q", "origin", "main")
+    names = [step["name"] for step in ann.run("p")["steps"]]
+    ann.do("push")
+    bob = team.person("bob")
+    bob.do("fetch")
+    looked = {step["name"]: step["decision"] for step in bob.do("plan", "p", "--json").json["steps"]}
+    assert looked["train[*]"] == "unknown"  # a command that only looks asks no store
+    asked = bob.do("run", "-n", "p", "--json").json["steps"]
+    assert {step["name"]: step["decision"] for step in asked} == dict.fromkeys(names, "reuse")
+    assert bob.outcomes("p") == dict.fromkeys(names, "reused")
