@@ -136,7 +136,9 @@ runs: st.SearchStrategy[Run] = st.builds(
     error=st.none() | hostile,
     errors=st.dictionaries(
         hostile,
-        st.builds(MemberErrors, hostile, sizes, _tuples(hostile), _tuples(hostile), borne=st.booleans()),
+        st.builds(
+            MemberErrors, hostile, st.integers(0, 2**53 - 1), _tuples(hostile), _tuples(hostile), borne=st.booleans()
+        ),
         max_size=2,
     ),
     plots=st.dictionaries(hostile, st.builds(PlotOptions, hostile, _tuples(hostile), hostile, hostile), max_size=2),

@@ -88,6 +88,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "a tag of another name": {"repository": StepCommit("6" * 40, (("v2", "6" * 40),))},
     "an annotated tag": {"repository": StepCommit("6" * 40, (("v1", "7" * 40),))},
     "a change since the commit": {"repository": StepCommit("6" * 40, (), (CODE,))},
+    "a sandbox laid out like the repository": {"project": "ml"},
+    "a project elsewhere in it": {"project": "other/ml"},
     "what an older gitml made": {"format": 1},
 }
 

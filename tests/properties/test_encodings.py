@@ -38,6 +38,7 @@ from gitml.core.model.result import (
 from gitml.core.model.step_settings import StepSettings
 from gitml.core.model.tree import TreeEntry, decode_tree, encode_tree, tree_size
 from gitml.core.parameters.error_budget import ACTIONS, ErrorBudget
+from gitml.core.parameters.made_list import ListSource
 from gitml.core.records.record import Run, decode_run, encode_run, step_as_json, step_from_json
 from gitml.core.records.step_rows import joined, split, tables_from_json
 from tests.kit.execution import ON_HOST
@@ -211,6 +212,9 @@ places = st.tuples(hostile, st.lists(st.tuples(hostile, st.integers(0, 9)), max_
 graph_steps = st.builds(
     GraphStep,
     name=hostile,
+    pending=hostile,
+    problem=hostile,
+    project=st.just(""),  # that of a step as it is in its sandbox, which no graph has
     base=names,
     label=hostile,
     argv=st.lists(hostile, max_size=3).map(tuple),
@@ -260,11 +264,20 @@ graph_steps = st.builds(
 )
 
 
-@given(hostile, hostile, hostile, st.dictionaries(names, scalars, max_size=3), st.lists(graph_steps, max_size=3))
+@given(
+    *(hostile, hostile, hostile, st.dictionaries(names, scalars, max_size=3), st.lists(graph_steps, max_size=3)),
+    st.dictionaries(names, st.lists(st.builds(ListSource, hostile, hostile), max_size=2).map(tuple), max_size=2),
+)
 def test_a_graph_is_read_back_with_the_types_of_its_values(
-    pipeline: str, path: str, experiment: str, params: dict[str, Any], steps: list[GraphStep]
+    pipeline: str,
+    path: str,
+    experiment: str,
+    params: dict[str, Any],
+    steps: list[GraphStep],
+    dynamic: dict[str, tuple[ListSource, ...]],
 ) -> None:
-    graph = Graph(pipeline, path, experiment, params, {step.name: step for step in steps})
+    made = {step.name: step for step in steps}
+    graph = Graph(pipeline, path, experiment, params, made, dynamic=dynamic)
     back = graph_from_json(json.loads(json.dumps(graph_as_json(graph))))
     assert back == graph
     assert repr(back) == repr(graph)

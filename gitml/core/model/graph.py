@@ -202,7 +202,7 @@ def graph_as_json(graph: Graph) -> Any:
                 conditional or None,
                 notebook,
                 gathered or None,
-                [pending, problem] if pending else None,
+                [pending, problem] if pending or problem else None,
             ]
         )
     return [

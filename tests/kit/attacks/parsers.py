@@ -581,7 +581,7 @@ def plot(data: bytes) -> None:
 # -- all of them
 
 
-LIST = b'["a", 1, 2.5e3, true, {"name": "x", "n": {"m": [1, null]}}, {"k": "\u00e4"}]'
+LIST = b'["a", 1, 2.5e3, true, {"name": "x", "n": {"m": [1, null]}}, {"k": "\\u00e4"}]'
 
 
 def made_list(data: bytes) -> None:

@@ -209,9 +209,9 @@ steps:
     env: {LC_ALL: C}
     outputs: {o: {type: file, path: notes.txt}}
 """
-    files = {"pipelines/main.yaml": spec, "a.sh": "LC_ALL=C ls notes.txt\n", "notes.txt": "x\n"}
+    files = {"pipelines/main.yaml": spec, "a.sh": "LC_ALL=C ls other.txt\n", "notes.txt": "x\n", "other.txt": "x\n"}
     undeclared, hidden = Project(tmp_path / "p", files).run("-k", code=1)["steps"]
-    assert "(notes.txt is in the commit but not declared: add it to code: of step undeclared" in undeclared["error"]
+    assert "(other.txt is in the commit but not declared: add it to code: of step undeclared" in undeclared["error"]
     assert "(notes.txt is where the step makes an output, so what the commit has there is hidden" in hidden["error"]
 
 
