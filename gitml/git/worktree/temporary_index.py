@@ -97,8 +97,8 @@ def _clear_stale(folder: str) -> None:
     """Removes copies that a killed process left behind a day ago or more (by change time: the other is the index's)."""
     now = time.time()
     for entry in os.scandir(folder):
-        if entry.name.startswith("index-") and now - entry.stat().st_ctime > _STALE:
-            with suppress(OSError):  # another user's, or taken away just now
+        with suppress(OSError):  # another user's, or taken away just now
+            if entry.name.startswith("index-") and now - entry.stat(follow_symlinks=False).st_ctime > _STALE:
                 os.unlink(entry.path)
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import threading
 import time
 
 import pytest
@@ -10,6 +11,7 @@ from gitml.errors import InputError
 from gitml.git.objects.reader import Objects
 from gitml.git.repository import discover
 from gitml.git.worktree.snapshot import WorkTree
+from gitml.git.worktree.temporary_index import TemporaryIndex
 from tests.kit.projects.repository import Repository, isolate
 
 
@@ -365,3 +367,27 @@ def test_sealing_makes_what_it_wrote_durable(repo, open_tree, monkeypatch):
     objects = {path.rpartition("objects/")[2].replace("/", "") for path in synced}
     for name in (commit, f"{commit}^{{tree}}", f"{commit}:src", f"{commit}:src/a.py", f"{commit}:src/new.py"):
         assert repo.git("rev-parse", name) in objects
+
+
+def test_copies_that_others_take_away_while_one_is_made_are_no_error(repo):
+    folder = repo.file(".git/gitml/tmp")
+    os.makedirs(folder, exist_ok=True)
+    location = discover(repo.path, {})
+    over = threading.Event()
+
+    def come_and_go():
+        names = [f"{folder}/index-1-{number}" for number in range(50)]
+        while not over.is_set():
+            for name in names:
+                open(name, "w").close()
+            for name in names:
+                os.unlink(name)
+
+    other = threading.Thread(target=come_and_go)
+    other.start()
+    try:
+        for _ in range(300):
+            TemporaryIndex(location, empty=True)
+    finally:
+        over.set()
+        other.join()

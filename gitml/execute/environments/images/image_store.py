@@ -236,7 +236,10 @@ class ImageStore:
         needed = self._needed_blobs()
         with suppress(FileNotFoundError), os.scandir(f"{self.folder}/{_BLOBS}/sha256") as entries:
             for entry in entries:
-                found = entry.stat(follow_symlinks=False)
+                try:
+                    found = entry.stat(follow_symlinks=False)
+                except FileNotFoundError:  # taken away just now
+                    continue
                 if entry.name not in needed and now - found.st_mtime >= older:
                     if not dry_run and not _removed(entry.path):
                         continue

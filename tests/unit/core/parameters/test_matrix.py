@@ -180,7 +180,7 @@ def test_other_steps_choose_among_combinations() -> None:
         ("{}", "a matrix has at least one axis"),
         ("{m: '${{ params.gamma }}'}", "params.gamma is float, not a list"),
         ("{m: '${{ params.nodels }}'}", "unknown parameter 'nodels' (did you mean 'models'?)"),
-        ("{m: 'a ${{ params.models }}'}", "takes a list, or a parameter that is one"),
+        ("{m: 'a ${{ params.models }}'}", "takes a list, or what is one"),
         ("{m: {rang: [1, 2]}}", "unknown key 'rang'"),
         ("{m: {range: [1]}}", "takes [first, last] or [first, last, step]"),
         ("{m: {range: [1, 5, -1]}}", "never reaches its end"),

@@ -8,7 +8,7 @@ import pytest
 
 from gitml.core.model.action import Action, ActionInput, ActionOutput, CodeFile
 from gitml.core.model.digest import Digest, digest_of
-from gitml.core.model.graph import Binding, GraphStep
+from gitml.core.model.graph import Binding, Graph, GraphStep
 from gitml.core.model.protocols import Failure
 from gitml.core.model.result import ActionResult, Cost, OutputRef
 from gitml.core.model.step_settings import StepSettings
@@ -281,7 +281,8 @@ def test_what_must_run_runs_though_its_result_is_known_or_its_inputs_are_not(
 
 
 def test_only_the_named_step_is_forced() -> None:
-    assert decided(Cache(RESULT), policy=Policy(frozenset(["other", "train"]))).kind == REUSE
+    assert decided(Cache(RESULT), policy=Policy(frozenset(["other", "train[forest]"]))).kind == REUSE
+    assert decided(Cache(RESULT), policy=Policy(frozenset([STEP.base]))).kind == RUN  # all its combinations
 
 
 def test_deciding_twice_gives_the_same() -> None:
@@ -291,6 +292,7 @@ def test_deciding_twice_gives_the_same() -> None:
 
 def test_a_plan_tells_what_is_blocked_and_whether_anything_runs() -> None:
     reuse, run, blocked = Decision(REUSE, ""), Decision(RUN, ""), Decision(BLOCKED, "")
-    assert not Plan({"a": reuse}).runs_something()
-    assert Plan({"a": reuse, "b": run}).runs_something()
-    assert Plan({"a": reuse, "b": blocked}).blocked() == {"b": blocked}
+    graph = Graph("p", "pipelines/p.yaml", "p", {}, {})
+    assert not Plan({"a": reuse}, graph).runs_something()
+    assert Plan({"a": reuse, "b": run}, graph).runs_something()
+    assert Plan({"a": reuse, "b": blocked}, graph).blocked() == {"b": blocked}
