@@ -9,11 +9,10 @@ import re
 from typing import Any, NamedTuple
 
 from gitml.core.language.diagnostics import Diagnostic, SpecError
+from gitml.core.text.strict_json import MAX_DEPTH, MAX_DIGITS
 
 MAX_BYTES = 8 << 20
 MAX_NODES = 400_000
-MAX_DEPTH = 64
-MAX_DIGITS = 64
 _DEEP = "exceeded maximum nesting depth"  # of libyaml in PyYAML 6.0.4, which reads ahead of what is built here
 
 _INT = re.compile(r"[-+]?(0|[1-9][0-9]*)\Z")

@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from gitml.core.language.diagnostics import Diagnostic, SpecError
-from gitml.core.language.yaml_document import FIRST, MAX_DEPTH, MAX_DIGITS, Node, read_yaml
+from gitml.core.language.yaml_document import FIRST, Node, read_yaml
 from gitml.core.parameters.value_path import Value
+from gitml.core.text.strict_json import MAX_DEPTH, MAX_DIGITS, RefusedJsonError, parse_json
 
 SUFFIXES = {".yaml": "yaml", ".yml": "yaml", ".toml": "toml", ".json": "json"}
 """The formats, by the endings of names."""
@@ -85,39 +86,14 @@ def _read_toml(data: bytes, path: str) -> ConfigFile:
     return ConfigFile(path, "toml", text, _checked(raw, path))
 
 
-class _RefusedError(ValueError):
-    pass
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise _RefusedError(f"duplicate key {key[:60]!r}")
-        found[key] = value
-    return found
-
-
-def _no_constant(name: str) -> None:
-    raise _RefusedError(f"{name} is no number that a parameter can have: it must be finite")
-
-
-def _integer(digits: str) -> int:
-    if len(digits) > MAX_DIGITS:
-        raise _RefusedError(f"a number of {len(digits):,} digits")
-    return int(digits)
-
-
 def _read_json(data: bytes, path: str) -> ConfigFile:
     text = _text(data, path)
     try:
-        raw = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant, parse_int=_integer)
+        raw = parse_json(text)
     except json.JSONDecodeError as error:
         raise _mistake(path, error.lineno, error.colno, f"not JSON: {error.msg}") from None
-    except _RefusedError as error:
+    except RefusedJsonError as error:
         raise _mistake(path, 1, 1, str(error)) from None
-    except RecursionError:
-        raise _mistake(path, 1, 1, f"nested deeper than {MAX_DEPTH} levels") from None
     if not isinstance(raw, dict):
         raise _mistake(path, 1, 1, "a config file is a mapping ({name: value})")
     return ConfigFile(path, "json", text, _checked(raw, path))

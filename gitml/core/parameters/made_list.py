@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from gitml.core.model.digest import Digest
 from gitml.core.parameters.value_path import Value
+from gitml.core.text.strict_json import RefusedJsonError, parse_json
 
 LARGEST = 16 << 20
 """Bytes of a file with a list; 10,000 values that are longer belong into files of their own."""
@@ -35,24 +36,17 @@ class MadeList(NamedTuple):
 MadeLists = Mapping[ListSource, MadeList]
 
 
-class _RepeatedKeyError(ValueError):
-    pass
-
-
 def read_list(digest: Digest, content: bytes) -> MadeList:
     """What a file says that a step made as a list: JSON, a list of values or a mapping of named ones."""
     try:
-        values = json.loads(
-            content.decode("utf-8-sig"), object_pairs_hook=_mapping, parse_constant=_refused, parse_float=_number
-        )
+        values = parse_json(content.decode("utf-8-sig"))
         json.dumps(values, ensure_ascii=False).encode()  # what is no text is refused
     except UnicodeError:
         return MadeList(digest, problem="has text that is not UTF-8")
-    except _RepeatedKeyError as error:
-        return MadeList(digest, problem=str(error))
-    except (ValueError, RecursionError) as error:
-        place = f"line {error.lineno}: {error.msg}" if isinstance(error, json.JSONDecodeError) else str(error)[:100]
-        return MadeList(digest, problem=f"is not JSON ({place})")
+    except RefusedJsonError as error:
+        return MadeList(digest, problem=f"is no list that a matrix can have: {error}")
+    except json.JSONDecodeError as error:
+        return MadeList(digest, problem=f"is not JSON (line {error.lineno}: {error.msg})")
     if not isinstance(values, (list, dict)):
         return MadeList(digest, problem=f"is {_kind(values)} and no list")
     for value in values:
@@ -60,24 +54,6 @@ def read_list(digest: Digest, content: bytes) -> MadeList:
         if isinstance(part, str) and len(part) > _LABEL:
             return MadeList(digest, problem=f"has a value of {len(part):,} characters: make it a mapping with a name")
     return MadeList(digest, values)
-
-
-def _mapping(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in found:
-            raise _RepeatedKeyError(f"has the key {key[:60]!r} twice")
-        found[key] = value
-    return found
-
-
-def _refused(word: str) -> Any:
-    raise _RepeatedKeyError(f"has {word}, which is no number of JSON")
-
-
-def _number(text: str) -> float:
-    value = float(text)
-    return value if value - value == 0 else _refused(text[:60])
 
 
 def _kind(value: Any) -> str:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitml.core.language.diagnostics import SpecError
-from gitml.core.language.yaml_document import MAX_BYTES, MAX_DEPTH, MAX_DIGITS, MAX_NODES, Node, read_yaml
+from gitml.core.language.yaml_document import MAX_BYTES, MAX_NODES, Node, read_yaml
+from gitml.core.text.strict_json import MAX_DEPTH, MAX_DIGITS
 
 
 def plain(node: Node) -> Any:
