@@ -86,8 +86,8 @@ def test_a_child_that_is_not_needed_clears_up_and_ends() -> None:
         folder = tempfile.mkdtemp()
 
         def work():
-            open(f"{folder}/held", "x").close()
-            try:
+            try:  # from here: the file is seen before this goes on
+                open(f"{folder}/held", "x").close()
                 time.sleep(60)
             finally:
                 os.unlink(f"{folder}/held")
