@@ -16,7 +16,8 @@ def damage(project: Project, port: str) -> str:
     digest: str = outputs[port]["digest"]
     path = project.root / f".git/gitml/objects/{digest[7:9]}/{digest[9:]}"
     path.chmod(0o644)
-    path.write_bytes(b"\0" + path.read_bytes()[1:])
+    content = path.read_bytes()
+    path.write_bytes(bytes([content[0] ^ 1]) + content[1:])
     return digest
 
 

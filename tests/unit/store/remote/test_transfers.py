@@ -149,7 +149,7 @@ def test_what_is_damaged_here_is_refused_set_aside_and_everything_else_is_sent(
     digest = digest_of(FILES[bad])
     path = Path(one.store.path_of(digest))
     found = path.stat()
-    overwrite(path, b"?" + FILES[bad][1:])
+    overwrite(path, bytes([FILES[bad][0] ^ 1]) + FILES[bad][1:])
     path.chmod(0o444)
     os.utime(path, ns=(found.st_atime_ns, found.st_mtime_ns))  # so that no stat tells
     sent = one.send(remote, root, blob)
@@ -195,7 +195,7 @@ def test_a_part_that_a_remote_has_wrong_or_lacks_is_lost_and_nothing_shows_it(
     one.send(remote, root)
     large = next(entry for entry in decode_tree(one.store.read(root.digest)) if entry.name == b"large")
     part = root._replace(part=PartialTree(((large.digest, large.size, False),)))
-    overwrite(objects(remote)[hex_of(large.digest)], LARGE[:-1] + b"?")
+    overwrite(objects(remote)[hex_of(large.digest)], LARGE[:-1] + bytes([LARGE[-1] ^ 1]))
     lost = two.fetch([remote], part)
     assert lost.lost == (part,)
     assert lost.problems
