@@ -71,7 +71,7 @@ def test_the_last_bytes_count_and_what_is_large_is_listed_without_its_content(tm
     with pytest.raises(AssertionError, match="HEAD:large"):
         made.git("cat-file", "blob", "HEAD:large")
     for name in contents:
-        (tmp_path / "w" / name).write_bytes(contents[name][:-1] + b"x")
+        (tmp_path / "w" / name).write_bytes(contents[name][:-1] + bytes([contents[name][-1] ^ 1]))
     assert made.git("status", "--porcelain") == " M fits\n M large"
 
 
