@@ -162,6 +162,13 @@ class Availability:
         oid = self.index.inline(digest)
         return None if oid is None else self._content(digest, oid)
 
+    def content_here(self, digest: Digest) -> bytes | None:
+        """The content of one Blob or listing, from the Store or a record; None where it is not on this machine, or went bad."""
+        try:
+            return self.store.read(digest) if self.store.is_intact(digest) else self.inline(digest)
+        except (IntegrityError, OSError):
+            return None
+
     def fetch_inline(self, outputs: Sequence[OutputRef]) -> list[OutputRef]:
         """Puts outputs that are in records into the Store; gives those still not there. IntegrityError when a record lies."""
         for output in outputs:

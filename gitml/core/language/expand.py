@@ -37,13 +37,12 @@ from gitml.core.language.spec import (
 )
 from gitml.core.language.validate import listed_by, parents_of, used_by
 from gitml.core.model import paths
-from gitml.core.model.action import ActionOutput, Scalar
+from gitml.core.model.action import ActionOutput
 from gitml.core.model.graph import OUT, Binding, GatheringWord, Graph, GraphStep
 from gitml.core.model.step_settings import StepSettings
 from gitml.core.parameters.made_list import MadeLists
 from gitml.core.parameters.matrix import ALL, NO_LISTS, Combination, absent_params, combinations_of
 from gitml.core.parameters.references import value_of
-from gitml.core.parameters.step_values import recorded_parts
 from gitml.core.parameters.value_path import Value
 from gitml.core.text.plot_options import PlotOptions
 from gitml.errors import InputError
@@ -66,7 +65,6 @@ def build_graph(
         names[name], wrong = _combinations(pipeline, pipeline.steps[name], params, lists, names)
         if wrong is not None:
             unlisted[name] = wrong
-    names = {name: names[name] for name in pipeline.steps}
     inputs: dict[str, str] = {}
     for name, item in pipeline.inputs.items():
         source = text_with(item.source, params, {})
@@ -77,9 +75,10 @@ def build_graph(
     renderer = Renderer(pipeline, params, inputs, names, made, modules or {}, unlisted)
     for name in order:
         step = pipeline.steps[name]
+        pending = bool(unlisted) and not unlisted.keys().isdisjoint((name, *parents_of(step)))
         for combination in names[name].values():
             full_name = name + combination.suffix
-            made[full_name] = renderer.command(step, combination, full_name)
+            made[full_name] = renderer.command(step, combination, full_name, pending=pending)
     clash = shared_output(made) or output_in_input(made, inputs)
     if clash is not None:
         renderer.fail(pipeline.steps[clash[0]], clash[1])
@@ -154,12 +153,11 @@ def _secrets_in(
 class Renderer(BoundPipeline):
     """Makes the steps of a Graph from those of a Pipeline: expressions get their values, inputs their places."""
 
-    def command(self, step: Step, combination: Combination, name: str) -> GraphStep:
-        """One combination of a step, which runs its own command or that of the module it uses."""
+    def command(self, step: Step, combination: Combination, name: str, *, pending: bool) -> GraphStep:
+        """One combination of a step, which runs its own command or that of the module it uses; what stands for one that is
+        `pending`."""
         try:
-            if step.name in self.unlisted or any(parent in self.unlisted for parent in parents_of(step)):
-                return self.pending(step, combination, name)
-            return self._command(step, combination, name)
+            return self.pending(step, combination, name) if pending else self._command(step, combination, name)
         except SpecError:
             raise
         except InputError as error:  # of a value that an expression stands for
@@ -243,11 +241,8 @@ class Renderer(BoundPipeline):
         module = None if step.use is None else self.modules[step.use.module]
         whole = step.name not in self.unlisted
         templates = (*step.words, *used_by(step), *(template or () for _, template in step.env))
-        used: dict[str, Scalar] = {}
-        for path in [ref.full_path for ref in refs_in(templates) if ref.space == "params"]:
-            used |= recorded_parts(self.params, path, leafwise=self.config.is_of_file(path[0]))
-        for path in self.config.selected(step.reads):
-            used |= recorded_parts(self.params, path, leafwise=self.config.is_of_file(path[0]))
+        named = [ref.full_path for ref in refs_in(templates) if ref.space == "params"]
+        used = self.recorded([*named, *self.config.selected(step.reads)], self.params)
         outputs: tuple[ActionOutput, ...] = ()
         if whole:  # what takes these in is known
             inner = combination.values if module is None else {}
@@ -256,9 +251,10 @@ class Renderer(BoundPipeline):
                 absent = Absent(absent_params(step.matrix, combination.values))
                 params = self.module_params(step, module.spec, combination.values, absent.left_of(params), absent)
             outputs = self.outputs_of(step, params, inner)
-        parents = [parent + one.suffix for parent in parents_of(step) for one in self.names[parent].values()]
+        bases = parents_of(step)
+        parents = [base + one.suffix for base in bases for one in self.names[base].values()]
         lists = " and ".join(map(str, step.matrix.made_by)) if step.matrix is not None else ""
-        first = next((parent for parent in parents_of(step) if parent in self.unlisted), "")
+        first = next((base for base in bases if base in self.unlisted), "")
         return GraphStep(
             name=name,
             base=step.name,

@@ -114,11 +114,6 @@ class Graph(NamedTuple):
     plots: Mapping[str, PlotOptions] = {}
     dynamic: Mapping[str, tuple[ListSource, ...]] = {}
 
-    @property
-    def is_pending(self) -> bool:
-        """Whether some of its steps are not known yet."""
-        return any(step.pending for step in self.steps.values())
-
     def select(self, wanted: Iterable[str]) -> list[str]:
         """The named steps (``train`` means all its combinations) and all they need, in order; InputError for unknown."""
         names: set[str] = set()

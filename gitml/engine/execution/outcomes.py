@@ -30,10 +30,7 @@ class Outcomes:
         self.stopped = False  # somebody asked to: what is skipped from now on was cancelled
         self.members = members or MemberFailures()
         self._parents = parents
-        self._children: dict[str, list[str]] = {name: [] for name in parents}
-        for child, names in parents.items():
-            for parent in names:
-                self._children[parent].append(child)
+        self._children = _children_of(parents)
         self._missing = {name: len(names) for name, names in parents.items()}
         self._result_of = result_of
         self._report = report
@@ -118,10 +115,7 @@ class Outcomes:
             self.results.pop(name, None)
         self.members = members
         self._parents = parents
-        self._children = {name: [] for name in parents}
-        for child, names in parents.items():
-            for parent in names:
-                self._children[parent].append(child)
+        self._children = _children_of(parents)
         self._missing = {name: sum(one not in self.results for one in names) for name, names in parents.items()}
         arrived = [name for name in new if self._missing[name] == 0]
         for name in new:
@@ -151,3 +145,12 @@ class Outcomes:
         self.done[step.name] = step
         self.members.note(step.name, step.outcome, left_out=left_out)
         self._report(step)
+
+
+def _children_of(parents: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """The steps that wait for each, in order."""
+    children: dict[str, list[str]] = {name: [] for name in parents}
+    for child, names in parents.items():
+        for parent in names:
+            children[parent].append(child)
+    return children

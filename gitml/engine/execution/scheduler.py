@@ -55,6 +55,7 @@ class Scheduler:
         members = MemberFailures(self.graph.steps[name] for name in self.names)
         self.outcomes = Outcomes(parents, self.as_result, self.report, members)
         self.attempts = Attempts(task, executors, journal)
+        self.expected = expected_seconds(self.ws.index, self.graph.pipeline)
         self.ready = ReadySteps(self.longest_paths(), task.numbers)  # reused steps never enter it
         self.stuck = 0.0  # since when nothing runs and nothing fits
         self.waiting: dict[str, Decision] = {}  # another gitml, or another step, performs the same Action
@@ -65,10 +66,9 @@ class Scheduler:
 
     def longest_paths(self) -> dict[str, float]:
         """For each step the seconds expected from its start to the end of all that waits for it."""
-        expected = expected_seconds(self.ws.index, self.graph.pipeline)
         longest: dict[str, float] = {}
         for name in reversed(self.names):
-            own = 0.0 if self.decisions[name].kind == REUSE else expected.get(name, 1.0)
+            own = 0.0 if self.decisions[name].kind == REUSE else self.expected.get(name, 1.0)
             longest[name] = own + max((longest[child] for child in self.outcomes.children(name)), default=0.0)
         return longest
 

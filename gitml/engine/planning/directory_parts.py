@@ -17,7 +17,7 @@ from gitml.core.model.stop_signal import StopSignal
 from gitml.core.model.tree import decode_tree
 from gitml.core.planner.directory_part import DirectoryPart, OutputPart, find_part
 from gitml.core.planner.plan import PartProblem, UnlistedInput
-from gitml.errors import InputError, IntegrityError
+from gitml.errors import InputError
 from gitml.transfer.availability import Availability
 from gitml.workspace import Workspace
 
@@ -147,12 +147,7 @@ class DirectoryParts:
         """A listing, or what a link leads to; LookupError where it is not here."""
         if digest in self._listings:
             return self._listings[digest]
-        try:
-            if self.ws.store.is_intact(digest):
-                return self.ws.store.read(digest)
-            content = self.availability.inline(digest)
-        except (IntegrityError, OSError):
-            content = None
+        content = self.availability.content_here(digest)
         if content is None:
             raise LookupError(digest)
         return content

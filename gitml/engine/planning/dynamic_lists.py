@@ -12,7 +12,7 @@ from gitml.core.model.stop_signal import StopSignal
 from gitml.core.parameters.made_list import LARGEST, ListSource, MadeList, read_list
 from gitml.core.records.record import Run
 from gitml.engine.planning.load import Loaded
-from gitml.errors import InputError, IntegrityError
+from gitml.errors import InputError
 from gitml.store.index.results import performed_actions
 from gitml.transfer.availability import Availability
 from gitml.workspace import Workspace
@@ -118,16 +118,9 @@ class DynamicLists:
     def _content(self, output: OutputRef) -> bytes | None:
         """The bytes of a list; None where they can't be had, or not by a command that only looks."""
         here = self.availability
-        try:
-            if self.ws.store.is_intact(output.digest):
-                return self.ws.store.read(output.digest)
-            content = here.inline(output.digest)
-        except (IntegrityError, OSError):
-            content = None
-        if content is not None:
+        content = here.content_here(output.digest)
+        if content is not None or not here.has(output):
             return content
-        if not here.has(output):
-            return None
         if self.ws.consent.offline:
             here.unasked.add(output.digest)
             return None

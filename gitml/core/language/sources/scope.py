@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, NoReturn
 
@@ -90,6 +90,13 @@ class BoundPipeline:
     def __post_init__(self) -> None:
         self.config = ConfigTexts(self.pipeline.config, self.params)
         self.project = paths.project_of_file(self.pipeline.path)
+
+    def recorded(self, paths: Iterable[Path], params: Mapping[str, Value]) -> dict[str, Scalar]:
+        """What lies at some paths of the values of parameters, as Actions have it."""
+        found: dict[str, Scalar] = {}
+        for path in paths:
+            found |= recorded_parts(params, path, leafwise=self.config.is_of_file(path[0]))
+        return found
 
     def place_of(self, name: str) -> str:
         """Where an input of the pipeline lies."""
@@ -193,7 +200,7 @@ class StepScope:
         if self.absent.has(ref):
             return []
         if ref.space == "params":
-            self.used |= recorded_parts(self.params, ref.full_path, leafwise=self.renderer.config.is_of_file(ref.name))
+            self.used |= self.renderer.recorded((ref.full_path,), self.params)
             return words_for(ref, self.params)
         if ref.space == "matrix":
             return words_for(ref, self.matrix)
@@ -245,9 +252,7 @@ class StepScope:
 
     def read(self, paths: Sequence[Path]) -> None:
         """Counts what the program reads by itself as used."""
-        config = self.renderer.config
-        for path in config.selected(paths):
-            self.used |= recorded_parts(self.params, path, leafwise=config.is_of_file(path[0]))
+        self.used |= self.renderer.recorded(self.renderer.config.selected(paths), self.params)
 
     def bind(self, ref: Ref) -> list[str]:
         name = self.free_name(ref.port or ref.name)
